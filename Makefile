@@ -1,0 +1,38 @@
+# Each target creates what it needs; a fresh machine needs only Python >= 3.11, make and a C compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd)
+STAMP := $(VENV)/.installed
+
+.PHONY: run test lint bench fuzz clean
+
+run: $(STAMP)
+	@exec $(BIN)/natskeep quickstart
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=. $(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m tools.bench
+
+fuzz: $(STAMP)
+	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis natskeep-demo
+	rm -f broker/core/*.c broker/core/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("natskeep needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(VENV)/bin/python pyproject.toml setup.py $(CORE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
