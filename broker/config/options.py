@@ -1,0 +1,291 @@
+"""What a server can be told: one frozen tree of options, equally built by code and by a configuration file.
+
+Durations are seconds (float), sizes are bytes (int). Every field has a default, so ``Options()`` is a complete server
+and ``Options(port=-1)`` one on a free port. Secrets are kept out of every repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Address
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from tls.policy import TLSSettings
+
+if TYPE_CHECKING:
+    from accounts.limits import AccountLimits
+    from accounts.permissions import Permissions
+
+ANY_ADDRESS: Final = str(IPv4Address(0))
+DEFAULT_PORT: Final = 4222
+RANDOM_PORT: Final = -1
+"""As a port: any free one. The server reports which it got."""
+UNLIMITED: Final = -1
+HANDSHAKE_FIRST_AUTO_DELAY: Final = 0.05
+"""Seconds that ``handshake_first: auto`` waits for a ClientHello before it sends INFO."""
+
+
+class WriteTimeout(Enum):
+    """What happens to a client when a write misses ``write_deadline``."""
+
+    DEFAULT = "default"
+    """Close clients, retry on links between servers."""
+    CLOSE = "close"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSOptions(TLSSettings):
+    """TLS of a listener that clients connect to: :class:`tls.policy.TLSSettings` and what the listener does with it."""
+
+    verify_and_map: bool = False
+    """Find the user by the facts of the verified client certificate; implies ``verify``."""
+    timeout: float = 2.0
+    """Seconds that a handshake may take."""
+    handshake_first: bool | float = False
+    """``True``: the handshake comes before INFO. A number above 0: wait so many seconds for a ClientHello, then send
+    INFO first. Compare with ``is``: a delay is never 0, but ``bool`` is an ``int``."""
+    connection_rate_limit: int = 0
+    """Handshakes that may begin per second; 0 is unlimited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserOptions:
+    """One entry of a ``users`` list: a name with a password, a public nkey, or a name that a certificate maps to."""
+
+    user: str = ""
+    """Name of the user; empty for an nkey user."""
+    password: str = field(default="", repr=False)
+    """Plain text or a bcrypt hash (``$2a$``, ``$2b$``, ``$2x$``, ``$2y$``)."""
+    nkey: str = ""
+    """Public user nkey (``U…``); excludes name and password."""
+    permissions: Permissions | None = None
+    """The user's own permissions; ``None`` means the default permissions that stand beside the list."""
+    allowed_connection_types: frozenset[str] = frozenset()
+    """Upper-case names out of :data:`CONNECTION_TYPES`; empty means every type."""
+    proxy_required: bool = False
+    """Whether the user must come through a trusted proxy."""
+    origin: str = ""
+    """Where it was declared, ``file:line``; empty when declared in code."""
+
+    @property
+    def key(self) -> str:
+        """What names the user: the nkey, or else the name."""
+        return self.nkey or self.user
+
+
+CONNECTION_TYPES: Final = frozenset(
+    {"STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationOptions:
+    """The ``authorization`` block: who may connect to the account ``$G``, and how long he may take to say so."""
+
+    user: str = ""
+    """A single user; excludes ``users`` and ``token``."""
+    password: str = field(default="", repr=False)
+    """Password of the single user, plain or bcrypt."""
+    token: str = field(default="", repr=False)
+    """A single token, plain or bcrypt."""
+    timeout: float | None = None
+    """Seconds in which a client must authenticate; ``None`` means :attr:`Options.authorization_timeout`'s default."""
+    users: tuple[UserOptions, ...] = ()
+    """Users with passwords and users with nkeys, in the order of the file."""
+    default_permissions: Permissions | None = None
+    """For entries of ``users`` without their own. They do not apply to the single user or the token."""
+    proxy_required: bool = False
+    """Whether all users must come through a trusted proxy."""
+
+    @property
+    def password_users(self) -> tuple[UserOptions, ...]:
+        """The entries of ``users`` that have a name."""
+        return tuple(user for user in self.users if not user.nkey)
+
+    @property
+    def nkeys(self) -> tuple[UserOptions, ...]:
+        """The entries of ``users`` that have an nkey."""
+        return tuple(user for user in self.users if user.nkey)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountOptions:
+    """One entry of the ``accounts`` block."""
+
+    name: str
+    nkey: str = ""
+    """Public account nkey (``A…``), or empty."""
+    users: tuple[UserOptions, ...] = ()
+    default_permissions: Permissions | None = None
+    """For users of this account without their own."""
+    limits: AccountLimits | None = None
+    """Ceilings of the account; ``None`` means none."""
+    origin: str = ""
+    """Where it was declared, ``file:line``; empty when declared in code."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOptions:
+    """An operator that this server trusts."""
+
+    token: str
+    """Its JWT, not yet verified."""
+    origin: str = ""
+    """Where it came from: ``file:line``, or the path of the JWT file."""
+
+
+class ResolverKind(Enum):
+    """Where account JWTs come from."""
+
+    MEMORY = "memory"
+    """From ``resolver_preload`` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverOptions:
+    """The account resolver of operator mode."""
+
+    kind: ResolverKind = ResolverKind.MEMORY
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingOptions:
+    """What is logged, and where to."""
+
+    debug: bool = False
+    trace: bool = False
+    """Log protocol lines."""
+    trace_verbose: bool = False
+    """Trace the system account too."""
+    trace_headers: bool = False
+    """Trace headers, not payloads."""
+    logtime: bool = True
+    """Put the time in front of each line."""
+    logtime_utc: bool = False
+    log_file: str = ""
+    """Path; empty means the standard error stream."""
+    log_size_limit: int = 0
+    """Bytes after which the file is rotated; 0 is never."""
+    log_max_num: int = 0
+    """Rotated files to keep; 0 is all."""
+    max_traced_msg_len: int = 0
+    """Bytes of a payload that a trace shows; 0 is all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorOptions:
+    """The HTTP monitoring port."""
+
+    host: str = ""
+    """Address to listen on; empty means that of the clients' port."""
+    port: int = 0
+    """0 is off, -1 a free port. Excludes ``https_port``."""
+    https_port: int = 0
+    """The same with the server's TLS."""
+    base_path: str = "/"
+    """Path that all endpoints stand under; starts with a slash."""
+
+
+def _empty() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All that one server is told. Units: seconds and bytes."""
+
+    # Where clients connect.
+    host: str = ANY_ADDRESS
+    """Address to listen on."""
+    port: int = DEFAULT_PORT
+    """TCP port; -1 takes a free one."""
+    server_name: str = ""
+    """Name shown to clients; no spaces. Empty means the server's id."""
+    client_advertise: str = ""
+    """``host[:port]`` that INFO shows in place of the address listened on."""
+
+    # What a client may use.
+    max_connections: int = 65536
+    """Client connections at one time; -1 is unlimited."""
+    max_control_line: int = 4096
+    """Bytes of a protocol line without its payload."""
+    max_payload: int = 1024 * 1024
+    """Bytes of a message with its headers; not above ``max_pending``."""
+    max_pending: int = 64 * 1024 * 1024
+    """Bytes that may wait for one client before it counts as a slow consumer."""
+    max_subscriptions: int = 0
+    """Subscriptions of one connection; 0 is unlimited."""
+    max_subscription_tokens: int = 0
+    """Tokens that a subscription's subject may have, 1 to 255; 0 is unlimited."""
+    max_closed_clients: int = 10000
+    """Closed connections that monitoring remembers."""
+    no_header_support: bool = False
+    no_fast_producer_stall: bool = False
+    """Never pause a publisher whose receivers lag."""
+    disable_sublist_cache: bool = False
+
+    # Time.
+    ping_interval: float = 120.0
+    """Seconds between PINGs to a client."""
+    ping_max: int = 2
+    """PINGs that may stay unanswered before the connection counts as stale."""
+    write_deadline: float = 10.0
+    """Seconds that a write to a client may take."""
+    write_timeout: WriteTimeout = WriteTimeout.DEFAULT
+    lame_duck_duration: float = 120.0
+    """Seconds over which a lame duck spreads the closing of its clients; at least 30 in a file."""
+    lame_duck_grace_period: float = 10.0
+    """Seconds before a lame duck begins to close clients; below ``lame_duck_duration``."""
+
+    # Security.
+    tls: TLSOptions | None = None
+    allow_non_tls: bool = False
+    """Whether clients may stay in the clear where ``tls`` is set."""
+    authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
+    accounts: tuple[AccountOptions, ...] = ()
+    """Accounts in the order of the file; names are unique."""
+    no_auth_user: str = ""
+    """Name or nkey of the user that a client without credentials becomes."""
+    system_account: str = ""
+    """Name, or public key in operator mode; empty means ``$SYS``."""
+    no_system_account: bool = False
+
+    # Operator mode.
+    operators: tuple[OperatorOptions, ...] = ()
+    trusted_keys: tuple[str, ...] = ()
+    """Public operator nkeys (``O…``) that are trusted without their JWT."""
+    resolver: ResolverOptions | None = None
+    resolver_preload: Mapping[str, str] = field(default_factory=_empty)
+    """Account JWTs by public account nkey."""
+    resolver_pinned_accounts: frozenset[str] = frozenset()
+    """Public keys of the only accounts this server serves; empty means all."""
+    default_sentinel: str = field(default="", repr=False)
+    """Bearer JWT of the user that a client without a JWT becomes."""
+
+    # Being watched.
+    logging: LoggingOptions = field(default_factory=LoggingOptions)
+    monitor: MonitorOptions = field(default_factory=MonitorOptions)
+    pid_file: str = ""
+    """File to write the process id to."""
+    ports_file_dir: str = ""
+    """Directory for the file that tells the ports listened on."""
+    server_tags: tuple[str, ...] = ()
+    server_metadata: Mapping[str, str] = field(default_factory=_empty)
+    connect_error_reports: int = 3600
+    reconnect_error_reports: int = 1
+    config_file: str = ""
+    """The file these options were read from; empty when built in code."""
+    config_digest: str = ""
+    """``sha256:…`` over what the file says; empty when built in code."""
+
+    @property
+    def authorization_timeout(self) -> float:
+        """Seconds in which a client must authenticate: as set, or 2, or one more than the TLS handshake may take."""
+        if self.authorization.timeout is not None:
+            return self.authorization.timeout
+        return 2.0 if self.tls is None else self.tls.timeout + 1.0

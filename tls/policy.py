@@ -1,0 +1,89 @@
+"""What TLS may look like: versions, cipher suites and curves by their standard names, and the settings of one side.
+
+Names follow the IANA registry for cipher suites and the spelling of NATS configuration files for curves, so that a file
+written for another NATS server means the same here. Nothing below TLS 1.2 can be asked for (RFC 8996).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import Final
+
+
+class TLSPolicyError(ValueError):
+    """A name or combination that the TLS policy does not accept; the text names it and says what is accepted."""
+
+
+VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+# OpenSSL always offers all its TLS 1.3 suites: the ssl module of Python 3.11 cannot choose among them.
+TLS13_SUITES: Final = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
+
+# Ephemeral keys and authenticated encryption, the suites of TLS 1.2 that RFC 9325 section 4.2 recommends.
+SECURE_SUITES: Final = {
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+}
+INSECURE_SUITES: Final = {
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_RSA_WITH_AES_128_CBC_SHA256": "AES128-SHA256",
+    "TLS_RSA_WITH_3DES_EDE_CBC_SHA": "DES-CBC3-SHA",
+    "TLS_RSA_WITH_RC4_128_SHA": "RC4-SHA",
+    "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA": "ECDHE-RSA-DES-CBC3-SHA",
+    "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA": "ECDHE-ECDSA-RC4-SHA",
+    "TLS_ECDHE_RSA_WITH_RC4_128_SHA": "ECDHE-RSA-RC4-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256": "ECDHE-ECDSA-AES128-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256": "ECDHE-RSA-AES128-SHA256",
+}
+
+CURVES: Final = ("X25519MLKEM768", "X25519", "CurveP256", "CurveP384", "CurveP521")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePair:
+    """Paths of a PEM certificate chain and of its private key."""
+
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSSettings:
+    """One side of TLS, as plain data; :mod:`tls.context` turns it into an ``ssl.SSLContext``."""
+
+    cert_file: str = ""
+    """PEM file with the certificate and its chain; empty when ``certificates`` is used."""
+    key_file: str = ""
+    """PEM file with the private key of ``cert_file``."""
+    certificates: tuple[CertificatePair, ...] = ()
+    """Several pairs; the name that the client asks for (SNI) chooses among them. Not together with ``cert_file``."""
+    ca_file: str = ""
+    """PEM bundle of the authorities that sign client certificates; empty means those of the system."""
+    verify: bool = False
+    """Whether a client must show a certificate that one of the authorities signed."""
+    insecure: bool = False
+    """For the dialling side only: accept any server certificate."""
+    min_version: str = "1.2"
+    """Lowest protocol version, a key of :data:`VERSIONS`. The highest is always 1.3."""
+    cipher_suites: tuple[str, ...] = ()
+    """IANA names of suites, in order of preference; empty means :data:`SECURE_SUITES` with authenticated encryption."""
+    allow_insecure_cipher_suites: bool = False
+    """Whether names of :data:`INSECURE_SUITES` may stand in ``cipher_suites``."""
+    curve_preferences: tuple[str, ...] = ()
+    """Names of :data:`CURVES`, in order of preference; empty means the order of the TLS library."""
+    pinned_certs: frozenset[str] = frozenset()
+    """Lower-case hex SHA-256 digests of the SubjectPublicKeyInfo of the only certificates to accept; empty is any."""
