@@ -1,0 +1,71 @@
+"""Ceilings of a tenant and of a user, and how they combine.
+
+``UNLIMITED`` (-1) is the only value that means "no limit". Zero and every other negative number are limits that
+nothing fits, so a claim that lacks a number or carries a wrong one restricts instead of opening (in a JWT, an absent
+number is zero).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNLIMITED = -1
+"""The one value that means that there is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """Ceilings of an account; each number is -1 for unlimited.
+
+    ``subscriptions`` per connection, ``payload`` bytes of one message (headers included), ``data`` bytes in all,
+    ``connections`` clients and leafnodes together, ``leafnodes`` among them, ``imports`` and ``exports`` entries.
+    ``wildcard_exports`` permits wildcards in exported subjects; ``disallow_bearer`` refuses users that do not sign.
+    """
+
+    subscriptions: int = UNLIMITED
+    payload: int = UNLIMITED
+    data: int = UNLIMITED
+    connections: int = UNLIMITED
+    leafnodes: int = UNLIMITED
+    imports: int = UNLIMITED
+    exports: int = UNLIMITED
+    wildcard_exports: bool = True
+    disallow_bearer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """Ceilings of one user, per connection; each number is -1 for unlimited.
+
+    ``subscriptions``, ``payload`` bytes of one message (headers included), ``data`` bytes in all.
+    """
+
+    subscriptions: int = UNLIMITED
+    payload: int = UNLIMITED
+    data: int = UNLIMITED
+
+
+def tightest(*limits: int) -> int:
+    """Return the smallest of ``limits``, -1 when none of them limits; negative limits other than -1 count as 0."""
+    real = [max(limit, 0) for limit in limits if limit != UNLIMITED]
+    return min(real, default=UNLIMITED)
+
+
+def fits(amount: int, limit: int) -> bool:
+    """Say whether ``amount`` is within ``limit``."""
+    return limit == UNLIMITED or amount <= max(limit, 0)
+
+
+def effective_payload(server: int, account: AccountLimits, user: UserLimits) -> int:
+    """Return the largest message in bytes that a connection may publish; ``server`` is its ``max_payload``."""
+    return tightest(server, account.payload, user.payload)
+
+
+def effective_subscriptions(server: int, account: AccountLimits, user: UserLimits) -> int:
+    """Return how many subscriptions a connection may hold; ``server`` is its ``max_subscriptions`` or -1."""
+    return tightest(server, account.subscriptions, user.subscriptions)
+
+
+def effective_data(account: AccountLimits, user: UserLimits) -> int:
+    """Return how many bytes a connection may move in all."""
+    return tightest(account.data, user.data)
