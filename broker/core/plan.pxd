@@ -1,0 +1,144 @@
+# Who receives a message: namespaces, policies, subscriptions, the plans made from them, and their execution.
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stddef cimport size_t
+
+from broker.core.outbox cimport Hub, Outbox
+from broker.core.sublist cimport Hits, Sublist
+
+
+cdef enum Verdict:
+    ALLOWED = 0
+    NOT_ALLOWED = 1     # no allow rule fits: a response grant may still open the subject
+    DENIED = 2          # a deny rule fits: nothing opens the subject
+
+
+cdef enum Outcome:
+    PUBLISHED = 0
+    SUBJECT_REFUSED = 1
+    REPLY_REFUSED = 2
+
+
+cdef struct Message:
+    const char *subject
+    size_t subject_length
+    const char *reply
+    size_t reply_length     # 0: no reply subject
+    const char *tail        # "[reply ][header-size ]size\r\n<header><payload>\r\n", as it goes to receivers
+    size_t tail_length
+    const char *body        # header and payload
+    size_t size             # of the body
+    Py_ssize_t header       # size of the header block; -1 for a message without one
+
+
+cdef struct Target:
+    PyObject *subscription  # borrowed: the plan is stale before the subscription goes
+    uint32_t prefix         # offset of "HMSG <subject> <sid> " from the plan's beginning
+    uint32_t prefix_length
+
+
+cdef struct Group:
+    uint32_t start          # the group's first target
+    uint32_t count
+
+
+cdef struct Plan:
+    uint64_t hash
+    size_t bytes            # of the whole block
+    uint32_t generation     # of the namespace when the plan was made
+    uint32_t epoch          # of the subject's hash slot in the namespace, likewise
+    uint32_t subject        # offset
+    uint32_t subject_length
+    uint32_t targets        # offset; plain targets first, then group by group
+    uint32_t plain_count
+    uint32_t target_count
+    uint32_t groups         # offset
+    uint32_t group_count
+    int verdict
+
+
+cdef struct Slot:
+    uint64_t hash
+    Plan *plan
+
+
+cdef class Client(Outbox)
+
+
+cdef class Namespace:
+    cdef readonly Sublist sublist
+    cdef uint32_t generation        # counts changes of wildcard subscriptions
+    cdef uint32_t epochs[1024]      # counts changes of literal subscriptions, by the subject's hash
+    cdef dict queue_names           # one bytes object for each queue name, so that names compare by address
+    cdef readonly str name
+
+    cdef int changed(self, Subscription subscription) except -1
+
+
+cdef class Policy:
+    cdef Sublist publish_allow      # None: everything
+    cdef Sublist publish_deny
+    cdef Sublist reply_deny
+    cdef readonly bint responses
+    cdef int64_t response_maximum   # negative: unlimited
+    cdef double response_seconds    # negative: unlimited
+
+    cdef int judge(self, const char *subject, size_t length) except -1
+
+
+cdef class PlanCache:
+    cdef readonly Namespace namespace
+    cdef readonly Policy policy
+    cdef Slot *slots                # sets of four
+    cdef size_t slot_count
+    cdef size_t used
+    cdef size_t bytes
+    cdef uint64_t *seen             # hashes of subjects met once: the second meeting earns a kept plan
+    cdef size_t seen_count
+    cdef size_t misses              # since seen grew last
+
+    cdef Plan *find(self, const char *subject, size_t length) except NULL
+    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash) except NULL
+    cdef int keep(self, Plan *made) except -1
+    cdef int grow(self) except -1
+    cdef bint met_before(self, uint64_t hash) except -1
+    cdef void drop(self, Slot *slot) noexcept
+
+
+cdef class Subscription:
+    cdef readonly Client client
+    cdef readonly bytes subject
+    cdef readonly bytes queue       # None: a plain subscription
+    cdef readonly bytes sid
+    cdef readonly int64_t delivered
+    cdef readonly int64_t maximum   # 0: unlimited
+    cdef readonly bint closed       # takes nothing more
+    cdef Sublist denies             # None: nothing inside the pattern is denied
+
+
+cdef class Grant:
+    cdef int64_t remaining          # negative: unlimited
+    cdef double expires             # monotonic seconds; negative: never
+
+
+cdef class Client(Outbox):
+    cdef PlanCache plans            # None while the client is bound to no account
+    cdef public bint echo
+    cdef public bint headers        # takes HMSG
+    cdef public bint no_responders
+    cdef bint responses             # its policy opens the reply subjects of what it receives
+    cdef dict grants                # reply subject -> Grant
+    cdef size_t grants_to_sweep # size at which expired grants are looked for
+    cdef readonly Outbox congested  # a receiver above its soft ceiling, met while publishing
+    cdef readonly int64_t in_messages
+    cdef readonly int64_t in_bytes
+    cdef readonly int64_t out_messages
+    cdef readonly int64_t out_bytes
+
+    cdef int publish(self, Message *message) except -1
+    cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
+                      const char *prefix, size_t prefix_length) except -1
+    cdef int grant(self, Message *message) except -1
+    cdef bint use_grant(self, const char *subject, size_t length) except -1
+    cdef int answer_no_responders(self, Message *message) except -1

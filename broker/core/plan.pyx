@@ -1,0 +1,569 @@
+"""Delivery plans: made once for a subject and a policy, executed for each message.
+
+Every delivery goes through `Client.publish`, which executes a plan; there is no second path. A plan is stale when a
+wildcard subscription of its namespace changed (the generation) or a literal one whose subject shares its hash slot
+did (the epoch); a stale plan is never followed, so it may hold borrowed references.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+import secrets
+
+from broker.core.sublist cimport natskeep_hash, natskeep_set_hash_key
+
+natskeep_set_hash_key(secrets.randbits(64))
+
+cdef size_t SMALLEST_CACHE = 16
+cdef size_t LARGEST_CACHE = 16384         # plans of one policy in one namespace
+cdef size_t LARGEST_CACHE_BYTES = 16 << 20
+cdef size_t SMALLEST_SEEN = 64
+cdef size_t LARGEST_SEEN = 16384
+cdef size_t SMALLEST_SWEEP = 256
+
+# Scratch memory of the planner, shared since the core runs in one thread and never re-enters itself.
+cdef Hits scratch_hits
+scratch_hits.items = NULL
+scratch_hits.count = scratch_hits.capacity = 0
+cdef char *scratch_block = NULL
+cdef size_t scratch_block_capacity = 0
+
+
+cdef bint is_wildcard(bytes subject):
+    """Whether a token of the pattern is * or a last token is >."""
+    cdef list tokens = subject.split(b".")
+    return b"*" in tokens or tokens[len(tokens) - 1] == b">"
+
+
+cdef class Namespace:
+    """The sealed subject space of one account: its subscriptions, and what makes plans over them stale."""
+
+    def __cinit__(self, str name not None):
+        self.name = name
+        self.sublist = Sublist()
+        self.generation = 1
+        self.queue_names = {}
+        memset(self.epochs, 0, sizeof(self.epochs))
+
+    cdef int changed(self, Subscription subscription) except -1:
+        cdef bytes subject = subscription.subject
+        if is_wildcard(subject):
+            self.generation += 1
+        else:
+            self.epochs[natskeep_hash(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)) & 1023] += 1
+        return 0
+
+    def insert(self, Subscription subscription not None):
+        """Opens the namespace to a subscription: the next message on a matching subject reaches it."""
+        if subscription.queue is not None:
+            subscription.queue = self.queue_names.setdefault(subscription.queue, subscription.queue)
+        self.sublist.insert(subscription.subject, subscription)
+        self.changed(subscription)
+
+    def remove(self, Subscription subscription not None):
+        """Takes the subscription out; returns whether it was in."""
+        subscription.closed = True
+        self.changed(subscription)
+        return self.sublist.remove(subscription.subject, subscription)
+
+    def invalidate(self):
+        """Makes every plan stale, as after a change of policy."""
+        self.generation += 1
+
+    def __len__(self):
+        return len(self.sublist)
+
+
+cdef Sublist patterns(object subjects):
+    if subjects is None:
+        return None
+    cdef Sublist made = Sublist()
+    for subject in subjects:
+        made.insert(subject, True)
+    return made
+
+
+cdef class Policy:
+    """The compiled form of a policy table's publish side.
+
+    `publish_allow` is None when everything is allowed that is not denied. `responses` is None, or a pair of the number
+    of messages (negative: unlimited) and the seconds (negative: unlimited) for which a received reply subject is open.
+    """
+
+    def __init__(self, publish_allow, publish_deny, reply_deny, responses=None):
+        self.publish_allow = patterns(publish_allow)
+        self.publish_deny = patterns(publish_deny)
+        self.reply_deny = patterns(reply_deny)
+        self.responses = responses is not None
+        if responses is not None:
+            self.response_maximum, self.response_seconds = responses
+
+    cdef int judge(self, const char *subject, size_t length) except -1:
+        if self.publish_deny.size and self.publish_deny.matches(subject, length):
+            return DENIED
+        if self.publish_allow is not None and not self.publish_allow.matches(subject, length):
+            return NOT_ALLOWED
+        return ALLOWED
+
+    def allows_publish(self, bytes subject not None):
+        """Whether the tables let a message out on the subject, response grants aside."""
+        return self.judge(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)) == ALLOWED
+
+    def allows_reply(self, bytes reply not None):
+        """Whether the tables let a message carry the reply subject."""
+        return not self.reply_deny.matches(PyBytes_AS_STRING(reply), PyBytes_GET_SIZE(reply))
+
+
+cdef class PlanCache:
+    """The plans of one policy in one namespace; all clients of one role share it."""
+
+    def __cinit__(self, Namespace namespace not None, Policy policy not None):
+        self.namespace = namespace
+        self.policy = policy
+        # A role that only receives needs neither table, so both wait for the first message.
+        self.slots = NULL
+        self.seen = NULL
+        self.slot_count = self.seen_count = self.used = self.bytes = self.misses = 0
+
+    def __dealloc__(self):
+        cdef size_t index
+        if self.slots != NULL:
+            for index in range(self.slot_count):
+                free(self.slots[index].plan)
+            free(self.slots)
+        free(self.seen)
+
+    cdef Plan *find(self, const char *subject, size_t length) except NULL:
+        """The plan for a subject: kept, or made now. Valid until the next call."""
+        cdef uint64_t hash = natskeep_hash(subject, length)
+        if self.slots == NULL:
+            self.grow()
+        cdef Slot *slot = self.slots + (<size_t> hash & (self.slot_count - 1) & ~(<size_t> 3))
+        cdef int way
+        cdef Plan *plan
+        cdef Namespace namespace = self.namespace
+        for way in range(4):
+            if slot[way].hash == hash and slot[way].plan != NULL:
+                plan = slot[way].plan
+                if plan.subject_length == length and memcmp(<char *> plan + plan.subject, subject, length) == 0:
+                    if plan.generation == namespace.generation and plan.epoch == namespace.epochs[hash & 1023]:
+                        return plan
+                    self.drop(&slot[way])
+                    plan = self.build(subject, length, hash)
+                    self.keep(plan)
+                    return plan
+        plan = self.build(subject, length, hash)
+        if self.met_before(hash):
+            self.keep(plan)
+        return plan
+
+    cdef bint met_before(self, uint64_t hash) except -1:
+        """Whether the subject was met a short while ago; remembers it. The memory grows with the variety of subjects."""
+        cdef size_t count
+        if self.seen_count == 0 or self.misses > 2 * self.seen_count and self.seen_count < LARGEST_SEEN:
+            count = SMALLEST_SEEN if self.seen_count == 0 else self.seen_count * 4
+            free(self.seen)
+            self.seen_count = 0
+            self.seen = <uint64_t *> calloc(count, sizeof(uint64_t))
+            if self.seen == NULL:
+                raise MemoryError()
+            self.seen_count = count
+            self.misses = 0
+        if self.seen[hash & (self.seen_count - 1)] == hash:
+            return True
+        self.seen[hash & (self.seen_count - 1)] = hash
+        self.misses += 1
+        return False
+
+    cdef void drop(self, Slot *slot) noexcept:
+        self.bytes -= slot.plan.bytes
+        self.used -= 1
+        free(slot.plan)
+        slot.plan = NULL
+
+    cdef int grow(self) except -1:
+        cdef size_t count = self.slot_count * 4 if self.slot_count else SMALLEST_CACHE, index
+        cdef Slot *larger = <Slot *> calloc(count, sizeof(Slot))
+        cdef Slot *slot
+        cdef int way
+        if larger == NULL:
+            raise MemoryError()
+        for index in range(self.slot_count):
+            if self.slots[index].plan == NULL:
+                continue
+            slot = larger + (<size_t> self.slots[index].hash & (count - 1) & ~(<size_t> 3))
+            for way in range(4):
+                if slot[way].plan == NULL:
+                    slot[way] = self.slots[index]
+                    break
+            else:
+                self.drop(&self.slots[index])
+        free(self.slots)
+        self.slots = larger
+        self.slot_count = count
+        return 0
+
+    cdef int keep(self, Plan *made) except -1:
+        """Copies a plan out of the scratch memory into the cache."""
+        cdef Plan *plan
+        cdef Slot *slot
+        cdef int way
+        cdef size_t index
+        if made.bytes > LARGEST_CACHE_BYTES // 4:
+            return 0
+        if self.bytes + made.bytes > LARGEST_CACHE_BYTES:
+            for index in range(self.slot_count):
+                if self.slots[index].plan != NULL:
+                    self.drop(&self.slots[index])
+        if self.used * 2 >= self.slot_count and self.slot_count < LARGEST_CACHE:
+            self.grow()
+        plan = <Plan *> malloc(made.bytes)
+        if plan == NULL:
+            raise MemoryError()
+        memcpy(plan, made, made.bytes)
+        slot = self.slots + (<size_t> plan.hash & (self.slot_count - 1) & ~(<size_t> 3))
+        for way in range(4):
+            if slot[way].plan == NULL:
+                break
+        else:
+            way = <int> ((plan.hash >> 32) & 3)
+            self.drop(&slot[way])
+        slot[way].hash = plan.hash
+        slot[way].plan = plan
+        self.used += 1
+        self.bytes += plan.bytes
+        return 0
+
+    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash) except NULL:
+        """Matches the subject, applies the deny filters and lays out a plan in the scratch memory."""
+        global scratch_block, scratch_block_capacity
+        cdef size_t kept = 0, plain = 0, index, other, text = 0, wanted,  group_count = 0
+        cdef Subscription subscription
+        cdef PyObject *item
+        cdef PyObject **items
+        cdef Plan *plan
+        cdef Target *targets
+        cdef Group *groups
+        cdef char *at
+        cdef char *begin
+        cdef char *larger
+        cdef int verdict = self.policy.judge(subject, length)
+        scratch_hits.count = 0
+        if verdict != DENIED:
+            self.namespace.sublist.collect(subject, length, &scratch_hits)
+        items = scratch_hits.items
+        # Plain subscriptions move to the front, what is denied drops out.
+        for index in range(scratch_hits.count):
+            subscription = <Subscription> items[index]
+            if subscription.denies is not None and subscription.denies.matches(subject, length):
+                continue
+            item = items[index]
+            items[index] = items[kept]
+            items[kept] = item
+            if subscription.queue is None:
+                items[kept] = items[plain]
+                items[plain] = item
+                plain += 1
+            kept += 1
+            text += PyBytes_GET_SIZE(subscription.sid)
+        wanted = (sizeof(Plan) + kept * sizeof(Target) + (kept - plain) * sizeof(Group)
+                  + length + text + kept * (length + 7))
+        if wanted > scratch_block_capacity:
+            larger = <char *> realloc(scratch_block, wanted * 2)
+            if larger == NULL:
+                raise MemoryError()
+            scratch_block = larger
+            scratch_block_capacity = wanted * 2
+        plan = <Plan *> scratch_block
+        targets = <Target *> (scratch_block + sizeof(Plan))
+        groups = <Group *> (targets + kept)
+        # Members of one group stand together: each queue name in turn gathers its own.
+        index = plain
+        while index < kept:
+            subscription = <Subscription> items[index]
+            groups[group_count].start = <uint32_t> index
+            other = index + 1
+            index += 1
+            while other < kept:
+                if (<Subscription> items[other]).queue is subscription.queue:
+                    item = items[other]
+                    items[other] = items[index]
+                    items[index] = item
+                    index += 1
+                other += 1
+            groups[group_count].count = <uint32_t> (index - groups[group_count].start)
+            group_count += 1
+        at = <char *> (groups + group_count)
+        plan.subject = <uint32_t> (at - scratch_block)
+        memcpy(at, subject, length)
+        at += length
+        for index in range(kept):
+            subscription = <Subscription> items[index]
+            begin = at
+            memcpy(at, b"HMSG ", 5)
+            memcpy(at + 5, subject, length)
+            at += 5 + length
+            at[0] = b" "
+            wanted = PyBytes_GET_SIZE(subscription.sid)
+            memcpy(at + 1, PyBytes_AS_STRING(subscription.sid), wanted)
+            at += 1 + wanted
+            at[0] = b" "
+            at += 1
+            targets[index].subscription = items[index]
+            targets[index].prefix = <uint32_t> (begin - scratch_block)
+            targets[index].prefix_length = <uint32_t> (at - begin)
+        plan.hash = hash
+        plan.bytes = at - scratch_block
+        plan.generation = self.namespace.generation
+        plan.epoch = self.namespace.epochs[hash & 1023]
+        plan.subject_length = <uint32_t> length
+        plan.targets = sizeof(Plan)
+        plan.plain_count = <uint32_t> plain
+        plan.target_count = <uint32_t> kept
+        plan.groups = <uint32_t> (<char *> groups - scratch_block)
+        plan.group_count = <uint32_t> group_count
+        plan.verdict = verdict
+        return plan
+
+    @property
+    def kept(self):
+        """How many plans are kept."""
+        return self.used
+
+
+cdef class Subscription:
+    """One client's interest in a pattern.
+
+    `denies` are the patterns inside the subscription's own that its owner may not receive.
+    """
+
+    def __init__(self, Client client not None, bytes subject not None, bytes queue, bytes sid not None, denies=()):
+        self.client = client
+        self.subject = subject
+        self.queue = queue
+        self.sid = sid
+        self.denies = patterns(denies) if denies else None
+
+    def limit(self, int64_t maximum):
+        """Ends the subscription after `maximum` deliveries in all, counted from its beginning.
+
+        Returns whether it ends at once because so many were delivered already, or because maximum is 0 or less.
+        """
+        if maximum <= 0 or self.delivered >= maximum:
+            self.closed = True
+            return True
+        self.maximum = maximum
+        return False
+
+    def close(self):
+        """Takes nothing more, from the next message on."""
+        self.closed = True
+
+
+cdef class Grant:
+    """A reply subject that a received message has opened for a while."""
+
+
+cdef class Client(Outbox):
+    """A connection as the message path sees it: an outbox, a binding to plans, and flags."""
+
+    def __cinit__(self, Hub hub not None):
+        self.echo = True
+        self.grants_to_sweep = SMALLEST_SWEEP
+
+    def bind(self, PlanCache plans):
+        """Binds the client to a namespace and a policy; response grants of an earlier binding are gone."""
+        self.plans = plans
+        self.grants = None
+        self.responses = plans is not None and plans.policy.responses
+
+    @property
+    def bound(self):
+        return self.plans is not None
+
+    def take_congested(self):
+        """The receiver above its soft ceiling that the last messages met, or None."""
+        congested = self.congested
+        self.congested = None
+        return congested
+
+    def send(self, bytes subject not None, bytes reply, bytes header, bytes payload not None):
+        """Publishes one message in this client's name; returns an outcome: 0 published, 1 and 2 refused."""
+        cdef bytes body = (header or b"") + payload
+        cdef bytes sizes = b"%d\r\n" % len(body) if header is None else b"%d %d\r\n" % (len(header), len(body))
+        cdef bytes tail = (reply + b" " if reply else b"") + sizes + body + b"\r\n"
+        cdef Message message
+        message.subject = PyBytes_AS_STRING(subject)
+        message.subject_length = PyBytes_GET_SIZE(subject)
+        message.reply = NULL if not reply else PyBytes_AS_STRING(reply)
+        message.reply_length = len(reply) if reply else 0
+        message.tail = PyBytes_AS_STRING(tail)
+        message.tail_length = PyBytes_GET_SIZE(tail)
+        message.body = PyBytes_AS_STRING(body)
+        message.size = PyBytes_GET_SIZE(body)
+        message.header = -1 if header is None else len(header)
+        return self.publish(&message)
+
+    cdef int publish(self, Message *message) except -1:
+        """Executes the plan for the message's subject; an Outcome."""
+        cdef PlanCache plans = self.plans
+        cdef Plan *plan
+        cdef Target *targets
+        cdef Group *group
+        cdef uint32_t index, member, turn
+        cdef size_t delivered = 0
+        cdef char *base
+        self.in_messages += 1
+        self.in_bytes += message.size
+        if message.reply_length and plans.policy.reply_deny.matches(message.reply, message.reply_length):
+            return REPLY_REFUSED
+        plan = plans.find(message.subject, message.subject_length)
+        if plan.verdict != ALLOWED:
+            if plan.verdict == DENIED or not self.use_grant(message.subject, message.subject_length):
+                return SUBJECT_REFUSED
+        base = <char *> plan
+        targets = <Target *> (base + plan.targets)
+        for index in range(plan.plain_count):
+            delivered += (<Subscription> targets[index].subscription).client.deliver(
+                self, message, <Subscription> targets[index].subscription,
+                base + targets[index].prefix, targets[index].prefix_length)
+        for index in range(plan.group_count):
+            group = <Group *> (base + plan.groups) + index
+            member = 0 if group.count == 1 else <uint32_t> (self.hub.random() % group.count)
+            for turn in range(group.count):
+                if (<Subscription> targets[group.start + member].subscription).client.deliver(
+                        self, message, <Subscription> targets[group.start + member].subscription,
+                        base + targets[group.start + member].prefix, targets[group.start + member].prefix_length):
+                    delivered += 1
+                    break
+                member = 0 if member + 1 == group.count else member + 1
+        if delivered == 0 and message.reply_length and self.no_responders:
+            self.answer_no_responders(message)
+        return PUBLISHED
+
+    cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
+                      const char *prefix, size_t prefix_length) except -1:
+        """Copies a message into this client's outbox. False when the client or the subscription cannot take it."""
+        cdef char *room
+        cdef size_t count
+        cdef size_t payload
+        cdef char sizes[32]
+        cdef int digits
+        if subscription.closed or self.closed or (sender is self and not self.echo):
+            return False
+        if message.header >= 0 and not self.headers or message.header == 0:
+            # The receiver gets the payload alone, as an ordinary MSG.
+            payload = message.size - message.header
+            digits = snprintf(sizes, 32, b"%zu\r\n", payload)
+            count = prefix_length - 1 + message.reply_length + 1 + digits + payload + 2
+            room = self.reserve(count)
+            if room == NULL:
+                return False
+            memcpy(room, prefix + 1, prefix_length - 1)
+            room += prefix_length - 1
+            if message.reply_length:
+                memcpy(room, message.reply, message.reply_length)
+                room += message.reply_length
+                room[0] = b" "
+                room += 1
+            else:
+                count -= 1
+            memcpy(room, sizes, digits)
+            memcpy(room + digits, message.body + message.header, payload)
+            memcpy(room + digits + payload, b"\r\n", 2)
+        else:
+            if message.header < 0:
+                prefix += 1
+                prefix_length -= 1
+            count = prefix_length + message.tail_length
+            room = self.reserve(count)
+            if room == NULL:
+                return False
+            memcpy(room, prefix, prefix_length)
+            memcpy(room + prefix_length, message.tail, message.tail_length)
+        self.tail += count
+        self.out_messages += 1
+        self.out_bytes += message.size
+        subscription.delivered += 1
+        if subscription.maximum and subscription.delivered >= subscription.maximum:
+            subscription.closed = True
+            self.hub.finished.append(subscription)
+        if self.tail - self.head > self.soft_ceiling and sender is not self:
+            sender.congested = self
+        if self.responses and message.reply_length:
+            self.grant(message)
+        return True
+
+    cdef int grant(self, Message *message) except -1:
+        """Opens the message's reply subject for this client, as its policy says."""
+        cdef Policy policy = self.plans.policy
+        cdef Grant opened = Grant.__new__(Grant)
+        cdef double now = self.hub.now
+        opened.remaining = policy.response_maximum
+        opened.expires = -1.0 if policy.response_seconds < 0 else now + policy.response_seconds
+        if self.grants is None:
+            self.grants = {}
+        elif len(self.grants) >= self.grants_to_sweep:
+            self.grants = {
+                reply: grant for reply, grant in self.grants.items()
+                if (<Grant> grant).expires < 0 or (<Grant> grant).expires > now
+            }
+            self.grants_to_sweep = max(SMALLEST_SWEEP, 2 * len(self.grants))
+        self.grants[PyBytes_FromStringAndSize(message.reply, message.reply_length)] = opened
+        return 0
+
+    cdef bint use_grant(self, const char *subject, size_t length) except -1:
+        """Spends one message of the response grant for the subject, if there is one."""
+        cdef Grant opened
+        if self.grants is None:
+            return False
+        cdef bytes key = PyBytes_FromStringAndSize(subject, length)
+        opened = self.grants.get(key)
+        if opened is None:
+            return False
+        if opened.expires >= 0 and opened.expires <= self.hub.now:
+            del self.grants[key]
+            return False
+        if opened.remaining > 0:
+            opened.remaining -= 1
+            if opened.remaining == 0:
+                del self.grants[key]
+        return True
+
+    cdef int answer_no_responders(self, Message *message) except -1:
+        """Sends the status 503 to this client's own plain subscription on the reply subject, if it has one."""
+        cdef size_t index
+        cdef Subscription subscription
+        cdef bytes reply, header, prefix
+        cdef Message answer
+        if not self.headers or memchr(message.subject, b"\n", message.subject_length) != NULL:
+            return 0
+        scratch_hits.count = 0
+        self.plans.namespace.sublist.collect(message.reply, message.reply_length, &scratch_hits)
+        for index in range(scratch_hits.count):
+            subscription = <Subscription> scratch_hits.items[index]
+            if subscription.client is not self or subscription.queue is not None or subscription.closed:
+                continue
+            if subscription.denies is not None and subscription.denies.matches(message.reply, message.reply_length):
+                continue
+            reply = PyBytes_FromStringAndSize(message.reply, message.reply_length)
+            header = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % (
+                PyBytes_FromStringAndSize(message.subject, message.subject_length))
+            prefix = b"HMSG %b %b " % (reply, subscription.sid)
+            tail = b"%d %d\r\n%b\r\n" % (len(header), len(header), header)
+            answer.subject = PyBytes_AS_STRING(reply)
+            answer.subject_length = PyBytes_GET_SIZE(reply)
+            answer.reply = NULL
+            answer.reply_length = 0
+            answer.tail = PyBytes_AS_STRING(tail)
+            answer.tail_length = PyBytes_GET_SIZE(tail)
+            answer.body = PyBytes_AS_STRING(header)
+            answer.size = answer.header = PyBytes_GET_SIZE(header)
+            # The status comes from the server: the client's own echo setting has no say.
+            echo, self.echo = self.echo, True
+            self.deliver(self, &answer, subscription, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
+            self.echo = echo
+            break
+        return 0
