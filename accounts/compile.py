@@ -22,8 +22,8 @@ def compile_policy(permissions: Permissions | None, account: Account) -> PolicyT
     """Compile the policy of a user of ``account``.
 
     ``permissions`` are the user's own, or None where the account's default permissions hold. (A user JWT without any
-    permission has none of its own; in a configuration file even empty ones are.) Raises ``InvalidPermissionError`` for an
-    entry with an invalid subject or queue, so that a rule that cannot be enforced is never taken for none.
+    permission has none of its own; in a configuration file even empty ones are.) Raises ``InvalidPermissionError`` for
+    an entry with an invalid subject or queue, so that a rule that cannot be enforced is never taken for none.
     """
     chosen = permissions if permissions is not None else account.default_permissions
     if chosen is None:

@@ -97,7 +97,7 @@ class Permissions:
         return self.publish.is_empty and self.subscribe.is_empty and self.responses is None
 
     def validate(self) -> None:
-        """Raise ``InvalidPermissionError`` at the first entry that cannot be used, queue names in publish lists included."""
+        """Raise ``InvalidPermissionError`` at the first unusable entry; a queue in a publish list is one."""
         for grant in (*self.publish.allow, *self.publish.deny):
             if grant.queue is not None:
                 raise InvalidPermissionError(f"subject {quoted(str(grant))} is not a valid subject", grant.origin)
