@@ -79,11 +79,13 @@ cdef class Namespace:
 cdef class Policy:
     cdef Sublist publish_allow      # None: everything
     cdef Sublist publish_deny
-    cdef Sublist reply_deny
+    cdef tuple reply_prefixes
+    cdef frozenset reply_literals
     cdef readonly bint responses
     cdef int64_t response_maximum   # negative: unlimited
     cdef double response_seconds    # negative: unlimited
 
+    cdef bint refuses_reply(self, const char *reply, size_t length) except -1
     cdef int judge(self, const char *subject, size_t length) except -1
 
 

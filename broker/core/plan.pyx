@@ -95,7 +95,8 @@ cdef class Policy:
     def __init__(self, publish_allow, publish_deny, reply_deny, responses=None):
         self.publish_allow = patterns(publish_allow)
         self.publish_deny = patterns(publish_deny)
-        self.reply_deny = patterns(reply_deny)
+        self.reply_prefixes = tuple([rule[:len(rule) - 1] for rule in reply_deny if rule.endswith(b".>")])
+        self.reply_literals = frozenset([rule for rule in reply_deny if not rule.endswith(b".>")])
         self.responses = responses is not None
         if responses is not None:
             self.response_maximum, self.response_seconds = responses
@@ -107,13 +108,23 @@ cdef class Policy:
             return NOT_ALLOWED
         return ALLOWED
 
+    cdef bint refuses_reply(self, const char *reply, size_t length) except -1:
+        """Reserved reply subjects are compared as text, so that no odd spelling with empty tokens slips by."""
+        cdef bytes prefix
+        cdef size_t count
+        for prefix in self.reply_prefixes:
+            count = PyBytes_GET_SIZE(prefix)
+            if length > count and memcmp(reply, PyBytes_AS_STRING(prefix), count) == 0:
+                return True
+        return len(self.reply_literals) > 0 and PyBytes_FromStringAndSize(reply, length) in self.reply_literals
+
     def allows_publish(self, bytes subject not None):
         """Whether the tables let a message out on the subject, response grants aside."""
         return self.judge(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)) == ALLOWED
 
     def allows_reply(self, bytes reply not None):
         """Whether the tables let a message carry the reply subject."""
-        return not self.reply_deny.matches(PyBytes_AS_STRING(reply), PyBytes_GET_SIZE(reply))
+        return not self.refuses_reply(PyBytes_AS_STRING(reply), PyBytes_GET_SIZE(reply))
 
 
 cdef class PlanCache:
@@ -417,7 +428,7 @@ cdef class Client(Outbox):
         cdef char *base
         self.in_messages += 1
         self.in_bytes += message.size
-        if message.reply_length and plans.policy.reply_deny.matches(message.reply, message.reply_length):
+        if message.reply_length and plans.policy.refuses_reply(message.reply, message.reply_length):
             return REPLY_REFUSED
         plan = plans.find(message.subject, message.subject_length)
         if plan.verdict != ALLOWED:
