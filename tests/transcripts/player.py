@@ -24,6 +24,12 @@ from tests.transcripts.matching import frame_difference, json_difference, to_byt
 EXIT_SECONDS = 30.0
 _TRACE_LIMIT = 3000
 _ARMORED = re.compile(r"-----BEGIN [^-]+-----\s*(\S+)\s*-+END")
+_ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "rawurl": lambda raw: base64.urlsafe_b64encode(raw).rstrip(b"="),
+    "url": base64.urlsafe_b64encode,
+    "std": base64.b64encode,
+    "rawstd": lambda raw: base64.b64encode(raw).rstrip(b"="),
+}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -74,6 +80,7 @@ class _Player:
             "unordered": self._unordered,
             "silence": self._silence,
             "closed": self._closed,
+            "close": self._close,
             "ping": self._ping,
             "sleep": time.sleep,
             "exit": self._exit,
@@ -106,6 +113,7 @@ class _Player:
         return ["-c", str(file), *arguments]
 
     def _filled(self, text: str) -> str:
+        text = re.sub(r"\{\{rep:(.+?)\*(\d+)\}\}", lambda match: match[1] * int(match[2]), text)
         text = re.sub(r"\{\{pin:(\w+)\}\}", lambda match: self._certificates.pins[match[1]], text)
         return re.sub(r"\{\{(\w+)\}\}", lambda match: self._values.get(match[1], match[0]), text)
 
@@ -165,7 +173,9 @@ class _Player:
         if "seed" in proof:
             keypair = nkeys.from_seed(proof["seed"].encode())
             signature = keypair.sign(connection.info.get("nonce", "").encode())
-            options["sig"] = base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
+            options["sig"] = _ENCODINGS[proof.get("enc", "rawurl")](signature).decode()
+            if proof.get("nkey"):
+                options["nkey"] = keypair.public_key.decode()
         if "sig" in proof:
             options["sig"] = proof["sig"]
         connection.send(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
@@ -217,6 +227,9 @@ class _Player:
         frame = connection.frame()
         if frame is not None or connection.unread or not connection.ended:
             raise MismatchError(f"{_shown(connection, frame)} instead of the end")
+
+    def _close(self, name: str) -> None:
+        self._connections.pop(name).close()
 
     def _ping(self, name: str) -> None:
         self._connections[name].send(b"PING\r\n")
