@@ -1,0 +1,113 @@
+"""What a configuration text says, before anyone asks what it means: values with the places they stand at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from broker.config.errors import Position
+
+Scalar: TypeAlias = bool | int | float | str | datetime
+
+
+@dataclass(slots=True)
+class Value:
+    """One value. Its text is not shown, because it may be a secret."""
+
+    content: Scalar | list[Value] | Table = field(repr=False)
+    position: Position
+    size: int = 1
+    """Values in it, itself included."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words for an error."""
+        content = self.content
+        if isinstance(content, bool):
+            return "a boolean"
+        if isinstance(content, int):
+            return "an integer"
+        if isinstance(content, float):
+            return "a decimal number"
+        if isinstance(content, str):
+            return "a string"
+        if isinstance(content, datetime):
+            return "a date"
+        return "a map" if isinstance(content, Table) else "an array"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One key of a map with its value. Variables share the value of the entry that they name."""
+
+    key: str
+    value: Value
+    position: Position
+    """Where the key stands."""
+    used: bool = False
+    """Whether a variable refers to the key. Such a key needs no meaning of its own."""
+
+
+@dataclass(slots=True)
+class Table:
+    """A map: entries by their exact keys, in the order of the text; the last of equal keys counts, at its own place."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    def put(self, entry: Entry) -> None:
+        """Adds an entry, in place of an earlier one with this key."""
+        self.entries.pop(entry.key, None)
+        self.entries[entry.key] = entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def digest(table: Table) -> str:
+    """The digest that nats-server shows for a configuration: SHA-256 over the JSON of all it says, keys sorted."""
+    return "sha256:" + hashlib.sha256(f"{_json(Value(table, Position('', 1, 0)))}\n".encode()).hexdigest()
+
+
+# Go's encoder writes these five characters so that its output is safe inside HTML.
+_HTML: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+
+
+def _json(value: Value) -> str:
+    content = value.content
+    if isinstance(content, Table):
+        pairs = sorted(content.entries.items(), key=lambda pair: pair[0].encode())
+        return "{" + ",".join(f"{_json_string(key)}:{_json(entry.value)}" for key, entry in pairs) + "}"
+    if isinstance(content, list):
+        return "[" + ",".join(map(_json, content)) + "]"
+    if isinstance(content, bool):
+        return "true" if content else "false"
+    if isinstance(content, int):
+        return str(content)
+    if isinstance(content, float):
+        return _json_float(content)
+    if isinstance(content, datetime):
+        return f'"{content.replace(tzinfo=None).isoformat()}Z"'
+    return _json_string(content)
+
+
+def _json_string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).translate(_HTML)
+
+
+def _json_float(number: float) -> str:
+    if number == 0:
+        return "-0" if str(number).startswith("-") else "0"
+    if 1e-6 <= abs(number) < 1e21:
+        text = format(Decimal(repr(number)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, _, exponent = format(Decimal(repr(number)).normalize(), "e").partition("e")
+    sign = "-" if exponent.startswith("-") else "+"
+    return f"{mantissa}e{sign}{abs(int(exponent)):0{1 if sign == '-' else 2}}"
