@@ -11,6 +11,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, decode_seed
 
 _BLOCK: Final = re.compile(r"\s*(?:-{3,}.*-{3,}\r?\n)(?P<content>[\w\-.=]+)(?:\r?\n-{3,}.*-{3,}(?:\r?\n|\Z))", re.ASCII)
+_TOKEN: Final = re.compile(r"[\w\-]+\.[\w\-]+\.[\w\-]+", re.ASCII)
 _SEED_TITLES: Final = {KeyKind.OPERATOR: "OPERATOR", KeyKind.ACCOUNT: "ACCOUNT", KeyKind.USER: "USER"}
 _WARNING: Final = """\
 ************************* IMPORTANT *************************
@@ -96,6 +97,7 @@ def parse_creds(text: str) -> tuple[str, str]:
     seed = parse_decorated_seed(text)
     if decode_seed(seed)[0] is not KeyKind.USER:
         raise CredsError("nkeys: doesn't contain an user seed nkey")
-    if token.count(".") != 2:
+    # Without armour the whole text stands for the token, and it must not carry the seed to a server.
+    if not _TOKEN.fullmatch(token):
         raise CredsError("no user JWT found")
     return token, seed
