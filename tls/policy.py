@@ -7,12 +7,13 @@ written for another NATS server means the same here. Nothing below TLS 1.2 can b
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 
-class TLSPolicyError(ValueError):
-    """A name or combination that the TLS policy does not accept; the text names it and says what is accepted."""
+class TLSSettingsError(ValueError):
+    """TLS settings that cannot be used; the text names the culprit (a name, a file) and the remedy."""
 
 
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -87,3 +88,52 @@ class TLSSettings:
     """Names of :data:`CURVES`, in order of preference; empty means the order of the TLS library."""
     pinned_certs: frozenset[str] = frozenset()
     """Lower-case hex SHA-256 digests of the SubjectPublicKeyInfo of the only certificates to accept; empty is any."""
+
+
+def check_version(name: str) -> None:
+    """Checks a protocol version, ``"1.2"`` or ``"1.3"``.
+
+    Raises:
+        TLSSettingsError: it is another; versions below 1.2 are refused (RFC 8996).
+    """
+    if name not in VERSIONS:
+        raise TLSSettingsError(f"unsupported TLS version: {name}; use {_either(VERSIONS)}")
+
+
+def check_curve(name: str) -> None:
+    """Checks the name of a curve.
+
+    Raises:
+        TLSSettingsError: it is none of :data:`CURVES`.
+    """
+    if name not in CURVES:
+        raise TLSSettingsError(f"unrecognized curve preference {name}; use {_either(CURVES)}")
+
+
+def check_cipher(name: str) -> None:
+    """Checks the name of a cipher suite.
+
+    Raises:
+        TLSSettingsError: it is unknown.
+    """
+    if name not in TLS13_SUITES and name not in SECURE_SUITES and name not in INSECURE_SUITES:
+        raise TLSSettingsError(f"unrecognized cipher {name}; use an IANA name such as {next(iter(SECURE_SUITES))}")
+
+
+def check_cipher_choice(names: Iterable[str], *, allow_insecure: bool) -> None:
+    """Checks that insecure suites among ``names`` are meant.
+
+    Raises:
+        TLSSettingsError: there are insecure ones and ``allow_insecure`` is not set.
+    """
+    insecure = [name for name in names if name in INSECURE_SUITES]
+    if insecure and not allow_insecure:
+        raise TLSSettingsError(
+            "insecure cipher suites configured without 'allow_insecure_cipher_suites' option set: "
+            f"{', '.join(insecure)}; remove them"
+        )
+
+
+def _either(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
