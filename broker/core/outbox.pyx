@@ -163,6 +163,8 @@ cdef class Outbox:
     def view(self):
         """The waiting bytes, without copying them. Valid only until the next append or consume."""
         self.dirty = False
+        if self.buffer == NULL:
+            return memoryview(b"")
         return PyMemoryView_FromMemory(self.buffer + self.head, self.tail - self.head, PyBUF_READ)
 
     def consume(self, Py_ssize_t count):

@@ -1,0 +1,222 @@
+"""One server from start to stop: builds the parts in order, and takes them down without leaving anything behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from auth.authenticate import Authenticator
+from broker.config.options import Options
+from broker.control.control import Control
+from broker.core.outbox import Hub
+from broker.identity import Identity, natskeep_version
+from broker.monitor.http import Monitor
+from broker.net.listener import Listener, open_socket
+from broker.net.service import Service
+from broker.settings import auth_settings
+from broker.wire.errors import CloseReason
+from broker.wire.info import PROVIDED_RELEASE, ServerInfo
+from tls.context import server_context
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from types import TracebackType
+
+LOGGER: Final = logging.getLogger("natskeep.app")
+
+LONGEST_CLOSE_INTERVAL: Final = 1.0
+"""Seconds between two clients that a lame duck closes, at most."""
+
+
+class Server:
+    """A broker inside the running event loop.
+
+    `async with Server(Options(port=-1)) as server:` listens on a free port, `server.url` tells where, and leaving the
+    block ends every connection, task and socket. Raises auth.settings.SettingsError for options that contradict
+    themselves, tls.context.TLSError for unusable certificates, and broker.net.listener.ListenError for a taken port.
+    """
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.identity = Identity(name=self.options.server_name)
+        self.started_at = time.time()
+        self._service: Service | None = None
+        self._listener: Listener | None = None
+        self._monitor: Monitor | None = None
+        self._lame_duck: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # Beginning
+
+    async def start(self) -> None:
+        """Builds everything that can fail before it listens; after an error nothing is left behind."""
+        options = self.options
+        loop = asyncio.get_running_loop()
+        context = None if options.tls is None else server_context(options.tls)
+        authenticator = Authenticator(auth_settings(options))
+        listening = open_socket(options.host, options.port)
+        try:
+            hub = Hub()
+            info = self._server_info(authenticator, listening)
+            service = Service(loop, options, Control(options, authenticator, hub, info), context)
+            monitor = None
+            if options.monitor.port or options.monitor.https_port:
+                monitor = Monitor(self, service)
+                await monitor.start()
+        except BaseException:
+            listening.close()
+            raise
+        self._service = service
+        self._monitor = monitor
+        self._listener = Listener(service, listening)
+        self._listener.start()
+        self._announce()
+
+    def _server_info(self, authenticator: Authenticator, listening: socket.socket) -> ServerInfo:
+        options = self.options
+        host, port = options.host, int(listening.getsockname()[1])
+        if options.client_advertise:
+            host, _, advertised = options.client_advertise.rpartition(":")
+            if host and advertised.isdigit():
+                port = int(advertised)
+            else:
+                host = options.client_advertise
+        tls = options.tls
+        return ServerInfo(
+            server_id=self.identity.server_id,
+            server_name=self.identity.server_name,
+            host=host,
+            port=port,
+            headers=not options.no_header_support,
+            auth_required=authenticator.required,
+            tls_required=tls is not None and not options.allow_non_tls,
+            tls_verify=tls is not None and (tls.verify or tls.verify_and_map),
+            tls_available=tls is not None and options.allow_non_tls,
+            max_payload=options.max_payload,
+            runtime=f"python{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
+            xkey=self.identity.curve.public,
+        )
+
+    def _announce(self) -> None:
+        options = self.options
+        LOGGER.info("Starting nats-server")
+        LOGGER.info("  Version:  %s (natskeep %s)", PROVIDED_RELEASE, natskeep_version())
+        LOGGER.info("  Name:     %s", self.identity.server_name)
+        LOGGER.info("  ID:       %s", self.identity.server_id)
+        if options.config_file:
+            LOGGER.info("Using configuration file: %s (%s)", options.config_file, options.config_digest)
+        if self._monitor is not None:
+            LOGGER.info("Starting http monitor on %s:%d", self._monitor.host, self._monitor.port)
+        LOGGER.info("Listening for client connections on %s:%d", options.host, self.port)
+        if options.tls is not None:
+            LOGGER.info("TLS required for client connections" if not options.allow_non_tls
+                        else "TLS available for client connections")
+        LOGGER.info("Server is ready")
+
+    # Facts
+
+    @property
+    def service(self) -> Service:
+        """What its connections share. Raises RuntimeError before the start."""
+        if self._service is None:
+            raise RuntimeError("the server has not been started")
+        return self._service
+
+    @property
+    def port(self) -> int:
+        """The port that clients connect to."""
+        if self._listener is None:
+            raise RuntimeError("the server has not been started")
+        return self._listener.port
+
+    @property
+    def monitor_port(self) -> int:
+        """The port of HTTP monitoring; 0 when it is off."""
+        return 0 if self._monitor is None else self._monitor.port
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine connects."""
+        host = self.options.host
+        if host in {"0.0.0.0", "::", ""}:  # noqa: S104
+            host = "127.0.0.1"
+        scheme = "tls" if self.options.tls is not None and not self.options.allow_non_tls else "nats"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What new connections are secured with."""
+        return self.service.tls_context
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new clients are accepted."""
+        return self._listener is not None and self._listener.accepting
+
+    # End
+
+    async def wait(self) -> None:
+        """Returns once the server has stopped."""
+        await self._stopped.wait()
+
+    async def stop(self) -> None:
+        """Ends every connection and frees every socket. May be called twice."""
+        if self._lame_duck is not None and self._lame_duck is not asyncio.current_task():
+            self._lame_duck.cancel()
+            await asyncio.gather(self._lame_duck, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+        service = self._service
+        if service is not None:
+            for connection in list(service.connections.values()):
+                connection.session.close(CloseReason.SERVER_SHUTDOWN)
+            await service.all_ended()
+        if self._monitor is not None:
+            await self._monitor.stop()
+            self._monitor = None
+        if service is not None and not self._stopped.is_set():
+            LOGGER.info("Server Exiting..")
+        self._stopped.set()
+
+    def begin_lame_duck(self) -> None:
+        """Accepts nothing more, tells clients to move on, and closes them one by one; then stops."""
+        if self._lame_duck is None and self._service is not None:
+            self._lame_duck = asyncio.get_running_loop().create_task(self._leave_slowly(self._service))
+
+    async def _leave_slowly(self, service: Service) -> None:
+        LOGGER.info("Entering lame duck mode, stop accepting new clients")
+        if self._listener is not None:
+            self._listener.close()
+        service.control.is_lame_duck = True
+        for connection in list(service.connections.values()):
+            connection.session.lame_duck()
+        service.flush_dirty()
+        if service.connections:
+            await self._wait_or_empty(service, self.options.lame_duck_grace_period)
+        left = max(self.options.lame_duck_duration - self.options.lame_duck_grace_period, 0.0)
+        for connection in list(service.connections.values()):
+            interval = min(left / max(len(service.connections), 1), LONGEST_CLOSE_INTERVAL)
+            connection.session.close(CloseReason.SERVER_SHUTDOWN)
+            await self._wait_or_empty(service, interval)
+        await self.stop()
+
+    async def _wait_or_empty(self, service: Service, seconds: float) -> None:
+        """Waits, but not for clients that are gone."""
+        try:
+            async with asyncio.timeout(seconds):
+                await service.all_ended()
+        except TimeoutError:
+            return

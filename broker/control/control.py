@@ -1,0 +1,189 @@
+"""Binds sessions to accounts: the one implementation of what sessions ask of the broker."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from accounts.limits import UNLIMITED, effective_data, effective_payload
+from auth.challenge import new_nonce
+from auth.errors import AuthError
+from auth.evidence import ConnectionType, Evidence
+from broker.control import audit
+from broker.control.subscribe import Refusal, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
+from broker.control.tenant import Tenant
+from broker.core.outbox import Hub
+from broker.session.backend import LimitError
+from broker.session.session import Session
+from broker.wire.errors import CloseReason, ErrorText
+from broker.wire.info import Binding, ServerInfo, render_info
+
+if TYPE_CHECKING:
+    from auth.authenticate import Authenticator
+    from auth.principal import Principal
+    from broker.config.options import Options
+    from broker.core.plan import Subscription
+    from broker.wire.connect import ConnectOptions
+
+LOGGER: Final = logging.getLogger("natskeep.control")
+
+
+class Control:
+    """The accounts at work and the decisions on behalf of their sessions."""
+
+    def __init__(self, options: Options, authenticator: Authenticator, hub: Hub, info: ServerInfo) -> None:
+        self.options = options
+        self.authenticator = authenticator
+        self.hub = hub
+        self.server_info = info
+        self.tenants: dict[str, Tenant] = {}
+        self.is_lame_duck = False
+
+    @property
+    def authentication_required(self) -> bool:
+        """Whether a client must send CONNECT with credentials."""
+        return self.authenticator.required
+
+    def new_nonce(self) -> str:
+        """A challenge for one connection; empty where nobody signs one."""
+        return new_nonce() if self.authenticator.nonce_required else ""
+
+    # Who
+
+    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
+        """Verifies what CONNECT claims. Raises AuthError."""
+        evidence = Evidence(
+            nonce=session.nonce,
+            unverified_jwt=connect.unverified_jwt or None,
+            unverified_nkey=connect.unverified_nkey or None,
+            unverified_signature=connect.unverified_signature or None,
+            unverified_user=connect.unverified_user or None,
+            unverified_password=connect.unverified_password or None,
+            unverified_token=connect.unverified_token or None,
+            unverified_proxy_signature=connect.unverified_proxy_signature or None,
+            remote_ip=session.remote_ip,
+            connection_type=ConnectionType.STANDARD,
+            certificate=session.certificate,
+        )
+        try:
+            return self.authenticator.authenticate(evidence, time.time())
+        except AuthError as error:
+            audit.authentication_failed(session, error)
+            raise
+
+    def principal_without_connect(self, session: Session) -> Principal | None:
+        """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
+        return self.authenticator.no_auth_principal(ConnectionType.STANDARD)
+
+    # Where
+
+    def tenant(self, principal: Principal) -> Tenant:
+        """The live account of a principal."""
+        account = principal.account
+        tenant = self.tenants.get(account.name)
+        if tenant is None:
+            tenant = self.tenants[account.name] = Tenant(account)
+        elif tenant.account is not account:
+            tenant.account = account
+        return tenant
+
+    def bind(self, session: Session, principal: Principal) -> None:
+        """Binds the session to its account. Raises LimitError when the account takes no further connection."""
+        account = principal.account
+        tenant = self.tenant(principal)
+        ceiling = account.limits.connections
+        if ceiling != UNLIMITED and len(tenant.sessions) >= max(ceiling, 0):
+            raise LimitError(
+                ErrorText.ACCOUNT_CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_ACCOUNT_CONNECTIONS
+            )
+        session.principal = principal
+        if subscription_ceiling(session, self.options.max_subscriptions) == 0:
+            # A ceiling that nothing fits, as an absent number in a JWT is one, ends the connection at once.
+            raise LimitError(ErrorText.SUBSCRIPTIONS_EXCEEDED.value, CloseReason.MAXIMUM_SUBSCRIPTIONS)
+        session.client.bind(tenant.acquire(principal.policy))
+        session.lane.maximum_payload = effective_payload(self.options.max_payload, account.limits, principal.limits)
+        session.data_ceiling = max(effective_data(account.limits, principal.limits), 0)
+        session.tenant = tenant
+        tenant.sessions.add(session)
+        audit.authenticated(session)
+
+    def unbind(self, session: Session) -> None:
+        """Takes the session and its subscriptions out of its account; does nothing when it is in none."""
+        tenant = session.tenant
+        if not isinstance(tenant, Tenant) or session.principal is None:
+            return
+        remove_all(tenant, session)
+        tenant.sessions.discard(session)
+        tenant.release(session.principal.policy)
+        session.client.bind(None)
+        session.tenant = None
+
+    # What
+
+    def subscribe(self, session: Session, subject: bytes, queue: bytes | None, sid: bytes) -> str | None:
+        """Subscribes, or returns the error text that the client is told."""
+        tenant = session.tenant
+        if not isinstance(tenant, Tenant):
+            return ErrorText.AUTHORIZATION_VIOLATION.value
+        try:
+            subscribe(
+                tenant, session, subject, queue, sid,
+                server_maximum=self.options.max_subscriptions,
+                token_maximum=self.options.max_subscription_tokens,
+            )
+        except Refusal as refusal:
+            audit.refused(session, "Subscription", subject.decode("utf-8", "surrogateescape"), refusal.decision)
+            return refusal.text
+        return None
+
+    def unsubscribe(self, session: Session, sid: bytes, maximum: int) -> None:
+        """Ends a subscription: at once when maximum is 0, else after so many deliveries in all."""
+        if isinstance(session.tenant, Tenant):
+            unsubscribe(session.tenant, session, sid, maximum)
+
+    def finish(self, subscriptions: Iterable[Subscription]) -> None:
+        """Removes subscriptions that have had their last message."""
+        for subscription in subscriptions:
+            owner = subscription.client.owner
+            if isinstance(owner, Session) and isinstance(owner.tenant, Tenant):
+                remove(owner.tenant, owner, subscription)
+
+    def publish_refused(self, session: Session, subject: str) -> None:
+        """Keeps a trail of a message that policy refused."""
+        if session.principal is not None:
+            audit.refused(session, "Publish", subject, session.principal.policy.decide_publish(subject))
+
+    def reply_refused(self, session: Session, reply: str) -> None:
+        """Keeps a trail of a message whose reply subject policy refused."""
+        if session.principal is not None:
+            audit.refused(session, "Reply", reply, session.principal.policy.decide_reply(reply))
+
+    def report(self, session: Session, text: str) -> None:
+        """Logs an error of the client."""
+        LOGGER.debug("%s - %s", audit.label(session), text)
+
+    # INFO
+
+    def info(self, session: Session) -> bytes:
+        """The INFO line for the session as it stands."""
+        principal = session.principal if isinstance(session.tenant, Tenant) else None
+        if principal is None:
+            return render_info(
+                self.server_info,
+                client_id=session.cid,
+                client_ip=session.remote_ip,
+                nonce=session.nonce,
+                lame_duck=self.is_lame_duck,
+                hide_auth_required=self.authenticator.no_auth_principal(ConnectionType.STANDARD) is not None,
+            )
+        return render_info(
+            self.server_info,
+            client_id=session.cid,
+            client_ip=session.remote_ip,
+            nonce=session.nonce,
+            max_payload=session.lane.maximum_payload,
+            binding=Binding(principal.account.name, principal.account.is_system),
+            lame_duck=self.is_lame_duck,
+        )

@@ -1,0 +1,58 @@
+"""A live account: its namespace in the core, the plan caches of its roles, and the sessions bound to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from broker.core.plan import Namespace, PlanCache, Policy
+
+if TYPE_CHECKING:
+    from accounts.account import Account
+    from accounts.policy import PolicyTable
+    from broker.session.session import Session
+
+
+def wire(subject: str) -> bytes:
+    """A subject as the core sees it."""
+    return subject.encode("utf-8", "surrogateescape")
+
+
+def compile_core_policy(table: PolicyTable) -> Policy:
+    """The publish side of a policy table in the form that the core executes."""
+    closed = bool(table.publish_allow) or table.publish_is_closed
+    responses = table.responses
+    return Policy(
+        [wire(rule.subject) for rule in table.publish_allow] if closed else None,
+        [wire(rule.subject) for rule in table.publish_deny],
+        [wire(rule.subject) for rule in table.reply_deny],
+        None if responses is None else (responses.max_messages, responses.expires),
+    )
+
+
+class Tenant:
+    """One account at work. Roles with equal policy tables share one plan cache for as long as one of them is bound."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.namespace = Namespace(account.name)
+        self.sessions: set[Session] = set()
+        self._caches: dict[str, tuple[PlanCache, int]] = {}
+
+    def acquire(self, table: PolicyTable) -> PlanCache:
+        """The plan cache for a policy table; `release` gives it back."""
+        known = self._caches.get(table.fingerprint)
+        cache, holders = known if known is not None else (PlanCache(self.namespace, compile_core_policy(table)), 0)
+        self._caches[table.fingerprint] = (cache, holders + 1)
+        return cache
+
+    def release(self, table: PolicyTable) -> None:
+        cache, holders = self._caches[table.fingerprint]
+        if holders == 1:
+            del self._caches[table.fingerprint]
+        else:
+            self._caches[table.fingerprint] = (cache, holders - 1)
+
+    @property
+    def subscriptions(self) -> int:
+        """Subscriptions of all its sessions."""
+        return len(self.namespace)

@@ -1,0 +1,544 @@
+"""One accepted socket: its way through TLS to a session, and the bytes in and out from then on.
+
+Nothing is read from a socket before its first byte was looked at, so bytes in the clear never reach the parser of a
+secured connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Final
+
+from broker.core.parser import Lane
+from broker.core.plan import Client
+from broker.net.channel import Channel
+from broker.session.liveness import Liveness
+from broker.session.session import Session
+from broker.session.states import State
+from broker.wire.errors import CloseReason
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable
+
+    from broker.net.service import Service
+
+LOGGER: Final = logging.getLogger("natskeep.net")
+
+TLS_HANDSHAKE_RECORD: Final = b"\x16"
+"""The content type of a record that carries a ClientHello (RFC 8446, section 5.1)."""
+
+LINGER: Final = 1.0
+"""Seconds that a closing connection may take to write out its last bytes."""
+
+LAST_READS: Final = 16
+"""Reads of 64 KiB that a closing connection spends on what the client still sent."""
+
+STALL_TURN: Final = 0.01
+"""Seconds after which it is looked whether the receiver that a publisher waits for takes anything."""
+
+STALL_PROGRESS: Final = 64 * 1024
+"""Bytes that such a receiver must have taken in one stall turn to be waited for longer."""
+
+LONGEST_TIMER: Final = 3600.0
+"""Expiry is a time of the wall clock, which can be set; it is looked at no less often than this, in seconds."""
+
+
+class Connection:
+    """The transport of one session. All methods run in the loop's thread."""
+
+    __slots__ = (
+        "_connect_timer",
+        "_deadline_timer",
+        "_expiry_timer",
+        "_ping_timer",
+        "_reading",
+        "_stall_timer",
+        "_upgrade_timer",
+        "_waiting",
+        "_writing",
+        "_written",
+        "_written_by_deadline",
+        "certificate",
+        "channel",
+        "client",
+        "descriptor",
+        "ended",
+        "lane",
+        "last_activity",
+        "service",
+        "session",
+        "sock",
+        "started",
+        "tls_first",
+    )
+
+    def __init__(self, service: Service, sock: socket.socket, host: str, port: int, cid: int) -> None:
+        self.service = service
+        self.sock = sock
+        self.descriptor = sock.fileno()
+        self.channel: Channel | None = None
+        self.certificate: object = None
+        self.tls_first = False
+        self.ended: float | None = None
+        self.started = time.time()
+        self.last_activity = self.started
+        self._reading = False
+        self._writing = False
+        self._written = 0
+        self._written_by_deadline = 0
+        self._waiting: list[Connection] | None = None
+        self._connect_timer: TimerHandle | None = None
+        self._deadline_timer: TimerHandle | None = None
+        self._expiry_timer: TimerHandle | None = None
+        self._ping_timer: TimerHandle | None = None
+        self._stall_timer: TimerHandle | None = None
+        self._upgrade_timer: TimerHandle | None = None
+        options = service.options
+        client = Client(service.hub)
+        client.ceiling = options.max_pending
+        client.soft_ceiling = service.soft_ceiling
+        lane = Lane(client, service.read_buffer)
+        lane.maximum_control_line = options.max_control_line
+        lane.maximum_payload = options.max_payload
+        lane.accept_headers = not options.no_header_support
+        self.client = client
+        self.lane = lane
+        self.session = Session(
+            service.control,
+            self,
+            service.hub,
+            client,
+            lane,
+            cid=cid,
+            remote_ip=host,
+            remote_port=port,
+            nonce=service.control.new_nonce(),
+            liveness=Liveness(options.ping_interval, options.ping_max, service.loop.time()),
+        )
+        client.owner = self.session
+
+    # Beginning
+
+    def start(self) -> None:
+        """Sends INFO or waits for TLS first, as the listener is configured."""
+        tls = self.service.options.tls
+        if tls is None:
+            self._greet()
+            self._open()
+        elif tls.handshake_first is False:
+            self._greet_before_tls()
+        else:
+            self.tls_first = True
+            self._watch(self._first_bytes_before_info)
+            if tls.handshake_first is True:
+                self._upgrade_within(tls.timeout)
+            else:
+                self._upgrade_timer = self.service.loop.call_later(float(tls.handshake_first), self._no_tls_first)
+
+    def refuse(self, text: str, reason: CloseReason) -> None:
+        """Sends INFO and an error, and closes: the server takes no further connection."""
+        self._greet()
+        self.session.fail(text, reason)
+
+    def _greet(self) -> None:
+        self.session.greet()
+        self.flush()
+
+    def _greet_before_tls(self) -> None:
+        self.tls_first = False
+        self._greet()
+        if self.ended is None:
+            self._watch(self._first_bytes_after_info)
+            if not self.service.options.allow_non_tls:
+                self._upgrade_within(self._tls_timeout)
+
+    def _no_tls_first(self) -> None:
+        self._unwatch()
+        self._greet_before_tls()
+
+    @property
+    def _tls_timeout(self) -> float:
+        tls = self.service.options.tls
+        return 0.0 if tls is None else tls.timeout
+
+    def _upgrade_within(self, seconds: float) -> None:
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+        self._upgrade_timer = self.service.loop.call_later(seconds, self._upgrade_overdue)
+
+    def _upgrade_overdue(self) -> None:
+        self._upgrade_failed("no TLS handshake within the timeout")
+
+    def _upgrade_failed(self, why: str) -> None:
+        LOGGER.error("%s:%d - cid:%d - TLS handshake error: %s",
+                     self.session.remote_ip, self.session.remote_port, self.session.cid, why)
+        self.client.discard()
+        self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
+
+    def _peek(self) -> bytes | None:
+        """The first byte, left where it is; b"" at the end of the stream, None when there is nothing yet."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def _first_bytes_before_info(self) -> None:
+        first = self._peek()
+        if first is None:
+            return
+        if first == TLS_HANDSHAKE_RECORD:
+            self._begin_upgrade()
+        elif first == b"":
+            self.session.close(CloseReason.CLIENT_CLOSED)
+        else:
+            self._upgrade_failed("bytes in the clear where TLS is required")
+
+    def _first_bytes_after_info(self) -> None:
+        first = self._peek()
+        if first is None:
+            return
+        if first == TLS_HANDSHAKE_RECORD:
+            self._begin_upgrade()
+        elif first == b"":
+            self.session.close(CloseReason.CLIENT_CLOSED)
+        elif self.service.options.allow_non_tls:
+            self._unwatch()
+            self._open()
+        else:
+            self._upgrade_failed("bytes in the clear where TLS is required")
+
+    def _begin_upgrade(self) -> None:
+        context = self.service.tls_context
+        if context is None:
+            self._upgrade_failed("no certificate is loaded")
+            return
+        self._unwatch()
+        self._upgrade_within(self._tls_timeout)
+        self.channel = Channel(self.sock, context, self.service.ciphertext)
+        self._watch(self._handshake)
+        self._handshake()
+
+    def _handshake(self) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        try:
+            if channel.receive() == 0:
+                self._upgrade_failed("the client closed the connection")
+                return
+            done = channel.handshake()
+        except (BlockingIOError, InterruptedError):
+            return
+        except ssl.SSLError as error:
+            self._upgrade_failed(error.reason or "no valid handshake")
+            return
+        except OSError as error:
+            self._upgrade_failed(error.strerror or "the connection broke")
+            return
+        if done:
+            self._upgraded(channel)
+
+    def _upgraded(self, channel: Channel) -> None:
+        try:
+            self.certificate = self.service.check_peer(channel.connection)
+        except ValueError as error:
+            self._upgrade_failed(str(error))
+            return
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            self._upgrade_timer = None
+        self.session.secured = True
+        self._unwatch()
+        if self.tls_first:
+            self._greet()
+        self._open()
+        if self.ended is None:
+            # The client's first words may have come in one piece with the end of its handshake.
+            self._opened_records(channel)
+
+    def _open(self) -> None:
+        """From here on bytes belong to the session."""
+        if self.session.state is State.CLOSED:
+            return
+        service = self.service
+        if service.control.authentication_required:
+            self._connect_timer = service.loop.call_later(
+                service.options.authorization_timeout, self.session.connect_overdue
+            )
+        liveness = self.session.liveness
+        liveness.last_heard = service.loop.time()
+        self._ping_timer = service.loop.call_later(liveness.first_delay(), self._ping)
+        self._read_on()
+
+    # Reading
+
+    def _watch(self, callback: Callable[[], None]) -> None:
+        self.service.loop.add_reader(self.descriptor, callback)
+        self._reading = True
+
+    def _unwatch(self) -> None:
+        if self._reading:
+            self.service.loop.remove_reader(self.descriptor)
+            self._reading = False
+
+    def _read_on(self) -> None:
+        if not self._reading and self.ended is None and self.session.state is not State.CLOSED:
+            self._watch(self._readable if self.channel is None else self._readable_sealed)
+
+    def _readable(self) -> None:
+        lane = self.lane
+        try:
+            count = self.sock.recv_into(lane.room())
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.session.close(CloseReason.READ_ERROR)
+            return
+        if count == 0:
+            self.session.close(CloseReason.CLIENT_CLOSED)
+            return
+        service = self.service
+        service.hub.now = self.session.liveness.last_heard = service.loop.time()
+        lane.received(count)
+        self.session.data_received()
+        self._turn_over()
+
+    def _readable_sealed(self) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        try:
+            if channel.receive() == 0:
+                self.session.close(CloseReason.CLIENT_CLOSED)
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.session.close(CloseReason.READ_ERROR)
+            return
+        self._opened_records(channel)
+
+    def _opened_records(self, channel: Channel) -> None:
+        service, session, lane = self.service, self.session, self.lane
+        service.hub.now = session.liveness.last_heard = service.loop.time()
+        while session.state is not State.CLOSED:
+            room = lane.room()
+            size = len(room)
+            try:
+                count = channel.read_into(room)
+            except ssl.SSLZeroReturnError:
+                session.close(CloseReason.CLIENT_CLOSED)
+                break
+            except ssl.SSLError:
+                session.close(CloseReason.READ_ERROR)
+                break
+            if count == 0:
+                break
+            lane.received(count)
+            session.data_received()
+            if count < size:
+                break
+        self._turn_over()
+
+    def _turn_over(self) -> None:
+        """The end of a read turn: everyone who got bytes is flushed, and a publisher may have to wait."""
+        self.service.flush_dirty()
+        congested = self.client.take_congested()
+        if congested is not None and congested.pending > congested.soft_ceiling:
+            owner = congested.owner
+            if isinstance(owner, Session) and isinstance(owner.transport, Connection):
+                self._stall(owner.transport)
+
+    # Waiting for receivers that lag
+
+    def _stall(self, receiver: Connection) -> None:
+        """Reads nothing more for a while: until the receiver has room again, or takes nothing."""
+        if self.service.options.no_fast_producer_stall or self.ended is not None or self._stall_timer is not None:
+            return
+        self._unwatch()
+        self.service.stalls += 1
+        if receiver._waiting is None:
+            receiver._waiting = []
+        receiver._waiting.append(self)
+        self._stall_timer = self.service.loop.call_later(STALL_TURN, self._stall_over, receiver, receiver._written)
+
+    def _stall_over(self, receiver: Connection, written: int) -> None:
+        self._stall_timer = None
+        if receiver.ended is None and receiver._written - written >= STALL_PROGRESS and receiver._congested():
+            self._stall_timer = self.service.loop.call_later(STALL_TURN, self._stall_over, receiver, receiver._written)
+            return
+        if receiver._waiting is not None and self in receiver._waiting:
+            receiver._waiting.remove(self)
+        self._read_on()
+
+    def _congested(self) -> bool:
+        return self.client.pending > self.client.soft_ceiling // 2
+
+    def _release_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        for publisher in waiting or ():
+            if publisher._stall_timer is not None:
+                publisher._stall_timer.cancel()
+                publisher._stall_timer = None
+            publisher._read_on()
+
+    # Writing
+
+    def flush(self) -> None:
+        """Writes what waits, as far as the socket takes it."""
+        client = self.client
+        if client.overflowed and self.session.state is not State.CLOSED:
+            self.service.slow_consumer(self.session, f"MaxPending of {client.ceiling} Exceeded")
+            self.session.close(CloseReason.SLOW_CONSUMER_PENDING)
+            return
+        if self.ended is not None or self._writing:
+            client.settle()
+            return
+        self._write()
+        self.session.check_data()
+
+    def _write(self) -> None:
+        client = self.client
+        channel = self.channel
+        try:
+            if channel is None:
+                count = self.sock.send(client.view())
+                rest = client.consume(count)
+            else:
+                count = channel.write(client.view())
+                rest = client.consume(count) + channel.waiting
+        except (BlockingIOError, InterruptedError):
+            count = 0
+            rest = client.pending
+        except (OSError, ssl.SSLError):
+            client.discard()
+            if self.session.state is State.CLOSED:
+                self._destroy()
+            else:
+                self.session.close(CloseReason.WRITE_ERROR)
+            return
+        self._written += count
+        if rest:
+            self._write_on()
+        else:
+            self._written_out()
+        if self._waiting and not self._congested():
+            self._release_waiting()
+
+    def _write_on(self) -> None:
+        if self._writing:
+            return
+        self._writing = True
+        self.service.loop.add_writer(self.descriptor, self._write)
+        self._expect_progress()
+
+    def _written_out(self) -> None:
+        if self._writing:
+            self._writing = False
+            self.service.loop.remove_writer(self.descriptor)
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+        if self.session.state is State.CLOSED and self.ended is None:
+            self._destroy()
+
+    def _expect_progress(self) -> None:
+        """Whatever waits now must be written before the deadline; a receiver that trickles does not count as alive."""
+        self._written_by_deadline = self._written + self.client.pending
+        seconds = LINGER if self.session.state is State.CLOSED else self.service.options.write_deadline
+        self._deadline_timer = self.service.loop.call_later(seconds, self._deadline)
+
+    def _deadline(self) -> None:
+        self._deadline_timer = None
+        if self.session.state is State.CLOSED:
+            self._destroy()
+        elif self._written < self._written_by_deadline or (self.channel is not None and not self._written):
+            self.service.slow_consumer(
+                self.session,
+                f"WriteDeadline of {self.service.options.write_deadline:g}s exceeded with {self.client.pending} bytes",
+            )
+            self.client.discard()
+            self.session.close(CloseReason.SLOW_CONSUMER_DEADLINE)
+        else:
+            self._expect_progress()
+
+    # Clocks
+
+    def _ping(self) -> None:
+        session = self.session
+        self.service.hub.now = self.service.loop.time()
+        if session.state is State.ACTIVE or not self.service.control.authentication_required:
+            session.ping_due()
+            self.service.flush_dirty()
+        if self.ended is None and session.state is not State.CLOSED:
+            self._ping_timer = self.service.loop.call_later(session.liveness.interval, self._ping)
+
+    def authenticated(self) -> None:
+        """CONNECT has come: its deadline is over."""
+        if self._connect_timer is not None:
+            self._connect_timer.cancel()
+            self._connect_timer = None
+
+    def expire_at(self, moment: float | None) -> None:
+        """Ends the session at a Unix time; None calls it off."""
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
+        if moment is None:
+            return
+        left = moment - time.time()
+        if left <= 0:
+            self._expiry_timer = self.service.loop.call_later(0, self.session.expired)
+        else:
+            self._expiry_timer = self.service.loop.call_later(min(left, LONGEST_TIMER), self.expire_at, moment)
+
+    # The end
+
+    def end(self, reason: CloseReason) -> None:
+        """Called by the session: stops reading and clocks, writes out the rest for a moment, and closes."""
+        self._unwatch()
+        for timer in (
+            self._connect_timer, self._expiry_timer, self._ping_timer, self._stall_timer, self._upgrade_timer,
+            self._deadline_timer,
+        ):
+            if timer is not None:
+                timer.cancel()
+        self._connect_timer = self._expiry_timer = self._ping_timer = None
+        self._stall_timer = self._upgrade_timer = self._deadline_timer = None
+        self._release_waiting()
+        if reason in {CloseReason.SLOW_CONSUMER_PENDING, CloseReason.SLOW_CONSUMER_DEADLINE}:
+            self.client.discard()
+            self._destroy()
+        elif self._writing:
+            self._expect_progress()
+        else:
+            self._write()
+
+    def _destroy(self) -> None:
+        if self.ended is not None:
+            return
+        self.ended = time.time()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+        if self._writing:
+            self.service.loop.remove_writer(self.descriptor)
+            self._writing = False
+        if self.channel is not None:
+            self.channel.finish()
+        with contextlib.suppress(OSError):
+            # Unread bytes would turn the close into a reset, and the client might not see what it was told.
+            self.sock.shutdown(socket.SHUT_WR)
+            for _ in range(LAST_READS):
+                if not self.sock.recv(64 * 1024):
+                    break
+        self.sock.close()
+        self.client.discard()
+        self.service.connection_ended(self)

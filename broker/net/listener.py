@@ -1,0 +1,111 @@
+"""The listening socket: accepts, counts against the server's ceilings, and starts connections."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING, Final
+
+from broker.net.connection import Connection
+from broker.wire.errors import CloseReason, ErrorText
+
+if TYPE_CHECKING:
+    from broker.net.service import Service
+
+LOGGER: Final = logging.getLogger("natskeep.net")
+
+BACKLOG: Final = 4096
+ACCEPTS_A_TURN: Final = 64
+"""Connections accepted before other sockets get their turn."""
+
+RETRY_ACCEPT: Final = 0.1
+"""Seconds to wait when the process has no file descriptor left."""
+
+
+class ListenError(OSError):
+    """The address cannot be listened on; the text says why and what to do."""
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A listening socket; port -1 takes a free one. Raises ListenError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ListenError(f"cannot listen on {host}: {error.strerror or error}; give an address of this machine") from error
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            why = f"listen tcp {host}:{port}: bind: address already in use"
+            raise ListenError(f"{why}; stop the process that holds the port, or choose another with -p") from error
+        raise ListenError(f"listen tcp {host}:{port}: {error.strerror or error}") from error
+    return listening
+
+
+class Listener:
+    """One listening socket in the loop."""
+
+    def __init__(self, service: Service, listening: socket.socket) -> None:
+        self.service = service
+        self.listening = listening
+        self.accepting = False
+        self._next_cid = 0
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        return int(self.listening.getsockname()[1])
+
+    def start(self) -> None:
+        """Begins to accept."""
+        self.accepting = True
+        self.service.loop.add_reader(self.listening.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accepts nothing more and frees the port; open connections stay."""
+        if self.accepting:
+            self.accepting = False
+            self.service.loop.remove_reader(self.listening.fileno())
+        self.listening.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, address = self.listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                # Accepting again at once would spin: the reason, mostly too many open files, does not pass so fast.
+                LOGGER.error("cannot accept a connection: %s; raise the limit of open files", error.strerror)
+                self.accepting = False
+                self.service.loop.remove_reader(self.listening.fileno())
+                self.service.loop.call_later(RETRY_ACCEPT, self._accept_again)
+                return
+            self._begin(sock, address)
+
+    def _accept_again(self) -> None:
+        if not self.accepting and self.listening.fileno() >= 0:
+            self.start()
+
+    def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        service = self.service
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._next_cid += 1
+        service.total_connections += 1
+        connection = Connection(service, sock, address[0], address[1], self._next_cid)
+        full = 0 <= service.options.max_connections <= len(service.connections)
+        service.connections[self._next_cid] = connection
+        if full:
+            connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)
+        else:
+            connection.start()

@@ -1,0 +1,103 @@
+"""What all connections of one server share: the loop, the core's hub and buffers, and the flush at the end of a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from broker.core.parser import ReadBuffer
+from broker.net.channel import CiphertextBuffer
+from broker.session.session import Session
+from tls.identity import peer_identity
+from tls.pins import check_pins
+
+if TYPE_CHECKING:
+    import ssl
+
+    from broker.config.options import Options
+    from broker.control.control import Control
+    from broker.net.connection import Connection
+
+LOGGER: Final = logging.getLogger("natskeep.net")
+
+READ_BUFFER: Final = 256 * 1024
+SOFT_CEILING: Final = 1024 * 1024
+"""Bytes waiting for a receiver above which its publishers are asked to wait."""
+
+
+class Service:
+    """The shared side of all connections of one server."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: Options, control: Control, tls_context: ssl.SSLContext | None
+    ) -> None:
+        self.loop = loop
+        self.options = options
+        self.control = control
+        self.hub = control.hub
+        self.tls_context = tls_context
+        self.read_buffer = ReadBuffer(READ_BUFFER)
+        self.ciphertext = CiphertextBuffer()
+        self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
+        self.connections: dict[int, Connection] = {}
+        self.closed: deque[Connection] = deque(maxlen=max(options.max_closed_clients, 0))
+        self.total_connections = 0
+        self.slow_consumers = 0
+        self.stalls = 0
+        self.closed_counts = [0, 0, 0, 0]
+        """Messages and bytes in, messages and bytes out of the connections that are gone."""
+
+        self._all_ended: asyncio.Event | None = None
+
+    def flush_dirty(self) -> None:
+        """Writes out everything that the last turn put into outboxes, and ends what reached its end."""
+        hub = self.hub
+        finished = hub.take_finished()
+        if finished:
+            self.control.finish(finished)
+        while hub.has_dirty:
+            for outbox in hub.take_dirty():
+                owner = outbox.owner
+                if isinstance(owner, Session):
+                    owner.transport.flush()
+
+    def slow_consumer(self, session: Session, why: str) -> None:
+        """Counts and reports a client that does not take what it is sent."""
+        self.slow_consumers += 1
+        LOGGER.warning("%s:%d - cid:%d - Slow Consumer Detected: %s",
+                       session.remote_ip, session.remote_port, session.cid, why)
+
+    def check_peer(self, connection: ssl.SSLObject) -> object:
+        """The facts of the peer's certificate, None without one. Raises ValueError when pins exclude it."""
+        tls = self.options.tls
+        identity = peer_identity(connection)
+        if tls is not None and tls.pinned_certs:
+            check_pins(identity, tls.pinned_certs)
+        return identity
+
+    def connection_ended(self, connection: Connection) -> None:
+        """Moves a connection from the open ones to those that monitoring remembers."""
+        self.connections.pop(connection.session.cid, None)
+        client = connection.client
+        counts = self.closed_counts
+        counts[0] += client.in_messages
+        counts[1] += client.in_bytes
+        counts[2] += client.out_messages
+        counts[3] += client.out_bytes
+        if self.closed.maxlen:
+            self.closed.append(connection)
+        LOGGER.debug("%s:%d - cid:%d - Client connection closed: %s", connection.session.remote_ip,
+                     connection.session.remote_port, connection.session.cid,
+                     "" if connection.session.close_reason is None else connection.session.close_reason.value)
+
+        if not self.connections and self._all_ended is not None:
+            self._all_ended.set()
+
+    async def all_ended(self) -> None:
+        """Returns once no connection is open."""
+        if self.connections:
+            self._all_ended = asyncio.Event()
+            await self._all_ended.wait()
+            self._all_ended = None

@@ -1,0 +1,67 @@
+"""What a session needs from the broker around it, and what it tells it; control implements the one, net the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from auth.principal import Principal
+    from broker.session.session import Session
+    from broker.wire.connect import ConnectOptions
+    from broker.wire.errors import CloseReason
+
+
+class Backend(Protocol):
+    """The decisions and registers behind a session."""
+
+    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
+        """Verifies what CONNECT claims. Raises auth.errors.AuthError."""
+
+    def principal_without_connect(self, session: Session) -> Principal | None:
+        """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
+
+    def bind(self, session: Session, principal: Principal) -> None:
+        """Binds the session to its account. Raises LimitError when the account takes no further connection."""
+
+    def unbind(self, session: Session) -> None:
+        """Takes the session and its subscriptions out of its account; does nothing when it is in none."""
+
+    def subscribe(self, session: Session, subject: bytes, queue: bytes | None, sid: bytes) -> str | None:
+        """Subscribes, or returns the error text that the client is told."""
+
+    def unsubscribe(self, session: Session, sid: bytes, maximum: int) -> None:
+        """Ends a subscription: at once when maximum is 0, else after so many deliveries in all."""
+
+    def publish_refused(self, session: Session, subject: str) -> None:
+        """Keeps a trail of a message that policy refused."""
+
+    def reply_refused(self, session: Session, reply: str) -> None:
+        """Keeps a trail of a message whose reply subject policy refused."""
+
+    def info(self, session: Session) -> bytes:
+        """The INFO line for the session as it stands."""
+
+    def report(self, session: Session, text: str) -> None:
+        """Logs an error of the client."""
+
+
+class LimitError(Exception):
+    """A ceiling of the account or of the server; carries what the client is told and the reason of the close."""
+
+    def __init__(self, text: str, reason: CloseReason) -> None:
+        super().__init__(text)
+        self.text = text
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """What a session may ask of the connection that carries it."""
+
+    def end(self, reason: CloseReason) -> None:
+        """Writes out what waits as far as the socket takes it, and closes."""
+
+    def expire_at(self, moment: float | None) -> None:
+        """Calls `Session.expired` at a Unix time; None calls it off."""
+
+    def authenticated(self) -> None:
+        """The time for CONNECT is over: it has come."""

@@ -1,0 +1,323 @@
+"""One client's conversation: events from the parser in, bytes into its outbox and calls to the backend out.
+
+There is no I/O here: bytes come through the lane, go to the client's outbox, and the transport is asked to close.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from auth.errors import AuthError
+from broker.core.outbox import Hub
+from broker.core.parser import Lane
+from broker.core.plan import Client, Subscription
+from broker.session.backend import Backend, LimitError, Transport
+from broker.session.liveness import Liveness
+from broker.session.states import State, step
+from broker.wire.connect import ConnectError, ConnectOptions, parse_connect
+from broker.wire.errors import CloseReason, ErrorText, error_line, publish_violation, reply_violation
+from broker.wire.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auth.evidence import CertificateFacts
+    from auth.principal import Principal
+
+OK: Final = b"+OK\r\n"
+PONG: Final = b"PONG\r\n"
+PING: Final = b"PING\r\n"
+
+
+def shown(text: bytes) -> str:
+    """Wire text as policy and logs see it; any bytes survive the way there and back."""
+    return text.decode("utf-8", "surrogateescape")
+
+
+class Session:
+    """The client's side of the protocol, from INFO to the end."""
+
+    __slots__ = (
+        "backend",
+        "certificate",
+        "cid",
+        "client",
+        "close_reason",
+        "connect",
+        "data_ceiling",
+        "hub",
+        "lane",
+        "liveness",
+        "nonce",
+        "principal",
+        "remote_ip",
+        "remote_port",
+        "secured",
+        "state",
+        "subscriptions",
+        "tenant",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        backend: Backend,
+        transport: Transport,
+        hub: Hub,
+        client: Client,
+        lane: Lane,
+        *,
+        cid: int,
+        remote_ip: str,
+        remote_port: int,
+        nonce: str,
+        liveness: Liveness,
+    ) -> None:
+        self.backend = backend
+        self.transport = transport
+        self.hub = hub
+        self.client = client
+        self.lane = lane
+        self.cid = cid
+        self.remote_ip = remote_ip
+        self.remote_port = remote_port
+        self.nonce = nonce
+        self.liveness = liveness
+        self.state = State.GREETED
+        self.connect = ConnectOptions()
+        self.principal: Principal | None = None
+        self.tenant: object = None
+        """Where control keeps the session's account; None while it is bound to none."""
+        self.subscriptions: dict[bytes, Subscription] = {}
+        self.close_reason: CloseReason | None = None
+        self.data_ceiling = 0
+        """Bytes that the connection may move in all, both ways; 0 is unlimited."""
+        self.secured = False
+        self.certificate: CertificateFacts | None = None
+        """Facts of the verified client certificate, where the listener maps certificates to users."""
+
+    @property
+    def asynchronous_info(self) -> bool:
+        """Whether the client takes INFO at any time: it speaks protocol 1 and has sent a PING."""
+        return self.lane.answer_pings and self.connect.protocol >= 1
+
+    def greet(self) -> None:
+        """Sends the first INFO."""
+        self.client.append(self.backend.info(self))
+
+    def data_received(self) -> None:
+        """Handles everything that the lane has; called after `Lane.received`."""
+        lane = self.lane
+        while self.state is not State.CLOSED:
+            event = lane.advance()
+            if event == 0:
+                self.check_data()
+                return
+            HANDLERS[event](self)
+
+    def check_data(self) -> None:
+        """Ends a session that has moved more bytes than its account or user may."""
+        ceiling = self.data_ceiling
+        if ceiling and self.client.in_bytes + self.client.out_bytes > ceiling:
+            self.fail(ErrorText.DATA_EXCEEDED, CloseReason.MAXIMUM_DATA)
+
+    # Verbs
+
+    def _connect(self) -> None:
+        if self.state is State.ACTIVE:
+            self.state = step(self.state, State.GREETED)
+            self.lane.open = False
+            self.backend.unbind(self)
+        try:
+            options = parse_connect(self.lane.arguments[0], self.connect)
+        except ConnectError as error:
+            self.backend.report(self, str(error))
+            self.close(CloseReason.PROTOCOL_VIOLATION)
+            return
+        self.connect = options
+        if options.account or options.new_account:
+            self.backend.report(self, "CONNECT asks for an account by name")
+            self.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
+            return
+        try:
+            principal = self.backend.authenticate(self, options)
+        except AuthError as error:
+            self.fail(error.client_text, CloseReason(error.closed_reason))
+            return
+        if options.protocol not in {0, 1}:
+            self.fail(ErrorText.INVALID_PROTOCOL, CloseReason.BAD_PROTOCOL_VERSION)
+            return
+        if options.no_responders and not options.headers:
+            self.fail(ErrorText.NO_RESPONDERS_REQUIRES_HEADERS, CloseReason.NO_RESPONDERS_REQUIRES_HEADERS)
+            return
+        if self.activate(principal) and options.verbose:
+            self.client.append(OK)
+
+    def activate(self, principal: Principal) -> bool:
+        """Binds the session to the principal's account and opens the lane. False when the account refused."""
+        try:
+            self.backend.bind(self, principal)
+        except LimitError as error:
+            self.fail(error.text, error.reason)
+            return False
+        self.state = step(self.state, State.ACTIVE)
+        self.principal = principal
+        client, lane, options = self.client, self.lane, self.connect
+        client.echo = options.echo
+        client.headers = options.headers and lane.accept_headers
+        client.no_responders = options.no_responders
+        lane.verbose = options.verbose
+        lane.pedantic = options.pedantic
+        lane.open = True
+        self.transport.authenticated()
+        self.transport.expire_at(principal.expires_at)
+        return True
+
+    def _before_connect(self) -> None:
+        principal = self.backend.principal_without_connect(self)
+        if principal is None:
+            self.backend.report(self, "a verb came before CONNECT")
+            self.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
+            return
+        self.activate(principal)
+
+    def _subscribe(self) -> None:
+        arguments = self.lane.arguments
+        if len(arguments) == 2:
+            subject, sid = arguments
+            queue = None
+        elif len(arguments) == 3:
+            subject, queue, sid = arguments
+        else:
+            self._bad_arguments()
+            return
+        refused = self.backend.subscribe(self, subject, queue, sid)
+        if refused is not None:
+            self.client.append(error_line(refused))
+        elif self.lane.verbose:
+            self.client.append(OK)
+
+    def _unsubscribe(self) -> None:
+        arguments = self.lane.arguments
+        if len(arguments) not in {1, 2}:
+            self._bad_arguments()
+            return
+        maximum = arguments[1] if len(arguments) == 2 else b""
+        # What is no number ends the subscription at once, as 0 does.
+        count = int(maximum) if maximum.isdigit() and len(maximum) < 10 else 0
+        self.backend.unsubscribe(self, arguments[0], count)
+        if self.lane.verbose:
+            self.client.append(OK)
+
+    def _ping(self) -> None:
+        # Only the first PING comes here; from then on the lane answers by itself.
+        self.client.append(PONG)
+        self.lane.answer_pings = True
+        if self.connect.protocol >= 1:
+            self.client.append(self.backend.info(self))
+
+    def _pong(self) -> None:
+        self.liveness.pong(self.hub.now)
+
+    def _info(self) -> None:
+        try:
+            msgspec.json.decode(self.lane.arguments[0], type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self.close(CloseReason.PROTOCOL_VIOLATION)
+
+    def _error(self) -> None:
+        self.backend.report(self, "the client sent -ERR")
+        self.close(CloseReason.PARSE_ERROR)
+
+    def _publish_refused(self) -> None:
+        subject = shown(self.lane.subject)
+        self.client.append(error_line(publish_violation(subject)))
+        self.backend.publish_refused(self, subject)
+
+    def _reply_refused(self) -> None:
+        reply = shown(self.lane.subject)
+        self.client.append(error_line(reply_violation(reply)))
+        self.backend.reply_refused(self, reply)
+
+    def _unknown_operation(self) -> None:
+        self.fail(ErrorText.UNKNOWN_OPERATION, CloseReason.PROTOCOL_VIOLATION)
+
+    def _control_line_exceeded(self) -> None:
+        self.fail(ErrorText.CONTROL_LINE_EXCEEDED, CloseReason.MAXIMUM_CONTROL_LINE)
+
+    def _payload_exceeded(self) -> None:
+        self.fail(ErrorText.PAYLOAD_EXCEEDED, CloseReason.MAXIMUM_PAYLOAD)
+
+    def _bad_arguments(self) -> None:
+        self.backend.report(self, "malformed arguments")
+        self.close(CloseReason.PROTOCOL_VIOLATION)
+
+    # Clocks
+
+    def ping_due(self) -> None:
+        """The ping clock ticked: asks the client for a sign of life, or ends a stale connection."""
+        now = self.hub.now
+        if self.liveness.is_stale():
+            self.fail(ErrorText.STALE_CONNECTION, CloseReason.STALE_CONNECTION)
+        elif self.liveness.wants_ping(now):
+            self.liveness.pinged(now)
+            self.client.append(PING)
+
+    def connect_overdue(self) -> None:
+        """No CONNECT came in time."""
+        if self.state is State.GREETED:
+            self.fail(ErrorText.AUTHENTICATION_TIMEOUT, CloseReason.AUTHENTICATION_TIMEOUT)
+
+    def expired(self) -> None:
+        """The moment came until which the principal holds."""
+        principal = self.principal
+        text = ErrorText.USER_EXPIRED.value if principal is None else principal.expiry_text
+        self.fail(text, CloseReason.AUTHENTICATION_EXPIRED)
+
+    def lame_duck(self) -> None:
+        """Tells the client that the server is about to go, so that it moves on by itself."""
+        if self.asynchronous_info:
+            self.client.append(self.backend.info(self))
+
+    # The end
+
+    def fail(self, text: str | ErrorText, reason: CloseReason) -> None:
+        """Tells the client why, and closes."""
+        if self.state is State.CLOSED:
+            return
+        shown_text = text.value if isinstance(text, ErrorText) else text
+        self.backend.report(self, shown_text)
+        self.client.append(error_line(text))
+        self.close(reason)
+
+    def close(self, reason: CloseReason) -> None:
+        """Leaves the account and closes; what waits in the outbox is written as far as the socket takes it."""
+        if self.state is State.CLOSED:
+            return
+        self.state = step(self.state, State.CLOSED)
+        self.close_reason = reason
+        self.lane.open = False
+        self.client.close()
+        self.backend.unbind(self)
+        self.transport.end(reason)
+
+
+HANDLERS: Final[dict[int, Callable[[Session], None]]] = {
+    Event.CONNECT: Session._connect,
+    Event.SUB: Session._subscribe,
+    Event.UNSUB: Session._unsubscribe,
+    Event.PING: Session._ping,
+    Event.PONG: Session._pong,
+    Event.INFO: Session._info,
+    Event.ERR: Session._error,
+    Event.PUBLISH_REFUSED: Session._publish_refused,
+    Event.REPLY_REFUSED: Session._reply_refused,
+    Event.NOT_OPEN: Session._before_connect,
+    Event.UNKNOWN_OPERATION: Session._unknown_operation,
+    Event.CONTROL_LINE_EXCEEDED: Session._control_line_exceeded,
+    Event.PAYLOAD_EXCEEDED: Session._payload_exceeded,
+    Event.BAD_ARGUMENTS: Session._bad_arguments,
+}
+"""What each event of the parser leads to."""

@@ -1,0 +1,88 @@
+"""From options to what the verifier is told: the one place where both vocabularies meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
+from accounts.limits import AccountLimits
+from auth.resolver.memory import MemoryResolver
+from auth.settings import AuthSettings, NkeyEntry, UserEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from accounts.permissions import Permissions
+    from broker.config.options import Options, UserOptions
+
+
+def auth_settings(options: Options) -> AuthSettings:
+    """The verifier's settings for a server's options."""
+    authorization = options.authorization
+    users: list[UserEntry] = []
+    nkeys: list[NkeyEntry] = []
+    _add_users(users, nkeys, authorization.users, GLOBAL_ACCOUNT, authorization.default_permissions)
+    system = options.system_account or SYSTEM_ACCOUNT
+    accounts: dict[str, Account] = {}
+    for entry in options.accounts:
+        accounts[entry.name] = Account(
+            entry.name,
+            display_name=entry.name,
+            limits=entry.limits or AccountLimits(),
+            default_permissions=entry.default_permissions,
+            is_system=entry.name == system,
+            origin=entry.origin,
+        )
+        _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
+    operator_mode = bool(options.operators or options.trusted_keys)
+    return AuthSettings(
+        operators=tuple(operator.token for operator in options.operators),
+        trusted_keys=options.trusted_keys,
+        resolver=MemoryResolver(options.resolver_preload) if operator_mode and options.resolver is not None else None,
+        preload=options.resolver_preload,
+        system_account=options.system_account,
+        pinned_accounts=options.resolver_pinned_accounts,
+        default_sentinel=options.default_sentinel,
+        accounts=accounts,
+        users=tuple(users),
+        nkeys=tuple(nkeys),
+        user=authorization.user,
+        password=authorization.password,
+        token=authorization.token,
+        no_auth_user=options.no_auth_user,
+        proxy_required=authorization.proxy_required,
+    )
+
+
+def _add_users(
+    users: list[UserEntry],
+    nkeys: list[NkeyEntry],
+    entries: Iterable[UserOptions],
+    account: str,
+    default_permissions: Permissions | None,
+) -> None:
+    for entry in entries:
+        permissions = entry.permissions if entry.permissions is not None else default_permissions
+        if entry.nkey:
+            nkeys.append(
+                NkeyEntry(
+                    public_key=entry.nkey,
+                    account=account,
+                    permissions=permissions,
+                    connection_types=entry.allowed_connection_types,
+                    proxy_required=entry.proxy_required,
+                    origin=entry.origin,
+                )
+            )
+        else:
+            users.append(
+                UserEntry(
+                    name=entry.user,
+                    password=entry.password,
+                    account=account,
+                    permissions=permissions,
+                    connection_types=entry.allowed_connection_types,
+                    proxy_required=entry.proxy_required,
+                    origin=entry.origin,
+                )
+            )
