@@ -176,7 +176,7 @@ class Control:
                 client_ip=session.remote_ip,
                 nonce=session.nonce,
                 lame_duck=self.is_lame_duck,
-                hide_auth_required=self.authenticator.no_auth_principal(ConnectionType.STANDARD) is not None,
+                hide_auth_required=self.authenticator.has_no_auth_user,
             )
         return render_info(
             self.server_info,

@@ -20,6 +20,8 @@ from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.session.states import State
 from broker.wire.errors import CloseReason
+from tls.identity import CertificateFormatError
+from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -63,7 +65,6 @@ class Connection:
         "_writing",
         "_written",
         "_written_by_deadline",
-        "certificate",
         "channel",
         "client",
         "descriptor",
@@ -82,7 +83,6 @@ class Connection:
         self.sock = sock
         self.descriptor = sock.fileno()
         self.channel: Channel | None = None
-        self.certificate: object = None
         self.tls_first = False
         self.ended: float | None = None
         self.started = time.time()
@@ -247,8 +247,8 @@ class Connection:
 
     def _upgraded(self, channel: Channel) -> None:
         try:
-            self.certificate = self.service.check_peer(channel.connection)
-        except ValueError as error:
+            self.session.certificate = self.service.check_peer(channel.connection)
+        except (CertificateFormatError, PinMismatchError) as error:
             self._upgrade_failed(str(error))
             return
         if self._upgrade_timer is not None:

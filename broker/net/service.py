@@ -7,11 +7,12 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from auth.evidence import CertificateFacts
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
 from broker.session.session import Session
-from tls.identity import peer_identity
-from tls.pins import check_pins
+from tls.identity import peer_certificate
+from tls.pins import check_pin
 
 if TYPE_CHECKING:
     import ssl
@@ -69,13 +70,22 @@ class Service:
         LOGGER.warning("%s:%d - cid:%d - Slow Consumer Detected: %s",
                        session.remote_ip, session.remote_port, session.cid, why)
 
-    def check_peer(self, connection: ssl.SSLObject) -> object:
-        """The facts of the peer's certificate, None without one. Raises ValueError when pins exclude it."""
+    def check_peer(self, connection: ssl.SSLObject) -> CertificateFacts | None:
+        """What the peer's certificate says of its holder, where users are found by it.
+
+        Raises CertificateFormatError for one that cannot be read, PinMismatchError for one that is not pinned.
+        """
         tls = self.options.tls
-        identity = peer_identity(connection)
-        if tls is not None and tls.pinned_certs:
-            check_pins(identity, tls.pinned_certs)
-        return identity
+        der = connection.getpeercert(binary_form=True)
+        if tls is None or (der is None and not tls.pinned_certs):
+            return None
+        peer = None if der is None else peer_certificate(der)
+        check_pin(None if peer is None else peer.public_key_sha256, tls.pinned_certs)
+        if peer is None or not tls.verify_and_map:
+            return None
+        return CertificateFacts(
+            emails=peer.emails, dns_names=peer.dns_names, uris=peer.uris, subject=peer.subject
+        )
 
     def connection_ended(self, connection: Connection) -> None:
         """Moves a connection from the open ones to those that monitoring remembers."""

@@ -63,5 +63,8 @@ class Transport(Protocol):
     def expire_at(self, moment: float | None) -> None:
         """Calls `Session.expired` at a Unix time; None calls it off."""
 
+    def flush(self) -> None:
+        """Writes out what waits, as far as the socket takes it."""
+
     def authenticated(self) -> None:
         """The time for CONNECT is over: it has come."""
