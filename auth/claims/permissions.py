@@ -13,7 +13,7 @@ import msgspec
 from auth.claims.base import Int64, Issue, error, subject_issues
 from auth.gojson import quote
 
-_CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]", re.ASCII)
+CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]", re.ASCII)
 
 CONNECTION_TYPES: Final = ("STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS")
 
@@ -79,7 +79,7 @@ class TimeRange(msgspec.Struct, omit_defaults=True):
             if not text:
                 article = "a" if side == "start" else "an"
                 yield error(f"time ranges {side} must contain {article} {side}")
-            elif not _CLOCK.fullmatch(text):
+            elif not CLOCK.fullmatch(text):
                 yield error(f"{side} in time range is invalid {quote(text)}")
 
 

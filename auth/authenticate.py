@@ -1,0 +1,439 @@
+"""The one place that decides who gets in.
+
+``Authenticator.authenticate`` takes evidence and returns a Principal, or raises an AuthError that says why not; it
+never answers yes or no. The methods are tried in the order of NATS: a trusted proxy's signature, then nothing where
+nobody must prove anything, then the user JWT (which excludes all others), the nkey, the client certificate, user and
+password, the token. A method that was chosen and fails is final: nothing falls through to a weaker one.
+
+What a token's signature and chain prove is remembered, in bounded caches. What depends on the moment or the connection
+(times, revocation, source network, daily windows, the signature over the nonce) is looked at for every CONNECT.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from typing import Final
+
+from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
+from accounts.compile import compile_policy
+from accounts.permissions import InvalidPermissionError, Permissions
+from accounts.policy import PolicyTable
+from auth import password
+from auth.cache import BoundedCache
+from auth.certificate import find_user
+from auth.challenge import verify_signature
+from auth.errors import AuthError, AuthFailure
+from auth.evidence import CertificateFacts, ConnectionType, Evidence
+from auth.gojson import quote
+from auth.principal import Method, Principal, claim_minter
+from auth.resolver.memory import MemoryResolver
+from auth.revocation import check_revocation, check_times
+from auth.settings import (
+    AuthSettings,
+    NkeyEntry,
+    SettingsError,
+    UserEntry,
+    check_settings,
+    load_operators,
+    load_sentinel,
+    resolve_system_account,
+)
+from auth.trust import TrustedOperators
+from auth.user import Binding, SignedUser, bind_user, read_user
+from auth.windows import is_within
+
+__all__ = ["Authenticator", "CertificateFacts", "ConnectionType", "Evidence"]
+
+_REMEMBERED_USERS: Final = 4096
+_REDACTED: Final = "[REDACTED]"
+
+_mint = claim_minter()
+
+
+class Authenticator:
+    """Turns evidence into a Principal by fixed settings; new settings make a new one."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        """Raises SettingsError for settings that contradict themselves."""
+        check_settings(settings)
+        self._settings = settings
+        operators = load_operators(settings)
+        self.system_account: str = resolve_system_account(settings, operators)
+        self._pinned = settings.pinned_accounts and settings.pinned_accounts | {self.system_account}
+        self._sentinel = load_sentinel(settings)
+        self._trust: TrustedOperators | None = None
+        if settings.is_operator_mode:
+            self._trust = TrustedOperators(
+                operators,
+                settings.trusted_keys,
+                resolver=settings.resolver or MemoryResolver(settings.preload),
+                system_account=self.system_account,
+            )
+        self._known: BoundedCache[bytes, tuple[SignedUser, Binding]] = BoundedCache(_REMEMBERED_USERS)
+        self._accounts = dict(settings.accounts)
+        self._accounts.setdefault(GLOBAL_ACCOUNT, Account(GLOBAL_ACCOUNT, origin="built-in"))
+        self._users: dict[str, UserEntry] = {entry.name: entry for entry in settings.users}
+        self._nkeys: dict[str, NkeyEntry] = {entry.public_key: entry for entry in settings.nkeys}
+        self._no_auth_user = settings.no_auth_user
+        if self._needs_hidden_user():
+            self._no_auth_user = f"nats-{secrets.token_hex(4)}"
+            self._users[self._no_auth_user] = UserEntry(name=self._no_auth_user, password=secrets.token_hex(16))
+        self._policies = {name: self._compile(name, entry) for name, entry in (self._users | self._nkeys).items()}
+        self._unrestricted = compile_policy(Permissions(), self._accounts[GLOBAL_ACCOUNT])
+        # A password for names that do not exist is compared as slowly as those of names that do.
+        self._decoy = next((e.password for e in settings.users if password.is_bcrypt(e.password)), "no such user")
+
+    def _compile(self, name: str, entry: UserEntry | NkeyEntry) -> PolicyTable:
+        try:
+            return compile_policy(entry.permissions, self._accounts[entry.account])
+        except InvalidPermissionError as problem:
+            raise SettingsError(f"invalid permissions for user {quote(name)}: {problem}") from None
+
+    def _needs_hidden_user(self) -> bool:
+        """Whether clients without credentials belong to ``$G``: only the system account has been configured."""
+        settings = self._settings
+        system = self.system_account or SYSTEM_ACCOUNT
+        others = set(settings.accounts) - {GLOBAL_ACCOUNT}
+        return (
+            not settings.is_operator_mode
+            and not settings.authorization_block
+            and not settings.no_auth_user
+            and others == {system}
+            and self._has_credentials
+        )
+
+    @property
+    def _has_credentials(self) -> bool:
+        settings = self._settings
+        return bool(settings.users or settings.nkeys or settings.user or settings.token)
+
+    @property
+    def trust(self) -> TrustedOperators | None:
+        """The operators that accounts are verified against, in operator mode."""
+        return self._trust
+
+    @property
+    def required(self) -> bool:
+        """Whether a client must prove who it is (INFO's ``auth_required``)."""
+        return self._trust is not None or self._has_credentials
+
+    @property
+    def nonce_required(self) -> bool:
+        """Whether INFO must hold a nonce."""
+        return self._trust is not None or bool(self._nkeys) or bool(self._settings.trusted_proxies)
+
+    @property
+    def has_no_auth_user(self) -> bool:
+        """Whether clients without credentials get in as somebody; INFO then leaves ``auth_required`` out."""
+        return bool(self._settings.no_auth_user)
+
+    def is_slow(self, evidence: Evidence) -> bool:
+        """Whether judging this evidence computes a bcrypt hash: better done in a thread."""
+        settings = self._settings
+        if self._trust is not None or (evidence.unverified_nkey and self._nkeys):
+            return False
+        stored = [settings.password, settings.token, self._decoy]
+        if evidence.unverified_user in self._users:
+            stored = [self._users[evidence.unverified_user].password]
+        return any(password.is_bcrypt(text) for text in stored)
+
+    def authenticate(self, evidence: Evidence, now: float) -> Principal:
+        """The principal that the evidence proves, at a time in Unix seconds. Raises AuthError."""
+        proxy_key = self._verify_proxy(evidence)
+        if self._trust is not None:
+            return self._by_jwt(self._trust, evidence, now, proxy_key)
+        if not self.required:
+            return self._nobody()
+        if evidence.unverified_nkey and self._nkeys:
+            return self._by_nkey(evidence, proxy_key)
+        if evidence.certificate is not None and self._users:
+            return self._by_certificate(evidence, evidence.certificate, proxy_key)
+        if self._no_auth_user and not _has_evidence(evidence):
+            return self._as_no_auth_user(evidence.connection_type, proxy_key)
+        if self._users:
+            return self._by_password(evidence, proxy_key)
+        return self._by_single_credential(evidence, proxy_key)
+
+    def no_auth_principal(self, connection_type: ConnectionType) -> Principal | None:
+        """Who a client is that sends no CONNECT at all, or None when it must send one.
+
+        A ``no_auth_user`` that is an nkey user serves only clients that send CONNECT.
+        """
+        if self._trust is not None:
+            return None
+        if not self.required:
+            return self._nobody()
+        if self._no_auth_user not in self._users:
+            return None
+        try:
+            return self._as_no_auth_user(connection_type, None)
+        except AuthError:
+            return None
+
+    def recheck(self, principal: Principal, now: float) -> Principal:
+        """The principal of a live connection by the account claims of now, with its policy compiled anew.
+
+        Principals that no JWT proved are returned as they are. Raises AuthError with the texts for live connections.
+        """
+        if self._trust is None or principal.method not in (Method.JWT, Method.SENTINEL):
+            return principal
+        try:
+            account = self._trust.account(principal.account.name)
+            self._trust.check_account_times(account, now)
+        except AuthError as problem:
+            raise AuthError(AuthFailure.ACCOUNT_EXPIRED_LIVE, str(problem)) from None
+        if principal.public_key and account.is_revoked(principal.public_key, principal.issued_at):
+            raise AuthError(AuthFailure.USER_REVOKED_LIVE, principal.public_key)
+        try:
+            scope = self._trust.user_scope(account, principal.issuer_key or "")
+        except AuthError as problem:
+            raise AuthError(AuthFailure.SIGNING_KEY_CHANGED_LIVE, str(problem)) from None
+        if scope != principal.scope:
+            raise AuthError(AuthFailure.SIGNING_KEY_CHANGED_LIVE, principal.issuer_key or "")
+        if principal.bearer and account.limits.disallow_bearer:
+            raise AuthError(AuthFailure.BEARER_NOT_ALLOWED, account.name)
+        try:
+            policy = compile_policy(principal.permissions, account)
+        except InvalidPermissionError as problem:
+            raise AuthError(AuthFailure.PERMISSIONS_NOT_VALID, str(problem)) from None
+        fields = {field.name: getattr(principal, field.name) for field in dataclasses.fields(principal)}
+        fields |= {"account": account, "policy": policy, "name_tag": account.display_name}
+        return _mint(**fields | self._ends(self._trust, account, principal.user_expires_at))
+
+    def _nobody(self) -> Principal:
+        account = self._accounts[GLOBAL_ACCOUNT]
+        return self._of_configuration(account, "", Method.NONE, None)
+
+    def _verify_proxy(self, evidence: Evidence) -> str | None:
+        """The trusted proxy that signed the nonce, if one did. Raises AuthError for a signature of anyone else."""
+        if not self._settings.trusted_proxies or not evidence.unverified_proxy_signature:
+            return None
+        for key in self._settings.trusted_proxies:
+            try:
+                verify_signature(key, evidence.nonce, evidence.unverified_proxy_signature)
+            except AuthError:
+                continue
+            return key
+        raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
+
+    # Operator mode.
+
+    def _by_jwt(self, trust: TrustedOperators, evidence: Evidence, now: float, proxy_key: str | None) -> Principal:
+        """The checks of operator mode, in the order that NATS makes them."""
+        user, method = self._user_of(evidence)
+        if user.body.proxy_required and proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED, user.public_key)
+        _check_claims(user, now)
+        if self._pinned and user.issuer_account not in self._pinned:
+            raise AuthError(AuthFailure.ACCOUNT_NOT_PINNED, user.issuer_account)
+        account = trust.account(user.issuer_account)
+        binding = self._bind(trust, user, account)
+        if binding.proxy_required and proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED, user.public_key)
+        trust.check_account_times(account, now)
+        if binding.bearer and account.limits.disallow_bearer:
+            raise AuthError(AuthFailure.BEARER_NOT_ALLOWED, account.name)
+        if binding.connection_types is not None and evidence.connection_type.value not in binding.connection_types:
+            raise AuthError(AuthFailure.CONNECTION_TYPE_NOT_ALLOWED, evidence.connection_type.value)
+        if not binding.bearer:
+            verify_signature(user.public_key, evidence.nonce, evidence.unverified_signature)
+        check_revocation(account, user.public_key, user.issued_at)
+        if binding.networks and not is_within(evidence.remote_ip, binding.networks):
+            raise AuthError(AuthFailure.SOURCE_NOT_ALLOWED, evidence.remote_ip or "unknown")
+        ends = [float(user.expires_at)] if user.expires_at else []
+        if binding.windows is not None:
+            window_end = binding.windows.closes_at(now)
+            if window_end is None:
+                raise AuthError(AuthFailure.OUTSIDE_CONNECT_TIMES, user.public_key)
+            ends.append(window_end)
+        shown = evidence.unverified_user if method is Method.SENTINEL else None
+        return _mint(
+            account=account,
+            user=shown or user.public_key,
+            method=method,
+            policy=binding.policy,
+            limits=binding.limits,
+            permissions=binding.permissions,
+            public_key=user.public_key,
+            issuer_key=user.issuer,
+            name_tag=account.display_name,
+            tags=user.tags,
+            bearer=binding.bearer,
+            scope=binding.scope,
+            issued_at=user.issued_at,
+            proxy_key=proxy_key,
+            token="" if binding.bearer else user.token,
+            **self._ends(trust, account, min(ends, default=None)),
+        )
+
+    def _user_of(self, evidence: Evidence) -> tuple[SignedUser, Method]:
+        """The user whose token the client shows, or the default sentinel where it shows none that can be read."""
+        token = evidence.unverified_jwt
+        try:
+            if not token:
+                raise AuthError(AuthFailure.USER_JWT_MISSING)
+            return self._read(token), Method.JWT
+        except AuthError as problem:
+            unreadable = problem.failure in (AuthFailure.USER_JWT_MISSING, AuthFailure.USER_JWT_UNREADABLE)
+            if not self._sentinel or not unreadable:
+                raise
+        return self._read(self._sentinel), Method.SENTINEL
+
+    def _read(self, token: str) -> SignedUser:
+        known = self._known.find(_digest(token))
+        return known[0] if known is not None else read_user(token)
+
+    def _bind(self, trust: TrustedOperators, user: SignedUser, account: Account) -> Binding:
+        """What the user has in the account; remembered once the whole chain has been verified."""
+        digest = _digest(user.token)
+        known = self._known.find(digest)
+        if known is not None and known[1].account is account:
+            return known[1]
+        binding = bind_user(user, account, trust.user_scope(account, user.issuer))
+        self._known.keep(digest, (user, binding))
+        return binding
+
+    def _ends(self, trust: TrustedOperators, account: Account, user_end: float | None) -> dict[str, object]:
+        """When a connection expires and with which texts: by the user's own end or by the account's."""
+        account_end = trust.account_expiry(account)
+        ends, expiry = user_end, AuthFailure.USER_EXPIRED_LIVE
+        if account_end is not None and (ends is None or account_end < ends):
+            ends, expiry = account_end, AuthFailure.ACCOUNT_EXPIRED_LIVE
+        return {
+            "expires_at": ends,
+            "expiry": expiry if ends is not None else None,
+            "user_expires_at": user_end,
+        }
+
+    # Users of the configuration.
+
+    def _by_nkey(self, evidence: Evidence, proxy_key: str | None) -> Principal:
+        entry = self._nkeys.get(evidence.unverified_nkey or "")
+        if entry is None:
+            raise AuthError(AuthFailure.NKEY_UNKNOWN)
+        self._check_entry(entry, evidence.connection_type, proxy_key)
+        verify_signature(entry.public_key, evidence.nonce, evidence.unverified_signature)
+        return self._of_entry(entry, Method.NKEY, proxy_key)
+
+    def _by_certificate(self, evidence: Evidence, facts: CertificateFacts, proxy_key: str | None) -> Principal:
+        kind = evidence.connection_type
+        name = find_user(facts, self._users, lambda name: _admits(self._users[name], kind))
+        if name is None:
+            raise AuthError(AuthFailure.CERTIFICATE_NOT_MAPPED)
+        entry = self._users[name]
+        self._check_entry(entry, kind, proxy_key)
+        if entry.password and not password.matches(entry.password, evidence.unverified_password or ""):
+            raise AuthError(AuthFailure.PASSWORD_WRONG, name)
+        return self._of_entry(entry, Method.CERTIFICATE, proxy_key)
+
+    def _by_password(self, evidence: Evidence, proxy_key: str | None) -> Principal:
+        given = evidence.unverified_password or ""
+        entry = self._users.get(evidence.unverified_user or "")
+        if entry is None:
+            password.matches(self._decoy, given)
+            raise AuthError(AuthFailure.USER_UNKNOWN if evidence.unverified_user else AuthFailure.CREDENTIALS_MISSING)
+        self._check_entry(entry, evidence.connection_type, proxy_key)
+        if not entry.password and self._settings.certificate_mapping:
+            raise AuthError(AuthFailure.CERTIFICATE_NOT_MAPPED, f"{entry.name} is known by its certificate alone")
+        if not password.matches(entry.password, given):
+            raise AuthError(AuthFailure.PASSWORD_WRONG, entry.name)
+        return self._of_entry(entry, Method.PASSWORD, proxy_key)
+
+    def _by_single_credential(self, evidence: Evidence, proxy_key: str | None) -> Principal:
+        settings = self._settings
+        if settings.proxy_required and proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED)
+        account = self._accounts[GLOBAL_ACCOUNT]
+        if settings.token:
+            if not evidence.unverified_token:
+                raise AuthError(AuthFailure.CREDENTIALS_MISSING)
+            if not password.matches(settings.token, evidence.unverified_token):
+                raise AuthError(AuthFailure.TOKEN_WRONG)
+            return self._of_configuration(account, _REDACTED, Method.TOKEN, proxy_key)
+        if not settings.user or not evidence.unverified_user:
+            raise AuthError(AuthFailure.CREDENTIALS_MISSING)
+        is_same_user = secrets.compare_digest(_encoded(settings.user), _encoded(evidence.unverified_user))
+        is_right = password.matches(settings.password, evidence.unverified_password or "")
+        if not is_same_user:
+            raise AuthError(AuthFailure.USER_UNKNOWN)
+        if not is_right:
+            raise AuthError(AuthFailure.PASSWORD_WRONG, settings.user)
+        return self._of_configuration(account, settings.user, Method.PASSWORD, proxy_key)
+
+    def _as_no_auth_user(self, connection_type: ConnectionType, proxy_key: str | None) -> Principal:
+        entry: UserEntry | NkeyEntry | None = self._users.get(self._no_auth_user) or self._nkeys.get(self._no_auth_user)
+        if entry is None:
+            raise AuthError(AuthFailure.CREDENTIALS_MISSING)
+        self._check_entry(entry, connection_type, proxy_key)
+        return self._of_entry(entry, Method.NO_AUTH_USER, proxy_key)
+
+    def _check_entry(self, entry: UserEntry | NkeyEntry, kind: ConnectionType, proxy_key: str | None) -> None:
+        if (entry.proxy_required or self._settings.proxy_required) and proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED)
+        if not _admits(entry, kind):
+            raise AuthError(AuthFailure.CONNECTION_TYPE_NOT_ALLOWED, kind.value)
+
+    def _of_entry(self, entry: UserEntry | NkeyEntry, method: Method, proxy_key: str | None) -> Principal:
+        account = self._accounts[entry.account]
+        key = entry.public_key if isinstance(entry, NkeyEntry) else None
+        name = entry.public_key if isinstance(entry, NkeyEntry) else entry.name
+        return _mint(
+            account=account,
+            user=name,
+            method=method,
+            policy=self._policies[name],
+            permissions=entry.permissions,
+            public_key=key,
+            name_tag=account.label,
+            proxy_key=proxy_key,
+        )
+
+    def _of_configuration(self, account: Account, user: str, method: Method, proxy_key: str | None) -> Principal:
+        """Single credentials, or nobody in particular: without restrictions, and without the account's defaults."""
+        unrestricted = Permissions()
+        return _mint(
+            account=account,
+            user=user,
+            method=method,
+            policy=self._unrestricted,
+            permissions=unrestricted,
+            name_tag=account.label,
+            proxy_key=proxy_key,
+        )
+
+
+def _has_evidence(evidence: Evidence) -> bool:
+    return bool(
+        evidence.unverified_user
+        or evidence.unverified_password
+        or evidence.unverified_token
+        or evidence.unverified_nkey
+    )
+
+
+def _admits(entry: UserEntry | NkeyEntry, kind: ConnectionType) -> bool:
+    return not entry.connection_types or kind.value in entry.connection_types
+
+
+def _check_claims(user: SignedUser, now: float) -> None:
+    if user.expires_at < 0:
+        raise AuthError(AuthFailure.USER_JWT_NEVER_VALID, "expiry before 1970")
+    check_times(
+        now,
+        not_before=user.not_before,
+        expires_at=user.expires_at,
+        early=AuthFailure.USER_JWT_NOT_YET_VALID,
+        late=AuthFailure.USER_JWT_EXPIRED,
+    )
+    if user.issue:
+        raise AuthError(AuthFailure.USER_JWT_HAS_ISSUES, user.issue)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(_encoded(token)).digest()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,123 @@
+"""From the facts of a verified client certificate to a user name (``verify_and_map``).
+
+The names that a certificate holds are tried in this order: e-mail addresses, DNS names, URIs, then the subject as a
+distinguished name (RFC 4514), first in the written order, then in any order. A subject matches as a whole only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from typing import Final
+
+from auth.evidence import CertificateFacts
+
+Rdn = tuple[tuple[str, str], ...]
+
+_ATTRIBUTE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*)\s*=")
+_PLAIN_ATTRIBUTES: Final = ("SERIALNUMBER", "CN", "POSTALCODE", "STREET", "ST", "L", "OU", "O", "C")
+_ESCAPED: Final = frozenset(',+"\\<>;# =')
+
+
+def find_user(facts: CertificateFacts, names: Collection[str], is_allowed: Callable[[str], bool]) -> str | None:
+    """The first of the configured names that the certificate proves and that may connect, or None."""
+    for candidate in (*facts.emails, *facts.dns_names, *facts.uris):
+        if candidate in names and is_allowed(candidate):
+            return candidate
+    if not facts.subject:
+        return None
+    written = {name: parsed for name in names if (parsed := parse_dn(name)) is not None and is_allowed(name)}
+    ldap_order = tuple(reversed(facts.subject))
+    for name, parsed in written.items():
+        if _sorted(parsed) == _sorted(ldap_order):
+            return name
+    for name, parsed in written.items():
+        if Counter(_sorted(parsed)) == Counter(_sorted(facts.subject)):
+            return name
+    for candidate in _subject_texts(facts.subject):
+        if candidate in names and is_allowed(candidate):
+            return candidate
+    return None
+
+
+def parse_dn(text: str) -> tuple[Rdn, ...] | None:
+    """The relative distinguished names of a text by RFC 4514, or None when it is none."""
+    rdns: list[Rdn] = []
+    pairs: list[tuple[str, str]] = []
+    position = 0
+    while True:
+        attribute = _ATTRIBUTE.match(text, position)
+        if attribute is None:
+            return None
+        value, position = _value(text, attribute.end())
+        if value is None:
+            return None
+        pairs.append((attribute[1].upper(), value))
+        separator = text[position : position + 1]
+        position += 1
+        if separator != "+":
+            rdns.append(tuple(pairs))
+            pairs = []
+        if not separator:
+            return tuple(rdns)
+
+
+def _value(text: str, position: int) -> tuple[str | None, int]:
+    """The value that starts at a position, unescaped, and where it ends."""
+    raw = bytearray()
+    kept = 0
+    while position < len(text) and text[position] == " ":
+        position += 1
+    while position < len(text) and text[position] not in ",+;":
+        character = text[position]
+        if character == "\\":
+            following = text[position + 1 : position + 2]
+            if following and following in _ESCAPED:
+                raw += following.encode()
+                position += 2
+            elif re.fullmatch(r"[0-9A-Fa-f]{2}", text[position + 1 : position + 3]):
+                raw.append(int(text[position + 1 : position + 3], 16))
+                position += 3
+            else:
+                return None, position
+            kept = len(raw)
+        elif character in '"<>':
+            return None, position
+        else:
+            raw += character.encode("utf-8", "surrogatepass")
+            position += 1
+            if character != " ":
+                kept = len(raw)
+    try:
+        return bytes(raw[:kept]).decode("utf-8"), position
+    except UnicodeDecodeError:
+        return None, position
+
+
+def _sorted(rdns: tuple[Rdn, ...]) -> tuple[Rdn, ...]:
+    return tuple(tuple(sorted(rdn)) for rdn in rdns)
+
+
+def _subject_texts(subject: tuple[Rdn, ...]) -> Iterator[str]:
+    """The subject as Go writes it: known attributes in a fixed order, with and without domain components."""
+    values: dict[str, list[str]] = {}
+    for rdn in subject:
+        for attribute, value in rdn:
+            values.setdefault(attribute, []).append(value)
+    parts = [
+        "+".join(f"{attribute}={_escape(value)}" for value in values[attribute])
+        for attribute in _PLAIN_ATTRIBUTES
+        if attribute in values
+    ]
+    domains = [f"DC={_escape(value)}" for value in reversed(values.get("DC", []))]
+    if domains:
+        yield ",".join((*parts, *domains))
+    yield ",".join(parts)
+
+
+def _escape(value: str) -> str:
+    escaped = "".join(f"\\{character}" if character in ',+"\\<>;' else character for character in value)
+    if escaped.startswith(("#", " ")):
+        escaped = f"\\{escaped}"
+    return f"{escaped[:-1]}\\ " if escaped.endswith(" ") and len(escaped) > 1 else escaped

@@ -1,0 +1,105 @@
+"""Verified claims become the plain data that accounts decide with."""
+
+from __future__ import annotations
+
+from accounts.account import Account, SigningKeyScope, TimeWindow
+from accounts.limits import AccountLimits, UserLimits
+from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
+from auth.claims import (
+    AccountClaims,
+    OperatorLimits,
+    Permission,
+    UserPermissionLimits,
+    UserScope,
+)
+from auth.claims import Permissions as ClaimedPermissions
+from auth.templates import split_entry
+
+_NANOSECONDS = 1_000_000_000
+
+
+def permissions_of(claimed: ClaimedPermissions, origin: str) -> Permissions | None:
+    """The permissions that claims hold, or None when they hold none: empty lists count as none."""
+    if claimed.has_no_permissions:
+        return None
+    responses = claimed.responses
+    return Permissions(
+        publish=_rules(claimed.publish, f"{origin} pub", queues=False),
+        subscribe=_rules(claimed.subscribe, f"{origin} sub", queues=True),
+        responses=None if responses is None else ResponsePermission(responses.maximum, responses.ttl / _NANOSECONDS),
+    )
+
+
+def _rules(permission: Permission, origin: str, *, queues: bool) -> SubjectRules:
+    return SubjectRules(
+        tuple(_grant(entry, f"{origin}.allow", queues) for entry in permission.allow),
+        tuple(_grant(entry, f"{origin}.deny", queues) for entry in permission.deny),
+    )
+
+
+def _grant(entry: str, origin: str, queues: bool) -> Grant:
+    subject, queue = split_entry(entry) if queues else (entry, None)
+    return Grant(subject, queue, origin)
+
+
+def user_limits_of(claimed: UserPermissionLimits) -> UserLimits:
+    """The ceilings of a user."""
+    return UserLimits(claimed.subscriptions, claimed.payload, claimed.data)
+
+
+def account_limits_of(claimed: OperatorLimits) -> AccountLimits:
+    """The ceilings of an account."""
+    return AccountLimits(
+        subscriptions=claimed.subscriptions,
+        payload=claimed.payload,
+        data=claimed.data,
+        connections=claimed.connections,
+        leafnodes=claimed.leafnodes,
+        imports=claimed.imports,
+        exports=claimed.exports,
+        wildcard_exports=claimed.wildcard_exports,
+        disallow_bearer=claimed.disallow_bearer,
+    )
+
+
+def scope_of(claimed: UserScope) -> SigningKeyScope:
+    """What a scoped signing key gives, its templates not yet expanded."""
+    template = claimed.template
+    role = f" ({claimed.role})" if claimed.role else ""
+    return SigningKeyScope(
+        role=claimed.role,
+        description=claimed.description,
+        permissions=permissions_of(template, f"signing key {claimed.key}{role}") or Permissions(),
+        limits=user_limits_of(template),
+        sources=tuple(template.source_networks),
+        times=tuple(TimeWindow(window.start, window.end) for window in template.times),
+        times_location=template.times_location,
+        bearer_token=template.bearer_token,
+        proxy_required=template.proxy_required,
+        connection_types=tuple(template.allowed_connection_types),
+    )
+
+
+def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
+    """The account that claims describe."""
+    data = claims.nats
+    signing_keys: dict[str, SigningKeyScope | None] = {}
+    for item in data.signing_keys:
+        if isinstance(item, UserScope):
+            signing_keys[item.key] = scope_of(item)
+        else:
+            signing_keys[item] = None
+    return Account(
+        name=claims.subject,
+        display_name=claims.name,
+        limits=account_limits_of(data.limits),
+        default_permissions=permissions_of(data.default_permissions, "account default_permissions"),
+        is_system=is_system,
+        expires_at=claims.expires_at or None,
+        not_before=claims.not_before or None,
+        issuer=claims.issuer,
+        signing_keys=signing_keys,
+        revocations=data.revocations,
+        tags=tuple(data.tags),
+        origin=f"account JWT {claims.token_id or claims.subject}",
+    )

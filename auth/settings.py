@@ -1,0 +1,232 @@
+"""What the verifier is told: one frozen picture of operators, accounts, users and keys, refused when it contradicts
+itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from accounts.account import GLOBAL_ACCOUNT, Account
+from accounts.permissions import Grant, InvalidPermissionError, Permissions
+from auth.claims import AccountClaims, OperatorClaims, UserClaims
+from auth.claims.operator import server_version
+from auth.creds import parse_decorated_jwt
+from auth.envelope import JwtError
+from auth.evidence import ConnectionType
+from auth.gojson import quote
+from auth.nkey import KeyKind, is_public_key
+from auth.resolver import AccountResolver
+
+_CONNECTION_TYPES: Final = frozenset(kind.value for kind in ConnectionType)
+
+
+class SettingsError(ValueError):
+    """Settings with which a server must not start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEntry:
+    """A user of the configuration with a password; plain or bcrypt, and an empty one is no password.
+
+    ``permissions`` None takes the account's defaults; ``connection_types`` (upper case) empty means all.
+    """
+
+    name: str
+    password: str = field(default="", repr=False)
+    account: str = GLOBAL_ACCOUNT
+    permissions: Permissions | None = None
+    connection_types: frozenset[str] = frozenset()
+    proxy_required: bool = False
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NkeyEntry:
+    """A user of the configuration that signs the nonce with its nkey."""
+
+    public_key: str
+    account: str = GLOBAL_ACCOUNT
+    permissions: Permissions | None = None
+    connection_types: frozenset[str] = frozenset()
+    proxy_required: bool = False
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSettings:
+    """Everything that decides who gets in.
+
+    ``operators`` are JWT texts, bare or in armour. ``accounts`` are those of the configuration by name, ``$G`` need not
+    be among them. ``user`` with ``password``, or ``token``, are the single credentials of ``$G``.
+    ``authorization_block`` says that the configuration has such a block, even an empty one; ``certificate_mapping``
+    that some listener maps certificates to users, so that a name alone proves nothing anywhere. ``proxy_required``
+    holds for all users of the configuration. ``server_version`` is what operators may set a lower bound to.
+    """
+
+    operators: tuple[str, ...] = field(default=(), repr=False)
+    trusted_keys: tuple[str, ...] = ()
+    resolver: AccountResolver | None = None
+    preload: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    system_account: str = ""
+    pinned_accounts: frozenset[str] = frozenset()
+    default_sentinel: str = field(default="", repr=False)
+    accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
+    users: tuple[UserEntry, ...] = ()
+    nkeys: tuple[NkeyEntry, ...] = ()
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    no_auth_user: str = ""
+    authorization_block: bool = False
+    certificate_mapping: bool = False
+    proxy_required: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    server_version: str = "2.14.5"
+
+    @property
+    def is_operator_mode(self) -> bool:
+        """Whether users must show a JWT."""
+        return bool(self.operators or self.trusted_keys)
+
+
+def load_operators(settings: AuthSettings) -> tuple[OperatorClaims, ...]:
+    """The operators' claims, their signatures verified. Raises SettingsError."""
+    loaded = []
+    for text in settings.operators:
+        try:
+            claims = OperatorClaims.from_token(parse_decorated_jwt(text))
+        except JwtError as problem:
+            raise SettingsError(f"error parsing operator JWT: {problem}") from None
+        if not is_public_key(claims.subject, KeyKind.OPERATOR):
+            raise SettingsError("error parsing operator JWT: subject is not an operator public key")
+        _check_server_version(claims, settings.server_version)
+        loaded.append(claims)
+    return tuple(loaded)
+
+
+def resolve_system_account(settings: AuthSettings, operators: Iterable[OperatorClaims]) -> str:
+    """The system account's name: as configured, or as the only operator says. Raises SettingsError."""
+    operators = tuple(operators)
+    claimed = {claims.nats.system_account for claims in operators if claims.nats.system_account}
+    if settings.system_account:
+        if claimed and settings.system_account not in claimed:
+            raise SettingsError("system_account in config and operator JWT must be identical")
+        return settings.system_account
+    return operators[0].nats.system_account if len(operators) == 1 else ""
+
+
+def load_sentinel(settings: AuthSettings) -> str:
+    """The token of the default sentinel, verified, or an empty text. Raises SettingsError."""
+    if not settings.default_sentinel:
+        return ""
+    if not settings.is_operator_mode:
+        raise SettingsError("default sentinel requires operators and accounts")
+    try:
+        claims = UserClaims.from_token(settings.default_sentinel)
+    except JwtError:
+        raise SettingsError("default sentinel JWT not valid") from None
+    is_scoped = bool(claims.nats.issuer_account) and claims.nats.is_empty
+    if not claims.nats.bearer_token and not is_scoped:
+        raise SettingsError("default sentinel must be a bearer token")
+    return settings.default_sentinel
+
+
+def check_settings(settings: AuthSettings) -> None:
+    """Refuse contradictions. Raises SettingsError."""
+    if settings.is_operator_mode:
+        _check_operator_mode(settings)
+    else:
+        _check_static_users(settings)
+    for key in settings.trusted_proxies:
+        if not any(is_public_key(key, kind) for kind in KeyKind if kind is not KeyKind.CURVE):
+            raise SettingsError(f"proxy trusted key {quote(key)} is invalid")
+
+
+def _check_operator_mode(settings: AuthSettings) -> None:
+    if settings.operators and settings.trusted_keys:
+        raise SettingsError("conflicting options for 'TrustedKeys' and 'TrustedOperators'")
+    if settings.resolver is None:
+        raise SettingsError("operators require an account resolver to be configured")
+    if settings.accounts:
+        raise SettingsError("operators do not allow Accounts to be configured directly")
+    if settings.users or settings.nkeys or settings.user or settings.token:
+        raise SettingsError("operators do not allow users to be configured directly")
+    if settings.no_auth_user:
+        raise SettingsError("no_auth_user not compatible with Trusted Operator")
+    for key in settings.trusted_keys:
+        if not is_public_key(key, KeyKind.OPERATOR):
+            raise SettingsError(f"trusted Keys {quote(key)} are required to be a valid public operator nkey")
+    for key in sorted(settings.pinned_accounts):
+        if not is_public_key(key, KeyKind.ACCOUNT):
+            raise SettingsError(f"pinned account key {quote(key)} is not a valid public account nkey")
+    for token in settings.preload.values():
+        try:
+            AccountClaims.from_token(token)
+        except JwtError:
+            raise SettingsError("invalid account JWT") from None
+
+
+def _check_static_users(settings: AuthSettings) -> None:
+    names: set[str] = set()
+    for user in settings.users:
+        if user.name in names:
+            raise SettingsError(f"Duplicate user {quote(user.name)} detected")
+        names.add(user.name)
+        _check_entry(user.name, user, settings.accounts)
+    keys: set[str] = set()
+    for nkey in settings.nkeys:
+        if not is_public_key(nkey.public_key, KeyKind.USER):
+            raise SettingsError("Not a valid public nkey for a user")
+        if nkey.public_key in keys:
+            raise SettingsError(f"Duplicate nkey {quote(nkey.public_key)} detected")
+        keys.add(nkey.public_key)
+        _check_entry(nkey.public_key, nkey, settings.accounts)
+    wanted = settings.no_auth_user
+    if wanted and not names and not keys:
+        raise SettingsError(f"no_auth_user: {quote(wanted)} present, but users/nkeys are not defined")
+    if wanted and wanted not in names and wanted not in keys:
+        raise SettingsError(
+            f"no_auth_user: {quote(wanted)} not present as user or nkey in authorization block or account configuration"
+        )
+
+
+def _check_entry(name: str, entry: UserEntry | NkeyEntry, accounts: Mapping[str, Account]) -> None:
+    if entry.account != GLOBAL_ACCOUNT and entry.account not in accounts:
+        raise SettingsError(f"user {quote(name)} belongs to account {quote(entry.account)}, which is not defined")
+    for kind in sorted(entry.connection_types):
+        if kind not in _CONNECTION_TYPES:
+            raise SettingsError(f"unknown connection type {quote(kind)}")
+    permissions = entry.permissions
+    if permissions is None:
+        return
+    lists: tuple[tuple[str, tuple[Grant, ...]], ...] = (
+        ("publish allow", permissions.publish.allow),
+        ("publish deny", permissions.publish.deny),
+        ("subscribe allow", permissions.subscribe.allow),
+        ("subscribe deny", permissions.subscribe.deny),
+    )
+    for label, grants in lists:
+        for grant in grants:
+            try:
+                grant.validate()
+            except InvalidPermissionError as problem:
+                raise SettingsError(f"invalid permissions for user {quote(name)}: {label}: {problem}") from None
+
+
+def _check_server_version(operator: OperatorClaims, running: str) -> None:
+    if not operator.nats.assert_server_version:
+        return
+    try:
+        expected = server_version(operator.nats.assert_server_version)
+    except ValueError as problem:
+        raise SettingsError(f"operator {operator.subject} assert server version error: {problem}") from None
+    actual = server_version(running)
+    for part, wanted, found in zip(("major", "minor", "update"), expected, actual, strict=True):
+        if wanted > found:
+            raise SettingsError(
+                f"operator {operator.subject} expected {part} version {wanted} > server {part} version {found}"
+            )
+        if wanted < found:
+            return

@@ -1,0 +1,124 @@
+"""The chain of trust: an operator trusted by configuration signs accounts, an account signs its users.
+
+An account is trusted only when its token is signed by an operator key that is trusted right now: the operator's own
+key unless it demands signing keys, one of its signing keys, or a key trusted by configuration. The token must name
+the account it was looked up for, must be free of blocking findings, and neither it nor its operator may be outside
+its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from accounts.account import Account, SigningKeyScope
+from auth.cache import BoundedCache
+from auth.claims import AccountClaims, OperatorClaims, blocking
+from auth.convert import account_of
+from auth.envelope import JwtError
+from auth.errors import AuthError, AuthFailure
+from auth.resolver import AccountResolver
+from auth.revocation import check_times
+
+_REMEMBERED_ACCOUNTS = 16384
+
+
+class TrustedOperators:
+    """Verifies accounts against the operators and keys that the configuration trusts."""
+
+    def __init__(
+        self,
+        operators: Iterable[OperatorClaims],
+        trusted_keys: Iterable[str],
+        *,
+        resolver: AccountResolver,
+        system_account: str,
+    ) -> None:
+        signers: dict[str, OperatorClaims | None] = dict.fromkeys(trusted_keys)
+        for claims in operators:
+            for key in claims.trusted_keys():
+                signers[key] = claims
+        self._signers: Mapping[str, OperatorClaims | None] = MappingProxyType(signers)
+        self._resolver = resolver
+        self._system_account = system_account
+        self._accounts: BoundedCache[str, tuple[str, Account]] = BoundedCache(_REMEMBERED_ACCOUNTS)
+
+    @property
+    def trusted_keys(self) -> frozenset[str]:
+        """Every key that may sign accounts."""
+        return frozenset(self._signers)
+
+    def account(self, name: str) -> Account:
+        """The verified account of a public key, as the resolver has it now. Times are not looked at.
+
+        Raises AuthError.
+        """
+        token = self._resolver.lookup(name)
+        if not token:
+            raise AuthError(AuthFailure.ACCOUNT_UNKNOWN, name)
+        known = self._accounts.find(name)
+        if known is not None and known[0] == token:
+            return known[1]
+        account = self.verify_account(token, name)
+        self._accounts.keep(name, (token, account))
+        return account
+
+    def verify_account(self, token: str, name: str | None = None) -> Account:
+        """The account of a token that a trusted operator signed, for the given public key. Times are not looked at.
+
+        Raises AuthError.
+        """
+        try:
+            claims = AccountClaims.from_token(token)
+            claims.check_subject()
+        except JwtError as problem:
+            raise AuthError(AuthFailure.ACCOUNT_JWT_UNREADABLE, str(problem)) from None
+        if name is not None and claims.subject != name:
+            raise AuthError(AuthFailure.ACCOUNT_JWT_MISPLACED, f"the token for {name} is about {claims.subject}")
+        if claims.issuer not in self._signers:
+            raise AuthError(AuthFailure.ACCOUNT_NOT_TRUSTED, f"{claims.subject} is signed by {claims.issuer}")
+        issues = blocking(claims.validate(0.0))
+        if issues:
+            raise AuthError(AuthFailure.ACCOUNT_HAS_ISSUES, f"{claims.subject}: {issues[0].description}")
+        return account_of(claims, is_system=claims.subject == self._system_account)
+
+    def check_account_times(self, account: Account, now: float) -> None:
+        """Refuse an account outside its time, or whose operator is outside its own. Raises AuthError."""
+        check_times(
+            now,
+            not_before=account.not_before,
+            expires_at=account.expires_at,
+            early=AuthFailure.ACCOUNT_NOT_YET_VALID,
+            late=AuthFailure.ACCOUNT_EXPIRED,
+            detail=account.name,
+        )
+        operator = self._signers.get(account.issuer)
+        if operator is not None:
+            check_times(
+                now,
+                not_before=operator.not_before,
+                expires_at=operator.expires_at,
+                early=AuthFailure.OPERATOR_NOT_YET_VALID,
+                late=AuthFailure.OPERATOR_EXPIRED,
+                detail=operator.subject,
+            )
+
+    def account_expiry(self, account: Account) -> float | None:
+        """When (Unix seconds) the account ends: with its own token or with its operator's, whichever comes first."""
+        operator = self._signers.get(account.issuer)
+        ends = [account.expires_at, operator.expires_at if operator is not None else None]
+        return min((float(end) for end in ends if end), default=None)
+
+    def user_scope(self, account: Account, issuer: str) -> SigningKeyScope | None:
+        """The scope under which a key signs users of an account; None when it is not scoped.
+
+        Where the operator demands signing keys, the account's own key signs no users. Raises AuthError for a key that
+        may not sign them.
+        """
+        if issuer == account.name:
+            operator = self._signers.get(account.issuer)
+            if operator is None or not operator.nats.strict_signing_key_usage:
+                return None
+        elif issuer in account.signing_keys:
+            return account.signing_keys[issuer]
+        raise AuthError(AuthFailure.USER_ISSUER_UNKNOWN, f"{issuer} signs no users of {account.name}")
