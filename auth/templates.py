@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,8 +19,8 @@ from accounts.permissions import Grant, InvalidPermissionError, Permissions, Sub
 MAXIMUM_SUBJECTS: Final = 4096
 """Subjects that one list may expand to."""
 
-_FUNCTION: Final = re.compile(r"\{\{(.*?)\}\}")
-_ENTRY: Final = re.compile(r"((?:\{\{.*?\}\}|[^ ])+) ((?:\{\{.*?\}\}|[^ ])+)")
+_OPEN: Final = "{{"
+_CLOSE: Final = "}}"
 
 
 class TemplateError(ValueError):
@@ -42,8 +41,35 @@ class TemplateFacts:
 
 def split_entry(entry: str) -> tuple[str, str | None]:
     """Subject and queue of an entry ``"subject queue"``; blanks inside braces separate nothing."""
-    pair = _ENTRY.fullmatch(entry)
-    return (pair[1], pair[2]) if pair else (entry, None)
+    literals, calls = _parse(entry)
+    if sum(literal.count(" ") for literal in literals) != 1:
+        return entry, None
+    at = next(index for index, literal in enumerate(literals) if " " in literal)
+    before, after = literals[at].split(" ")
+    subject = _join([*literals[:at], before], calls[:at])
+    queue = _join([after, *literals[at + 1 :]], calls[at:])
+    return (subject, queue) if subject and queue else (entry, None)
+
+
+def _parse(text: str) -> tuple[list[str], list[str]]:
+    """The literal texts around the function calls, always one more than calls, and the calls.
+
+    Braces that are not closed, or hold nothing, are literal. Linear in the length of the text.
+    """
+    literals, calls, position = [], [], 0
+    while (start := text.find(_OPEN, position)) >= 0:
+        end = text.find(_CLOSE, start + len(_OPEN) + 1)
+        if end < 0:
+            break
+        literals.append(text[position:start])
+        calls.append(text[start + len(_OPEN) : end])
+        position = end + len(_CLOSE)
+    literals.append(text[position:])
+    return literals, calls
+
+
+def _join(literals: list[str], calls: list[str]) -> str:
+    return _fill(literals, [f"{_OPEN}{call}{_CLOSE}" for call in calls])
 
 
 def expand(permissions: Permissions, facts: TemplateFacts) -> Permissions:
@@ -65,37 +91,45 @@ def _expand_rules(rules: SubjectRules, facts: TemplateFacts) -> SubjectRules:
 
 def _expand_list(grants: Sequence[Grant], facts: TemplateFacts, *, droppable: bool) -> tuple[Grant, ...]:
     expanded: list[Grant] = []
+    room = MAXIMUM_SUBJECTS
     for grant in grants:
-        for subject, queue in _combinations(grant, facts, MAXIMUM_SUBJECTS - len(expanded), droppable=droppable):
-            made = Grant(subject, queue, grant.origin)
+        made = _expand_grant(grant, facts, room, droppable=droppable)
+        if made != [grant]:
+            room -= len(made)
+        for candidate in made:
             try:
-                made.validate()
+                candidate.validate()
             except InvalidPermissionError as problem:
                 if not droppable:
                     raise TemplateError(f"generated invalid subject: {problem}") from None
             else:
-                expanded.append(made)
+                expanded.append(candidate)
     return tuple(expanded)
 
 
-def _combinations(
-    grant: Grant, facts: TemplateFacts, room: int, *, droppable: bool
-) -> Iterator[tuple[str, str | None]]:
-    text = grant.subject if grant.queue is None else f"{grant.subject}\n{grant.queue}"
-    values = [_values(call, facts) for call in _FUNCTION.findall(text)]
+def _expand_grant(grant: Grant, facts: TemplateFacts, room: int, *, droppable: bool) -> list[Grant]:
+    """All combinations of what the functions of one entry stand for."""
+    subject_literals, subject_calls = _parse(grant.subject)
+    queue_literals, queue_calls = _parse(grant.queue or "")
+    values = [_values(call, facts) for call in (*subject_calls, *queue_calls)]
+    if not values:
+        return [grant]
     if not all(values):
         if droppable:
-            return
+            return []
         raise TemplateError(f"generated no subject for {grant}: no such tag")
     if math.prod(len(found) for found in values) > room:
         raise TemplateError(f"generated more than {MAXIMUM_SUBJECTS} subjects")
-    literals = _FUNCTION.split(text)[::2]
+    made = []
     for chosen in itertools.product(*values):
-        if any("\n" in value for value in chosen):
-            raise TemplateError("a value holds a line feed")
-        made = literals[0] + "".join(value + literal for value, literal in zip(chosen, literals[1:], strict=True))
-        subject, separator, queue = made.partition("\n")
-        yield subject, queue if separator else None
+        subject = _fill(subject_literals, chosen[: len(subject_calls)])
+        queue = None if grant.queue is None else _fill(queue_literals, chosen[len(subject_calls) :])
+        made.append(Grant(subject, queue, grant.origin))
+    return made
+
+
+def _fill(literals: list[str], values: Sequence[str]) -> str:
+    return literals[0] + "".join(value + literal for value, literal in zip(values, literals[1:], strict=True))
 
 
 _SIMPLE: Final[dict[str, Callable[[TemplateFacts], str]]] = {
@@ -117,6 +151,6 @@ def _values(call: str, facts: TemplateFacts) -> Sequence[str]:
             if not call.startswith(opening):
                 # Only the lower-case spelling of the function ever finds a tag.
                 return ()
-            key = call[len(opening) : -1] + ":"
+            key = call[len(opening) : -1].lower() + ":"
             return tuple(tag.removeprefix(key) for tag in tags if tag.startswith(key))
     raise TemplateError(f"template operation in {call!r} is not defined")
