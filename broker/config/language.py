@@ -30,7 +30,7 @@ _INTEGER: Final = re.compile(r"(-?\d+)([a-z]*)")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", '"': '"', "\\": "\\"}
 _ESCAPE: Final = re.compile(r"\\x([0-9A-Fa-f]{2})|\\(.?)", re.DOTALL)
-_BCRYPT: Final = re.compile(r"2[abxy]\$")
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 def parse_file(path: str, environment: Mapping[str, str] | None = None) -> Table:
@@ -209,8 +209,9 @@ class _Evaluator:
             if entry := scope.entries.get(name):
                 entry.used = True
                 return Value(entry.value.content, position, entry.value.size)
-        # A password hash that should have been quoted must not appear in a log.
-        shown, remedy = (f"{name[:3]}…", "quote a bcrypt hash") if _BCRYPT.match(name) else (name, "define it before")
+        # A password that begins with $ looks like a variable, and must not appear in a log.
+        shown = name if _NAME.fullmatch(name) else "…"
+        remedy = "define it before, or in the environment" if name == shown else "quote a string that begins with $"
         what = f"variable reference for '{shown}' on line {position.line}"
         text = self._environment.get(name) if name else None
         if text is None:

@@ -24,6 +24,8 @@ DEFAULT_PORT: Final = 4222
 RANDOM_PORT: Final = -1
 """As a port: any free one. The server reports which it got."""
 UNLIMITED: Final = -1
+DEFAULT_TLS_TIMEOUT: Final = 2.0
+"""Seconds."""
 HANDSHAKE_FIRST_AUTO_DELAY: Final = 0.05
 """Seconds that ``handshake_first: auto`` waits for a ClientHello before it sends INFO."""
 
@@ -43,7 +45,7 @@ class TLSOptions(TLSSettings):
 
     verify_and_map: bool = False
     """Find the user by the facts of the verified client certificate; implies ``verify``."""
-    timeout: float = 2.0
+    timeout: float = DEFAULT_TLS_TIMEOUT
     """Seconds that a handshake may take."""
     handshake_first: bool | float = False
     """``True``: the handshake comes before INFO. A number above 0: wait so many seconds for a ClientHello, then send
@@ -100,6 +102,8 @@ class AuthorizationOptions:
     """For entries of ``users`` without their own. They do not apply to the single user or the token."""
     proxy_required: bool = False
     """Whether all users must come through a trusted proxy."""
+    declared: bool = False
+    """Whether there is such a block at all. An empty one asks for no credentials, yet says that none were forgotten."""
 
     @property
     def password_users(self) -> tuple[UserOptions, ...]:

@@ -1,0 +1,152 @@
+"""Reads a configuration file into :class:`~broker.config.options.Options`."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+from broker.config.errors import ConfigError, Problem
+from broker.config.language import parse_file
+from broker.config.operators import operators, pinned_accounts, resolver, resolver_preload, trusted_keys
+from broker.config.options import (
+    ANY_ADDRESS,
+    DEFAULT_PORT,
+    AuthorizationOptions,
+    LoggingOptions,
+    MonitorOptions,
+    Options,
+)
+from broker.config.schema import (
+    ABSENT_BLOCKS,
+    ABSENT_KEYS,
+    CLIENT_KEYS,
+    IGNORED_KEYS,
+    LOGGING_KEYS,
+    MONITOR_KEYS,
+    refuse_absent,
+    refuse_absent_block,
+)
+from broker.config.tls_block import tls
+from broker.config.tree import Entry, Table, digest
+from broker.config.users import accounts, authorization, check_users
+from broker.config.values import Key, Keys, Problems, read_block
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration that can be used."""
+
+    options: Options
+    warnings: tuple[Problem, ...] = ()
+    """What an operator should hear of, though the server can start."""
+
+
+def load(path: str, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+    """Reads a configuration file.
+
+    What single keys say is checked here, and that certificates and JWTs can be used; how the options fit together is
+    the matter of :func:`broker.config.validate.validate`, because the command line may still change them.
+
+    Args:
+        path: the file; problems name it as it is given here.
+        environment: variables that ``$NAME`` may refer to; those of the process when absent.
+
+    Raises:
+        ConfigError: with every problem of the file, in the order of the text; of syntax errors only the first.
+    """
+    table = parse_file(path, environment)
+    loaded = read_options(table)
+    options = replace(loaded.options, config_file=path, config_digest=digest(table))
+    empty = () if len(table) else (Problem(f"{path}: config has no values or is empty"),)
+    return LoadedConfig(options, (*empty, *loaded.warnings))
+
+
+def read_options(table: Table) -> LoadedConfig:
+    """The options that a parsed configuration asks for.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    problems = Problems()
+    fields = read_block(table, _KEYS, problems)
+    fields.pop("ignored", None)
+    values = _addresses({field: value for field, value in fields.items() if "." not in field})
+    values["logging"] = _logging(_section(fields, "logging."))
+    values["monitor"] = _monitor(_section(fields, "monitor."))
+    positions = {entry.key.lower(): entry.position for entry in table}
+    problems.errors.extend(
+        check_users(values.get("authorization", AuthorizationOptions()), values.get("accounts", ()), positions)
+    )
+    if problems.errors:
+        raise ConfigError(*sorted(problems.errors, key=_place))
+    return LoadedConfig(Options(**values), tuple(sorted(problems.warnings, key=_place)))
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    position = problem.position
+    return (position.file, position.line, position.column) if position else ("", 0, 0)
+
+
+def _section(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
+
+
+def _addresses(fields: dict[str, Any]) -> dict[str, Any]:
+    """Takes ``listen`` apart, in the order of the file, so that a later ``host`` or ``port`` wins."""
+    values: dict[str, Any] = {}
+    for field, value in fields.items():
+        if field == "listen":
+            host, port = value
+            values["host"], values["port"] = host or ANY_ADDRESS, port or DEFAULT_PORT
+        elif field == "host":
+            values["host"] = value or ANY_ADDRESS
+        else:
+            values[field] = value
+    return values
+
+
+def _logging(fields: dict[str, Any]) -> LoggingOptions:
+    """Asking for traced headers, or for the system account in the trace, asks for a trace."""
+    if "trace" not in fields and (fields.get("trace_verbose") or fields.get("trace_headers")):
+        fields["trace"] = True
+    return LoggingOptions(**fields)
+
+
+def _monitor(fields: dict[str, Any]) -> MonitorOptions:
+    values: dict[str, Any] = {}
+    for field, value in fields.items():
+        if field == "http":
+            values["host"], values["port"] = value
+        elif field == "https":
+            values["host"], values["https_port"] = value
+        elif field == "base_path":
+            values[field] = posixpath.normpath("/" + value.lstrip("/"))
+        else:
+            values[field] = value
+    return MonitorOptions(**values)
+
+
+def _absent(entry: Entry, _: Problems, part: str) -> None:
+    refuse_absent(entry, part)
+
+
+_OPERATORS: Final = Key("operators", operators)
+_KEYS: Final[Keys] = {
+    **CLIENT_KEYS,
+    **LOGGING_KEYS,
+    **MONITOR_KEYS,
+    **IGNORED_KEYS,
+    "tls": Key("tls", tls),
+    "authorization": Key("authorization", authorization),
+    "accounts": Key("accounts", accounts),
+    **dict.fromkeys(("operator", "operators", "root", "roots", "root_operator", "root_operators"), _OPERATORS),
+    **dict.fromkeys(("trusted", "trusted_keys"), Key("trusted_keys", trusted_keys)),
+    **dict.fromkeys(("resolver", "account_resolver", "accounts_resolver"), Key("resolver", resolver)),
+    "resolver_preload": Key("resolver_preload", resolver_preload),
+    "resolver_pinned_accounts": Key("resolver_pinned_accounts", pinned_accounts),
+    **{key: Key("ignored", refuse_absent_block) for key in ABSENT_BLOCKS},
+    **{key: Key("ignored", partial(_absent, part=part)) for key, part in ABSENT_KEYS.items()},
+}

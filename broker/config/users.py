@@ -1,0 +1,295 @@
+"""The blocks ``authorization`` and ``accounts``: users, nkeys, permissions and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from accounts.limits import AccountLimits
+from accounts.permissions import (
+    Grant,
+    InvalidPermissionError,
+    Permissions,
+    ResponsePermission,
+    SubjectRules,
+    parse_grant,
+)
+from auth.nkey import KeyKind, is_public_key
+from broker.config.errors import ConfigError, Position, Problem
+from broker.config.options import CONNECTION_TYPES, AccountOptions, AuthorizationOptions, UserOptions
+from broker.config.schema import refuse_absent
+from broker.config.tree import Entry, Table, Value
+from broker.config.values import (
+    Key,
+    Keys,
+    Problems,
+    boolean,
+    duration_text,
+    fail,
+    integer,
+    name,
+    positioned_strings,
+    read_block,
+    string,
+    table,
+    timeout,
+    without_seed,
+)
+
+_LONG_TIMEOUT: Final = 60.0
+"""Seconds from which an authorization timeout looks like a mistake."""
+
+
+def authorization(entry: Entry, problems: Problems) -> AuthorizationOptions:
+    """Reads the top-level ``authorization`` block."""
+    block = table(entry)
+    fields = read_block(block, _AUTHORIZATION, problems)
+    fields.pop("", None)
+    options = AuthorizationOptions(**fields, declared=True)
+    has_users = any(item.key.lower() == "users" and item.value.content for item in block)
+    if (options.user or options.password) and options.token:
+        raise fail(entry, "Cannot have a user/pass and token")
+    if options.password and not options.user:
+        raise fail(entry, "authorization has a password but no user; add the user, or use token")
+    if options.user and has_users:
+        raise fail(entry, "Can not have a single user/pass and a users array")
+    if options.token and has_users:
+        raise fail(entry, "Can not have a token and a users array")
+    return options
+
+
+def accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
+    """Reads the ``accounts`` block, a map or a list of names."""
+    content = entry.value.content
+    if isinstance(content, list):
+        return _listed_accounts(entry, problems)
+    block = table(entry, "a map of accounts, or a list of their names")
+    found = []
+    for item in block:
+        with problems.collected():
+            if item.key == "$G":
+                raise fail(item, '"$G" is a Reserved Account')
+            if isinstance(item.value.content, Table):
+                found.append(_account(item, problems))
+            elif not item.used:
+                raise fail(item, "Expected map entries for accounts")
+    return tuple(found)
+
+
+def check_users(
+    authorization: AuthorizationOptions, accounts: Iterable[AccountOptions], positions: dict[str, Position]
+) -> list[Problem]:
+    """What the two blocks must not do together: single users beside accounts, or one user twice.
+
+    Args:
+        authorization: the one block.
+        accounts: the other.
+        positions: where each key of the top level stands, for users without a place of their own.
+    """
+    problems: list[Problem] = []
+    here = positions.get("accounts", positions.get("authorization"))
+    if any(account.users for account in accounts):
+        if authorization.user:
+            problems.append(Problem("Can not have a single user/pass and accounts", here))
+        if authorization.token:
+            problems.append(Problem("Can not have a token and accounts", here))
+    seen: set[tuple[bool, str]] = set()
+    for user in (*authorization.users, *(user for account in accounts for user in account.users)):
+        key = (bool(user.nkey), user.key)
+        if key in seen:
+            kind = "nkey" if user.nkey else "user"
+            problems.append(
+                Problem(f'Duplicate {kind} "{user.key}" detected; its second entry is at {user.origin}', here)
+            )
+        seen.add(key)
+    return problems
+
+
+def _listed_accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
+    found: dict[str, AccountOptions] = {}
+    for text, position in positioned_strings(entry):
+        with problems.collected():
+            if text == "$G":
+                raise ConfigError.at(position, '"$G" is a Reserved Account')
+            if text in found:
+                raise ConfigError.at(position, f"Duplicate Account Entry: {text}")
+            found[text] = AccountOptions(name=text, origin=position.origin)
+    return tuple(found.values())
+
+
+def _account(entry: Entry, problems: Problems) -> AccountOptions:
+    fields = read_block(table(entry), _ACCOUNT, problems)
+    fields.pop("", None)
+    return AccountOptions(name=entry.key, origin=entry.position.origin, **fields)
+
+
+def _account_nkey(entry: Entry, problems: Problems) -> str:
+    text = string(entry, problems)
+    if not is_public_key(text, KeyKind.ACCOUNT):
+        raise fail(entry, f'Not a valid public nkey for an account: "{without_seed(text)}"')
+    return text
+
+
+def _limits(entry: Entry, problems: Problems) -> AccountLimits:
+    block = table(entry, "account limits in a map")
+    return AccountLimits(**read_block(block, _LIMITS, problems, 'Unknown field "{}" parsing account limits'))
+
+
+def _users(entry: Entry, problems: Problems) -> tuple[UserOptions, ...]:
+    content = entry.value.content
+    if not isinstance(content, list):
+        raise fail(entry, f"Expected users field to be an array, got {entry.value.kind}; put it in brackets")
+    found = []
+    for element in content:
+        with problems.collected():
+            found.append(_user(element, problems))
+    return tuple(found)
+
+
+def _user(element: Value, problems: Problems) -> UserOptions:
+    if not isinstance(element.content, Table):
+        raise ConfigError.at(element.position, f"Expected user entry to be a map/struct, got {element.kind}")
+    fields = read_block(element.content, _USER, problems)
+    position = next((item.position for item in element.content), element.position)
+    user = UserOptions(origin=position.origin, **fields)
+    if user.nkey and (user.user or user.password):
+        raise ConfigError.at(position, "Nkey users do not take usernames or passwords")
+    # Where the name itself was wrong, that has been said already.
+    named = any(item.key.lower() in {"user", "username", "nkey"} for item in element.content)
+    if not user.key and not named:
+        raise ConfigError.at(position, "User entry requires a user")
+    return user
+
+
+def _user_nkey(entry: Entry, problems: Problems) -> str:
+    text = string(entry, problems)
+    if not is_public_key(text, KeyKind.USER):
+        raise fail(entry, "Not a valid public nkey for a user; it begins with U")
+    return text
+
+
+def _connection_types(entry: Entry, _: Problems) -> frozenset[str]:
+    try:
+        names = [text.upper() for text, _ in positioned_strings(entry)]
+    except ConfigError:
+        kind = entry.value.kind
+        raise fail(entry, f"error parsing allowed connection types: unsupported type, {kind}") from None
+    unknown = [text for text in names if text not in CONNECTION_TYPES]
+    if unknown:
+        listed = " ".join(f'"{text}"' for text in unknown)
+        raise fail(entry, f"invalid connection types [{listed}]; use {', '.join(sorted(CONNECTION_TYPES))}")
+    return frozenset(names)
+
+
+def _permissions(entry: Entry, problems: Problems) -> Permissions:
+    block = entry.value.content
+    if not isinstance(block, Table):
+        raise fail(entry, f"Expected permissions to be a map/struct, got {entry.value.kind}")
+    return Permissions(**read_block(block, _PERMISSIONS, problems, 'Unknown field "{}" parsing permissions'))
+
+
+def _rules(entry: Entry, problems: Problems, *, queues: bool) -> SubjectRules:
+    grants = partial(_grants, queues=queues)
+    content = entry.value.content
+    if not isinstance(content, Table):
+        return SubjectRules(allow=grants(entry, problems))
+    keys = {"allow": Key("allow", grants), "deny": Key("deny", grants)}
+    unknown = "Unknown field name \"{}\" parsing subject permissions, only 'allow' or 'deny' are permitted"
+    return SubjectRules(**read_block(content, keys, problems, unknown))
+
+
+def _grants(entry: Entry, problems: Problems, *, queues: bool) -> tuple[Grant, ...]:
+    try:
+        texts = positioned_strings(entry)
+    except ConfigError:
+        kind = entry.value.kind
+        raise fail(
+            entry, f"Expected subject permissions to be a subject, or array of subjects, got {kind}; quote subjects"
+        ) from None
+    grants = []
+    for text, position in texts:
+        try:
+            grants.append(parse_grant(text, position.origin, queue_allowed=queues))
+        except InvalidPermissionError as error:
+            problems.errors.append(Problem(str(error), position))
+    return tuple(grants)
+
+
+def _responses(entry: Entry, problems: Problems) -> ResponsePermission | None:
+    content = entry.value.content
+    if isinstance(content, bool):
+        return ResponsePermission() if content else None
+    if not isinstance(content, Table):
+        raise fail(entry, "error parsing response permissions, expected a boolean or a map")
+    return ResponsePermission(**read_block(content, _RESPONSES, problems, 'Unknown field "{}" parsing permissions'))
+
+
+def _expires(entry: Entry, problems: Problems) -> float:
+    if not isinstance(entry.value.content, str):
+        raise fail(entry, f'error parsing {entry.key}, not a duration string; write it like "2m"')
+    return duration_text(entry, problems)
+
+
+def _authorization_timeout(entry: Entry, problems: Problems) -> float | None:
+    seconds = timeout(entry, problems, "authorization")
+    if seconds > _LONG_TIMEOUT:
+        problems.warn(
+            entry,
+            f"timeout of {entry.value.content} ({seconds:f} seconds) is high, consider keeping it under 60 seconds. "
+            "possibly caused by unquoted duration; use '1m' instead of 1m, for example",
+        )
+    return seconds or None
+
+
+def _absent(part: str) -> Callable[[Entry, Problems], None]:
+    return lambda entry, _: refuse_absent(entry, part)
+
+
+_RESPONSES: Final[Keys] = {
+    **dict.fromkeys(("max", "max_msgs", "max_messages", "max_responses"), Key("max_messages", integer)),
+    **dict.fromkeys(("expires", "expiration", "ttl"), Key("expires", _expires)),
+}
+_PERMISSIONS: Final[Keys] = {
+    **dict.fromkeys(("publish", "pub", "import"), Key("publish", partial(_rules, queues=False))),
+    **dict.fromkeys(("subscribe", "sub", "export"), Key("subscribe", partial(_rules, queues=True))),
+    **dict.fromkeys(("allow_responses", "publish_allow_responses"), Key("responses", _responses)),
+}
+_USER: Final[Keys] = {
+    **dict.fromkeys(("user", "username"), Key("user", name)),
+    **dict.fromkeys(("pass", "password"), Key("password", string)),
+    "nkey": Key("nkey", _user_nkey),
+    **dict.fromkeys(("permissions", "permission", "authorization"), Key("permissions", _permissions)),
+    **dict.fromkeys(
+        ("allowed_connection_types", "connection_types", "clients"), Key("allowed_connection_types", _connection_types)
+    ),
+    "proxy_required": Key("proxy_required", boolean),
+}
+_DEFAULT_PERMISSIONS: Final = Key("default_permissions", _permissions)
+_AUTHORIZATION: Final[Keys] = {
+    **dict.fromkeys(("user", "username"), Key("user", name)),
+    **dict.fromkeys(("pass", "password"), Key("password", string)),
+    "token": Key("token", name),
+    "timeout": Key("timeout", _authorization_timeout),
+    "users": Key("users", _users),
+    **dict.fromkeys(("default_permissions", "default_permission", "permissions"), _DEFAULT_PERMISSIONS),
+    "proxy_required": Key("proxy_required", boolean),
+    **dict.fromkeys(("auth_callout", "auth_hook"), Key("", _absent("auth callout"))),
+}
+_LIMITS: Final[Keys] = {
+    **dict.fromkeys(("max_connections", "max_conn"), Key("connections", integer)),
+    **dict.fromkeys(("max_subscriptions", "max_subs"), Key("subscriptions", integer)),
+    **dict.fromkeys(("max_payload", "max_pay"), Key("payload", integer)),
+    **dict.fromkeys(("max_leafnodes", "max_leafs"), Key("leafnodes", integer)),
+}
+_ACCOUNT: Final[Keys] = {
+    "nkey": Key("nkey", _account_nkey),
+    "users": Key("users", _users),
+    "default_permissions": _DEFAULT_PERMISSIONS,
+    "limits": Key("limits", _limits),
+    "jetstream": Key("", _absent("JetStream")),
+    "imports": Key("", _absent("imports between accounts")),
+    "exports": Key("", _absent("exports between accounts")),
+    **dict.fromkeys(("mappings", "maps"), Key("", _absent("subject mapping"))),
+    **dict.fromkeys(("msg_trace", "trace_dest"), Key("", _absent("message tracing"))),
+}

@@ -1,0 +1,125 @@
+"""How options fit together: what a server checks before it starts, wherever its options come from.
+
+Rules about operators, accounts and users belong to :mod:`auth.settings`.
+"""
+
+from __future__ import annotations
+
+from broker.config.errors import ConfigError, Problem
+from broker.config.options import Options
+from broker.config.values import MAX_SIZE
+
+
+def validate(options: Options) -> None:
+    """Checks that a server can start with these options.
+
+    Raises:
+        ConfigError: with every contradiction.
+    """
+    messages = [
+        *_identity(options),
+        *_limits(options),
+        *_times(options),
+        *_monitoring(options),
+        *_accounts(options),
+    ]
+    if messages:
+        raise ConfigError(*map(Problem, messages))
+
+
+def _identity(options: Options) -> list[str]:
+    messages = []
+    if " " in options.server_name:
+        messages.append("server name cannot contain spaces")
+    if not -1 <= options.port <= 65535:
+        messages.append(f"port must be from 1 to 65535, or -1 for a random port, not {options.port}")
+    if options.client_advertise and not _is_address(options.client_advertise):
+        messages.append(
+            f"invalid ClientAdvertise value of {options.client_advertise}; write host or host:port, "
+            "with an IPv6 host in brackets"
+        )
+    return messages
+
+
+def _is_address(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    if text.startswith("["):
+        host, bracket, port = text.partition("]")
+        return bool(bracket) and len(host) > 1 and (not port or (port[0] == ":" and _is_port(port[1:])))
+    if not colon:
+        host, port = text, "1"
+    return bool(host) and _is_port(port) and not any(character in host for character in ": /[]")
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535
+
+
+def _limits(options: Options) -> list[str]:
+    messages = [
+        f"{name} must be from 1 to {MAX_SIZE} bytes, not {value}"
+        for name, value in (("max_control_line", options.max_control_line), ("max_payload", options.max_payload))
+        if not 0 < value <= MAX_SIZE
+    ]
+    if options.max_payload > options.max_pending:
+        messages.append(
+            f"max_payload ({options.max_payload}) cannot be higher than max_pending ({options.max_pending})"
+        )
+    if not 0 <= options.max_subscription_tokens <= 255:
+        messages.append("max_subscription_tokens must be from 1 to 255, or 0 for no limit")
+    return messages
+
+
+def _times(options: Options) -> list[str]:
+    messages = [
+        f"{name} must be more than 0 seconds"
+        for name, value in (
+            ("ping_interval", options.ping_interval),
+            ("write_deadline", options.write_deadline),
+            ("authorization timeout", options.authorization_timeout),
+            ("TLS timeout", options.tls.timeout if options.tls else 1.0),
+        )
+        if value <= 0
+    ]
+    grace, duration = options.lame_duck_grace_period, options.lame_duck_duration
+    if grace < 0:
+        messages.append("invalid lame_duck_grace_period, needs to be positive")
+    if grace >= duration:
+        messages.append(
+            f"lame duck grace period ({duration_words(grace)}) should be strictly lower than "
+            f"lame duck duration ({duration_words(duration)})"
+        )
+    return messages
+
+
+def _monitoring(options: Options) -> list[str]:
+    monitor = options.monitor
+    messages = []
+    if monitor.port and monitor.https_port:
+        messages.append(f"can't specify both HTTP ({monitor.port}) and HTTPs ({monitor.https_port}) ports")
+    elif monitor.https_port and options.tls is None:
+        messages.append("TLS cert and key required for HTTPS")
+    return messages
+
+
+def _accounts(options: Options) -> list[str]:
+    names = [account.name for account in options.accounts]
+    messages = [f"Duplicate Account Entry: {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    if options.resolver_preload and options.resolver is None:
+        messages.append("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")
+    return messages
+
+
+def duration_words(seconds: float) -> str:
+    """A duration as nats-server prints it: ``1h0m0s``, ``2m0s``, ``1.5s``, ``250ms``."""
+    sign, rest = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if rest and rest < 1:
+        for unit, scale in (("ms", 1e3), ("µs", 1e6), ("ns", 1e9)):
+            if rest * scale >= 1 or unit == "ns":
+                return f"{sign}{rest * scale:.9g}{unit}"
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    words = f"{rest:.9g}s"
+    if minutes or hours:
+        words = f"{minutes:.0f}m{words}"
+    return f"{sign}{hours:.0f}h{words}" if hours else sign + words
