@@ -7,7 +7,7 @@ that it is a client: two files are for one type of connection only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,11 +46,11 @@ def as_client(vector: Vector) -> Vector:
 
 
 @pytest.fixture(scope="module", params=targets(), ids=lambda target: target.name)
-def logins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Login]]:
+def logins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Login]:
     target: Target = request.param
     readable = [as_client(vector) for vector in CREDS if vector.name not in UNREADABLE]
     found = observe_group(readable, target, tmp_path_factory.mktemp("creds"))
-    yield {name: Login(result["outcome"], result.get("account")) for name, result in found.items()}
+    return {name: Login(result["outcome"], result.get("account")) for name, result in found.items()}
 
 
 @pytest.mark.parametrize("vector", [vector for vector in CREDS if vector.name in UNREADABLE], ids=lambda v: v.name)
