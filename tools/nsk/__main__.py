@@ -1,0 +1,55 @@
+"""The ``nsk`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import click
+
+from tools.nsk.commands import ROOT
+from tools.nsk.errors import NskError
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line. The exit code: 0 when it was done, 1 when not, 130 when it was interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # A link named nsc stands in for nsc.
+    if PurePath(sys.argv[0]).name == "nsc":
+        words.insert(0, "--nsc-compatible-output")
+    compatible = "--nsc-compatible-output" in words
+    try:
+        ROOT.main(words, prog_name="nsc" if compatible else "nsk", standalone_mode=False)
+    except NskError as error:
+        print(f"Error: {error.text}", file=sys.stderr)
+        if error.usage:
+            print(error.usage, file=sys.stderr)
+        return 1
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        print(f"Error: {error.format_message()}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; say nothing more to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"Error: {_describe(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _describe(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+if __name__ == "__main__":
+    sys.exit(main())

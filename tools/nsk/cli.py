@@ -1,0 +1,218 @@
+"""The command line: groups and commands on click, with the flags, help and errors that nsc users know.
+
+Flags that a group or the whole tool shares may stand before or behind the command. What a command needs is
+imported when it is called, so that the tool starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tools.nsk.errors import NskError
+from tools.nsk.flags import Flag, Flags, boolean, expand, text
+
+if TYPE_CHECKING:
+    from tools.nsk.session import Session
+
+SHARED_FLAGS = (
+    text("all-dirs", "H", "sets --config-dir, --data-dir, and --keystore-dir to the same value"),
+    text("config-dir", "", "nsc config directory"),
+    text("data-dir", "", "nsc data store directory"),
+    text("keystore-dir", "", "nsc keystore directory"),
+    text(
+        "private-key",
+        "K",
+        "Key used to sign. Can be specified as role (where applicable),\n"
+        "public key (private portion is retrieved)\n"
+        "or file path to a private key or private key",
+    ),
+    boolean("nsc-compatible-output", "", "print to the streams that nsc prints to, and in its name"),
+)
+HELP = boolean("help", "h", "show this help")
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The flags given to groups, on the way down to a command."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, params: Mapping[str, Any]) -> None:
+        """Keep what was given; the place nearest to the command wins."""
+        self.given.update({name: value for name, value in params.items() if value not in (None, ())})
+
+
+Run = Callable[["Session", Flags], None]
+
+
+class Command(click.Command):
+    """One command. ``arguments`` is the least and the highest number of arguments besides flags."""
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        run: Run,
+        flags: Sequence[Flag] = (),
+        *,
+        arguments: tuple[int, int] = (0, 0),
+        examples: str = "",
+        aliases: tuple[str, ...] = (),
+        group_flags: Sequence[Flag] = (),
+        usage_on_error: bool = False,
+    ) -> None:
+        self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS)
+        super().__init__(name, params=[*self._own, HELP, *self._shared], add_help_option=False)
+        self.description = description
+        self._run = run
+        self._arguments = arguments
+        self._examples = examples
+        self._aliases = aliases
+        self._usage_on_error = usage_on_error
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _usage_added(self, ctx):
+            expanded, rest = expand(args, (*self._own, HELP, *self._shared))
+            super().parse_args(ctx, expanded)
+        if ctx.params["help"]:
+            click.echo(self.get_help(ctx))
+            ctx.exit()
+        ctx.args = rest
+        return rest
+
+    def _invoke(self, ctx: click.Context) -> None:
+        given = ctx.ensure_object(Invocation)
+        given.note(ctx.params)
+        least, most = self._arguments
+        if len(ctx.args) < least:
+            raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
+        if len(ctx.args) > most:
+            raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
+        session: Session = import_module("tools.nsk.session").start(given.given)
+        self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
+
+    def invoke(self, ctx: click.Context) -> None:
+        with _usage_added(self, ctx, always=self._usage_on_error):
+            self._invoke(ctx)
+
+    def get_help(self, ctx: click.Context) -> str:
+        return f"{self.description}\n\n{self.usage_text(ctx)}"
+
+    def usage_text(self, ctx: click.Context) -> str:
+        """Everything below the description."""
+        parts = [f"Usage:\n  {ctx.command_path} [flags]\n"]
+        if self._aliases:
+            parts.append(f"Aliases:\n  {', '.join((self.name or '', *self._aliases))}\n")
+        if self._examples:
+            parts.append(f"Examples:\n{self._examples}\n")
+        parts += [_flag_table("Flags", (*self._own, HELP)), _flag_table("Global Flags", self._shared)]
+        return "\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A command of a group that is not imported yet: ``source`` is ``module:name`` below ``tools.nsk.commands``."""
+
+    description: str
+    source: str
+    aliases: tuple[str, ...] = ()
+
+
+class Group(click.Group):
+    """Commands, and groups of them, under one verb."""
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        members: Mapping[str, Member | Group],
+        flags: Sequence[Flag] = (),
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        self._own = (*flags, HELP)
+        super().__init__(
+            name,
+            params=[*self._own, *SHARED_FLAGS],
+            add_help_option=False,
+            invoke_without_command=True,
+            callback=self._arrive,
+        )
+        self.description = description
+        self.aliases = aliases
+        self._members = dict(members)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._members)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for name, member in self._members.items():
+            if cmd_name == name or cmd_name in member.aliases:
+                if isinstance(member, Group):
+                    return member
+                module, _, attribute = member.source.partition(":")
+                command: Command = getattr(import_module(f"tools.nsk.commands.{module}"), attribute)
+                return command
+        return None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _usage_added(self, ctx):
+            expanded, rest = expand(args, (*self._own, *SHARED_FLAGS), leading=True)
+        return super().parse_args(ctx, [*expanded, *rest])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        command = self.get_command(ctx, args[0])
+        if command is None or ctx.params["help"]:
+            self.unknown_command(ctx, args[0])
+        return args[0], command, args[1:]
+
+    def unknown_command(self, ctx: click.Context, name: str) -> None:
+        """Show what there is instead."""
+        click.echo(self.get_help(ctx))
+        ctx.exit()
+
+    def _arrive(self, **params: Any) -> None:
+        context = click.get_current_context()
+        context.ensure_object(Invocation).note(params)
+        if context.invoked_subcommand is None:
+            click.echo(self.get_help(context))
+
+    def get_help(self, ctx: click.Context) -> str:
+        return f"{self.description}\n\n{self.usage_text(ctx)}"
+
+    def usage_text(self, ctx: click.Context) -> str:
+        """Everything below the description."""
+        width = max(map(len, self._members)) + 1
+        commands = (f"  {name:{width}} {self._members[name].description}" for name in sorted(self._members))
+        parts = [f"Usage:\n  {ctx.command_path} [command]\n"]
+        if self.aliases:
+            parts.append(f"Aliases:\n  {', '.join((self.name or '', *self.aliases))}\n")
+        parts += ["Available Commands:\n" + "\n".join(commands) + "\n", _flag_table("Flags", self._own)]
+        parts.append(_flag_table("Global Flags", SHARED_FLAGS))
+        parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.')
+        return "\n".join(parts)
+
+
+@contextmanager
+def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool = False) -> Iterator[None]:
+    """Let errors that ask for it, or all, carry the command's usage text."""
+    try:
+        yield
+    except NskError as error:
+        if error.show_usage or always:
+            error.usage = command.usage_text(ctx)
+        raise
+
+
+def _flag_table(title: str, flags: Sequence[Flag]) -> str:
+    rows = sorted((flag.usage() for flag in flags if not flag.hidden), key=lambda row: row[0].split("--")[1])
+    width = max(len(left) for left, _ in rows) + 3
+    lines = (f"  {left:{width}}" + right.replace("\n", "\n" + " " * (width + 2)) for left, right in rows)
+    return f"{title}:\n" + "\n".join(lines) + "\n"

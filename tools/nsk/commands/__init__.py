@@ -1,0 +1,152 @@
+"""The table of commands: what there is, in words, and where each is written. Nothing else is imported here."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import click
+
+from tools.nsk.cli import Group, Member
+from tools.nsk.errors import NskError
+from tools.nsk.flags import boolean, text
+
+_VERSION = boolean("version", "v", "version of this tool")
+
+DESCRIBE_FLAGS = (
+    boolean("json", "J", "display JWT body as JSON"),
+    text("field", "F", "extract value from specified field using json structure"),
+    boolean("raw", "R", "output the raw JWT (exclusive of long-ids)"),
+    boolean("long-ids", "W", "display account ids on imports"),
+)
+LIST_FLAGS = (boolean("json", "J", "describe as JSON"),)
+TOOL_FLAGS = (
+    text("nats", "", "nats url, defaults to the operator's service URLs"),
+    text("creds", "", "credentials file, instead of an account and user of the store"),
+    text("ca-cert", "", "ca certificate file for tls connections"),
+    text("ca", "", "the same as --ca-cert"),
+    text("client-cert", "", "client certificate file for tls connections"),
+    text("client-key", "", "client key file for tls connections"),
+    boolean("tls-first", "", "use tls-first when connecting to the nats server"),
+    text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s"),
+)
+
+
+class _Root(Group):
+    """The tool itself."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if ctx.params["version"]:
+            click.echo(f"{ctx.command_path} version {_version()}")
+            ctx.exit()
+        return rest
+
+    def unknown_command(self, ctx: click.Context, name: str) -> None:
+        if ctx.params["help"]:
+            super().unknown_command(ctx, name)
+        program = ctx.command_path
+        raise NskError(f'unknown command "{name}" for "{program}"\nRun \'{program} --help\' for usage.')
+
+
+def _version() -> str:
+    try:
+        return metadata.version("natskeep")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+ROOT = _Root(
+    "nsk",
+    "nsk creates NATS operators, accounts, users, and manages their permissions.",
+    {
+        "add": Group(
+            "add",
+            "Add assets such as operators, accounts, imports/exports, users, mappings",
+            {
+                "account": Member("Add an account", "account:ADD"),
+                "operator": Member("Add an operator", "operator:ADD"),
+                "user": Member("Add an user to the account", "user:ADD"),
+            },
+            aliases=("create",),
+        ),
+        "delete": Group(
+            "delete",
+            "Delete assets such as accounts/users, imports/exports, mappings",
+            {
+                "account": Member("Delete an account and associated users", "account:DELETE"),
+                "user": Member("Delete an user", "user:DELETE"),
+            },
+        ),
+        "describe": Group(
+            "describe",
+            "Describe assets such as operators, accounts, users, and jwt files",
+            {
+                "account": Member("Describes an account by name or public nkey", "describe:ACCOUNT"),
+                "jwt": Member("Describe a jwt/creds file", "describe:JWT"),
+                "operator": Member("Describes the operator by name or public nkey", "describe:OPERATOR"),
+                "user": Member("Describes a user by name or public nkey", "describe:USER"),
+            },
+            DESCRIBE_FLAGS,
+        ),
+        "edit": Group(
+            "edit",
+            "Edit assets such as operators, accounts, users, exports, scoped signing keys, "
+            "and account auth callout configuration",
+            {
+                "account": Member("Edit an account", "account:EDIT"),
+                "operator": Member("Edit the operator", "operator:EDIT"),
+                "signing-key": Member("Edit a scoped signing key or promote a signing key", "signing_key:EDIT"),
+                "user": Member("Edit an user", "user:EDIT"),
+            },
+        ),
+        "env": Member("Prints and manage the nsc environment", "env:ENV"),
+        "generate": Group(
+            "generate",
+            "Generate activations, nats-cli contexts, credential files, configs, nkeys and diagrams",
+            {
+                "config": Member("Generate an account config file for an operator", "generate:CONFIG"),
+                "creds": Member("Generate a credentials file for an user", "generate:CREDS"),
+                "nkey": Member("Generates an nkey", "generate:NKEY"),
+            },
+        ),
+        "help": Member("Help about any command", "help:HELP"),
+        "init": Member("Initialize an environment by creating an operator, account and user", "init:INIT"),
+        "list": Group(
+            "list",
+            "List assets such as operators, accounts, users and keys",
+            {
+                "accounts": Member("List accounts", "list:ACCOUNTS", ("account",)),
+                "keys": Member(
+                    "List operator, account and user keys in the current operator and account context",
+                    "keys:LIST",
+                    ("key",),
+                ),
+                "operators": Member("List operators", "list:OPERATORS", ("operator",)),
+                "users": Member("List users", "list:USERS", ("user",)),
+            },
+            LIST_FLAGS,
+        ),
+        "revocations": Group(
+            "revocations",
+            "Manage revocation for users and activations from an account",
+            {
+                "add-user": Member("Revoke a user", "revocations:ADD_USER", ("add_user",)),
+                "delete-user": Member("Remove a user revocation", "revocations:DELETE_USER", ("delete_user",)),
+                "list-users": Member("List users revoked in an account", "revocations:LIST_USERS", ("list_users",)),
+            },
+        ),
+        "tool": Group(
+            "tool",
+            "NATS tools: pub, sub, req, reply, rtt",
+            {
+                "pub": Member("Publish to a subject from a NATS account", "tool:PUB"),
+                "reply": Member("Reply to requests on a subject on a NATS account", "tool:REPLY"),
+                "req": Member("Send a request to a subject on a NATS account", "tool:REQ"),
+                "rtt": Member("Calculate the round trip time to the server", "tool:RTT"),
+                "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
+            },
+            TOOL_FLAGS,
+        ),
+    },
+    (_VERSION,),
+)

@@ -1,0 +1,256 @@
+"""``add account``, ``edit account`` and ``delete account``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from auth.claims import AccountClaims, MessageTrace, Permissions, UserScope
+from auth.claims.base import has_wildcards
+from auth.gojson import quote
+from auth.nkey import KeyKind
+from tools.nsk import jetstream
+from tools.nsk.cli import Command
+from tools.nsk.commands.user import remove_user
+from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
+from tools.nsk.errors import NskError
+from tools.nsk.flags import Flags, boolean, number, strings, text
+from tools.nsk.names import given_or_random
+from tools.nsk.permissions import edit_permissions, permission_flags, removal_flags
+from tools.nsk.provision import create_account
+from tools.nsk.report import Report
+from tools.nsk.session import Session
+from tools.nsk.store import Store, check_name
+
+_GRACE = timedelta(minutes=1)
+"""How long a deleted account stays valid where its last JWT is used."""
+_TRACE_SUBJECT = "trace.messages"
+
+
+def _add(session: Session, flags: Flags) -> None:
+    store = session.store
+    name = check_name(given_or_random(flags.name()), "account")
+    start, expiry = times(flags)
+    report = Report()
+    permissions = Permissions()
+    edit_permissions(flags, permissions, report)
+    public_key = ""
+    if given := flags.text("public-key"):
+        public_key = session.public_key(given) or ""
+        if not public_key:
+            raise NskError("a key is required")
+    with store.lock():
+        claims = create_account(
+            store,
+            name,
+            public_key=public_key,
+            not_before=start,
+            expires_at=expiry,
+            default_permissions=permissions,
+            signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT),
+        )
+    if not public_key:
+        report.ok(f"generated and stored account key {quote(claims.subject)}")
+    warn_if_self_signed(store, claims, report)
+    session.environment.remember(account=name)
+    report.ok(f"added account {quote(name)}")
+    session.finish(report)
+
+
+def warn_if_self_signed(store: Store, claims: AccountClaims, report: Report) -> None:
+    """Say that the operator, whose key is elsewhere, has yet to sign an account."""
+    if store.managed and claims.is_self_signed:
+        report.warn(
+            f"unable to push to {quote(store.name)} - "
+            "operator doesn't set an account server url or manual exchange necessary"
+        )
+        report.warn("perform push/pull again or exchange self-signed JWT manually")
+
+
+ADD = Command(
+    "account",
+    "Add an account",
+    _add,
+    (
+        text("name", "n", "account name"),
+        text("public-key", "k", "public key identifying the account"),
+        *TIME_FLAGS,
+        *permission_flags("default permissions"),
+    ),
+    arguments=(0, 1),
+)
+
+
+def _edit(session: Session, flags: Flags) -> None:
+    store = session.store
+    if not flags.given(*_EDITS):
+        raise NskError("specify an edit option", show_usage=True)
+    name = session.account_name(flags.name())
+    claims = store.account(name)
+    before = claims.validate()
+    signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
+    keys = SigningKeys(session, flags.strings("sk"), KeyKind.ACCOUNT)
+    is_system = claims.subject == store.operator().nats.system_account
+    report = Report()
+    for key in keys.public:
+        if claims.signing_key(key) is None:
+            claims.set_signing_key(key)
+        report.ok(f"added signing key {quote(key)}")
+    for key in flags.strings("rm-sk"):
+        claims.remove_signing_key(key)
+        report.ok(f"removed signing key {quote(key)}")
+    edit_times(flags, claims, report)
+    edit_tags(flags, claims.nats.tags, report)
+    _edit_limits(store, name, flags, claims, report)
+    jetstream.edit(flags, claims.nats.limits, report, is_system=is_system)
+    for flag, field, label in (("description", "description", "description"), ("info-url", "info_url", "info url")):
+        if flags.given(flag):
+            setattr(claims.nats, field, flags.text(flag))
+            report.ok(f"changed {label} to {quote(flags.text(flag))}")
+    edit_permissions(flags, claims.nats.default_permissions, report, removal=True)
+    _edit_trace(flags, claims, report)
+    refuse_new_issues(claims, before)
+    with store.lock():
+        keys.store()
+        store.sign_account(claims, signer)
+    warn_if_self_signed(store, claims, report)
+    report.ok(f"edited account {quote(name)}")
+    session.finish(report)
+
+
+def _edit_limits(store: Store, name: str, flags: Flags, claims: AccountClaims, report: Report) -> None:
+    limits = claims.nats.limits
+    for flag, field, words in (
+        ("conns", "connections", "max connections to {}"),
+        ("leaf-conns", "leafnodes", "leaf node connections to {}"),
+        ("data", "data", "max data to {} bytes"),
+        ("exports", "exports", "max exports to {}"),
+        ("wildcard-exports", "wildcard_exports", "wild card exports to {}"),
+        ("disallow-bearer", "disallow_bearer", "disallow bearer to {}"),
+        ("imports", "imports", "max imports to {}"),
+        ("payload", "payload", "max payload size to {}"),
+        ("subscriptions", "subscriptions", "max subscriptions to {}"),
+    ):
+        if not flags.given(flag):
+            continue
+        if isinstance(getattr(limits, field), bool):
+            setattr(limits, field, flags.boolean(flag))
+            report.ok(f"changed {words.format(str(flags.boolean(flag)).lower())}")
+        else:
+            setattr(limits, field, flags.number(flag))
+            report.ok(f"changed {words.format(flags.number(flag))}")
+    if limits.disallow_bearer and flags.given("disallow-bearer"):
+        for user in store.users(name):
+            if store.user(name, user).nats.bearer_token:
+                raise NskError(
+                    f"user {quote(user)} in account {quote(name)} uses bearer token (needs to be deleted/changed first)"
+                )
+
+
+def _edit_trace(flags: Flags, claims: AccountClaims, report: Report) -> None:
+    if not flags.given("trace-context-subject", "trace-context-sampling"):
+        return
+    subject = flags.text("trace-context-subject")
+    if flags.given("trace-context-subject") and not subject:
+        claims.nats.trace = None
+        report.ok("disabled trace context")
+        return
+    if has_wildcards(subject):
+        raise NskError(f"tracing subjects cannot contain wildcards: {quote(subject)}")
+    sampling = flags.number("trace-context-sampling")
+    if not 0 <= sampling <= 100:
+        raise NskError("tracing sampling rate must be between 1-100")
+    trace = claims.nats.trace = claims.nats.trace or MessageTrace(destination=subject)
+    if flags.given("trace-context-subject"):
+        trace.destination = subject
+    report.ok(f"changed trace context subject to {quote(trace.destination)}")
+    if flags.given("trace-context-sampling"):
+        trace.sampling = sampling
+        report.ok(f"changed trace context sampling to {sampling}%")
+
+
+_EDIT_FLAGS = (
+    number("conns", "set maximum active connections for the account (-1 is unlimited)"),
+    number("leaf-conns", "set maximum active leaf node connections for the account (-1 is unlimited)", 0),
+    number("exports", "set maximum number of exports for the account (-1 is unlimited)"),
+    number("imports", "set maximum number of imports for the account (-1 is unlimited)"),
+    number("subscriptions", "set maximum subscription for the account (-1 is unlimited)"),
+    number("payload", "set maximum message payload in bytes for the account (-1 is unlimited)"),
+    number("data", "set maximum data in bytes for the account (-1 is unlimited)"),
+    boolean("wildcard-exports", "", "exports can contain wildcards", default=True),
+    boolean("disallow-bearer", "", "require user jwt to not be bearer token"),
+    *jetstream.FLAGS,
+    strings("sk", "", 'signing key or keypath or the value "generate" to generate a key pair on the fly'),
+    strings("rm-sk", "", "remove signing key"),
+    *TIME_FLAGS,
+    *TAG_FLAGS,
+    text("description", "", "Description for this account"),
+    text("info-url", "", "Link for more info on this account"),
+    text(
+        "trace-context-subject",
+        "",
+        'sets the subject where w3c trace context information is sent. Set to "" to disable',
+        default=_TRACE_SUBJECT,
+    ),
+    number("trace-context-sampling", "set the trace context sampling rate (1-100) - 0 default is 100", 0),
+    *permission_flags("default permissions"),
+    *removal_flags("default permissions"),
+)
+_EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
+EDIT = Command(
+    "account", "Edit an account", _edit, (text("name", "n", "account to edit"), *_EDIT_FLAGS), arguments=(0, 1)
+)
+
+
+def _delete(session: Session, flags: Flags) -> None:
+    store = session.store
+    name = session.account_name(flags.name())
+    if store.managed and not flags.boolean("force"):
+        raise NskError(
+            "managed accounts may require the account JWT or nkeys to cancel a service, specify the --force to override"
+        )
+    claims = store.account(name)
+    users = {user: store.user(name, user).subject for user in store.users(name)}
+    signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
+    report = Report()
+    with store.lock():
+        # The expired JWT is signed before anything is removed: without a key to sign with, nothing happens.
+        if flags.boolean("revoke"):
+            for public in users.values():
+                claims.revoke(public)
+        claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
+        store.sign_account(claims, signer)
+        for user, public in users.items():
+            remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"))
+        warn_if_self_signed(store, claims, report)
+        report.ok(f"expired account {quote(name)}")
+        if flags.boolean("rm-nkey"):
+            _remove_keys(session, claims, report)
+        store.delete_account(name)
+    report.ok("deleted account")
+    report.ok("deleted account directory")
+    session.finish(report)
+
+
+def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> None:
+    for item in claims.nats.signing_keys:
+        key = item.key if isinstance(item, UserScope) else item
+        removed = session.keystore.remove_key(key)
+        report.ok(f"deleted signing key {quote(key)}" if removed else f"signing key {quote(key)} is not stored")
+    if session.keystore.remove_key(claims.subject):
+        report.ok(f"deleted private key {quote(claims.subject)}")
+
+
+DELETE = Command(
+    "account",
+    "Delete an account and associated users",
+    _delete,
+    (
+        text("name", "n", "name of account to delete"),
+        boolean("revoke", "R", "revoke users before deleting", default=True),
+        boolean("rm-nkey", "D", "delete user keys"),
+        boolean("rm-creds", "C", "delete users creds"),
+        boolean("force", "F", "managed accounts must supply --force"),
+    ),
+    arguments=(0, 1),
+    usage_on_error=True,
+)

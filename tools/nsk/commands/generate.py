@@ -1,0 +1,124 @@
+"""``generate config|creds|nkey``."""
+
+from __future__ import annotations
+
+from auth.gojson import quote
+from auth.nkey import KeyKind, KeyPair
+from tools.nsk.cli import Command
+from tools.nsk.commands.describe import OUTPUT_FLAG, STDOUT
+from tools.nsk.errors import NskError
+from tools.nsk.files import write_file
+from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.report import Report
+from tools.nsk.resolver_config import memory_resolver
+from tools.nsk.session import Session
+
+
+def _creds(session: Session, flags: Flags) -> None:
+    store = session.store
+    account, name = flags.text("account"), flags.name()
+    if account and not store.has_account(account):
+        account = store.account_with_key(account) or account
+    elif not account:
+        account = session.account_name()
+    users = store.users(account)
+    if not users and not name:
+        raise NskError(f"account {quote(account)} has no users")
+    if not name and len(users) > 1:
+        raise NskError("user is required")
+    name = name or users[0]
+    if not store.has_user(account, name):
+        raise NskError(f"user {quote(name)} not found in {quote(account)}")
+    if not session.keystore.has_key(store.user(account, name).subject):
+        raise NskError("user was not found - please specify it")
+    creds = store.creds(account, name)
+    target = flags.text("output-file")
+    if target == STDOUT:
+        session.output.line(creds)
+        return
+    write_file(session.environment.absolute(target), creds)
+    _wrote(session, "credentials", f"`{target}`")
+
+
+def _wrote(session: Session, what: str, target: str) -> None:
+    report = Report()
+    report.ok(f"wrote {what} to {target}")
+    session.finish(report)
+    session.output.message(f"Success!! - generated {target}")
+
+
+CREDS = Command(
+    "creds",
+    "Generate a credentials file for an user",
+    _creds,
+    (text("name", "n", "user name"), text("account", "a", "account name"), OUTPUT_FLAG),
+    examples="nsk generate creds --account a --name u",
+)
+
+_KINDS = (
+    ("operator", KeyKind.OPERATOR),
+    ("account", KeyKind.ACCOUNT),
+    ("user", KeyKind.USER),
+    ("curve", KeyKind.CURVE),
+)
+
+
+def _nkey(session: Session, flags: Flags) -> None:
+    kinds = [(name, kind) for name, kind in _KINDS if flags.boolean(name)]
+    if not kinds:
+        raise NskError("set --operator, --account, --user, or --curve", show_usage=True)
+    for name, kind in kinds:
+        pair = KeyPair.generate(kind)
+        if flags.boolean("store"):
+            path = session.keystore.store_key(pair)
+            session.output.line(f"{pair.public}\n{name} key stored {path}\n")
+        else:
+            session.output.line(f"{pair.seed}\n{pair.public}\n")
+
+
+NKEY = Command(
+    "nkey",
+    "Generates an nkey",
+    _nkey,
+    (
+        boolean("operator", "o", "operator"),
+        boolean("account", "a", "account"),
+        boolean("user", "u", "user"),
+        boolean("curve", "x", "curve"),
+        boolean("store", "S", "store in the keystore"),
+    ),
+)
+
+
+def _config(session: Session, flags: Flags) -> None:
+    store = session.store
+    if not flags.boolean("mem-resolver"):
+        raise NskError("specify a config type option", show_usage=True)
+    system = flags.text("sys-account")
+    config = memory_resolver(store, system_account=session.account_name(system) if system else "")
+    target = flags.text("config-file")
+    if target == STDOUT:
+        session.output.line(config)
+        return
+    path = session.environment.absolute(target)
+    if path.exists() and not flags.boolean("force"):
+        raise NskError(f"`{path}` already exists")
+    write_file(path, config)
+    _wrote(session, "server configuration", session.display(path))
+
+
+CONFIG = Command(
+    "config",
+    "Generate an account config file for an operator",
+    _config,
+    (
+        boolean("mem-resolver", "", "generates a mem resolver server configuration"),
+        text("config-file", "", "output configuration file '--' is standard output", default=STDOUT),
+        boolean("force", "F", "overwrite output files if they exist"),
+        text("sys-account", "", "system account name"),
+    ),
+    examples="""\
+nsk generate config --mem-resolver
+nsk generate config --mem-resolver --config-file <outfile>
+nsk generate config --mem-resolver --config-file <outfile> --force""",
+)

@@ -1,0 +1,228 @@
+"""``add user``, ``edit user`` and ``delete user``."""
+
+from __future__ import annotations
+
+from auth.claims import UNLIMITED, AccountClaims, UserClaims, UserPermissionLimits, UserScope, add_tags
+from auth.gojson import quote
+from auth.nkey import KeyKind
+from tools.nsk.cli import Command
+from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, edit_tags, edit_times, refuse_new_issues, times
+from tools.nsk.errors import NskError
+from tools.nsk.flags import Flags, boolean, strings, text
+from tools.nsk.names import given_or_random
+from tools.nsk.permissions import USER_LIMIT_FLAGS, add_networks, edit_limits, edit_permissions, permission_flags
+from tools.nsk.provision import create_user
+from tools.nsk.report import Report
+from tools.nsk.session import Session
+from tools.nsk.store import Store, check_name
+
+_PERMISSION_FLAGS = permission_flags("permissions")
+_OWN_LIMITS = tuple(flag.long.removeprefix("--") for flag in (*_PERMISSION_FLAGS, *USER_LIMIT_FLAGS))
+
+
+def _add(session: Session, flags: Flags) -> None:
+    store = session.store
+    account = session.account_name(flags.text("account"))
+    owner = store.account(account)
+    name = check_name(given_or_random(flags.name()), "user")
+    start, expiry = times(flags)
+    if store.has_user(account, name):
+        raise NskError(f"the user {quote(name)} already exists")
+    if flags.boolean("bearer") and owner.nats.limits.disallow_bearer:
+        raise NskError(f"account {quote(account)} forbids the use of bearer token")
+    public_key = ""
+    if given := flags.text("public-key"):
+        public_key = session.public_key(given) or ""
+        if not public_key:
+            raise NskError("invalid user key")
+    report = Report()
+    limits = _limits(flags, report)
+    tags: list[str] = []
+    add_tags(tags, flags.strings("tag"))
+    with store.lock():
+        claims = create_user(
+            store,
+            account,
+            name,
+            public_key=public_key,
+            not_before=start,
+            expires_at=expiry,
+            tags=tuple(tags),
+            limits=limits,
+            signer=session.signer(KeyKind.ACCOUNT, account=owner),
+        )
+        if not public_key:
+            report.ok(f"generated and stored user key {quote(claims.subject)}")
+        write_creds(session, store, account, claims, report)
+    report.ok(f"added user {quote(name)} to account {quote(account)}")
+    session.finish(report)
+
+
+def _limits(flags: Flags, report: Report) -> UserPermissionLimits | None:
+    """The limits that the flags of ``add user`` describe, or None when there is none of them."""
+    if not flags.given("bearer", "source-network", *(flag.long.removeprefix("--") for flag in _PERMISSION_FLAGS)):
+        return None
+    limits = UserPermissionLimits(
+        subscriptions=UNLIMITED, data=UNLIMITED, payload=UNLIMITED, bearer_token=flags.boolean("bearer")
+    )
+    edit_permissions(flags, limits, report)
+    add_networks(flags, limits, Report())
+    return limits
+
+
+def write_creds(session: Session, store: Store, account: str, claims: UserClaims, report: Report) -> None:
+    """Write the creds file of a user whose key is stored."""
+    if session.keystore.has_key(claims.subject):
+        path = store.write_creds(account, claims.name)
+        report.ok(f"generated user creds file {session.display(path)}")
+    else:
+        report.ok("skipped generating creds file - user private key is not available")
+
+
+ADD = Command(
+    "user",
+    "Add an user to the account",
+    _add,
+    (
+        text("name", "n", "name to assign the user"),
+        text("account", "a", "account name"),
+        text("public-key", "k", "public key identifying the user"),
+        boolean("bearer", "", "no connect challenge required for user"),
+        strings("tag", "", "tags for user"),
+        strings("source-network", "", "source network for connection"),
+        *TIME_FLAGS,
+        *_PERMISSION_FLAGS,
+    ),
+    arguments=(0, 1),
+    examples="""\
+# A user that may publish and subscribe to some subjects only:
+nsk add user --name <n> --allow-pub <subject>,... --allow-sub <subject>,...
+# Subscriptions may be limited to a queue, named after a blank:
+nsk add user --name <n> --allow-sub "<subject> <queue>"
+# A user that answers requests, each once and within five seconds:
+nsk add user --name <n> --allow-sub <subject> --allow-pub-response --response-ttl 5s""",
+)
+
+
+def _edit(session: Session, flags: Flags) -> None:
+    store = session.store
+    if not flags.given(*_EDITS):
+        raise NskError("specify an edit option", show_usage=True)
+    account = session.account_name(flags.text("account"))
+    owner = store.account(account)
+    name = user_name(store, account, flags.name())
+    if not store.has_user(account, name):
+        raise NskError(f"user {quote(name)} not found")
+    claims = store.user(account, name)
+    before = claims.validate()
+    signer = session.signer(KeyKind.ACCOUNT, account=owner) or store.account_signer(owner, preferred=claims.issuer)
+    _check_bearer(flags, owner)
+    report = Report()
+    edit_times(flags, claims, report)
+    edit_tags(flags, claims.nats.tags, report)
+    edit_limits(flags, claims.nats, report)
+    if isinstance(owner.signing_key(signer.public), UserScope):
+        _check_scoped(flags, claims, report)
+    if not report.failed:
+        refuse_new_issues(claims, before)
+        with store.lock():
+            store.sign_user(account, claims, signer)
+            write_creds(session, store, account, claims, report)
+        report.ok(f"edited user {quote(name)}")
+    session.finish(report)
+
+
+def _check_bearer(flags: Flags, owner: AccountClaims) -> None:
+    if flags.boolean("bearer") and owner.nats.limits.disallow_bearer:
+        raise NskError("account disallows bearer token")
+
+
+def _check_scoped(flags: Flags, claims: UserClaims, report: Report) -> None:
+    """A role decides everything about its users. A user without permissions of its own may be given one."""
+    limits = {field: getattr(claims.nats, field) for field in UserPermissionLimits.__struct_fields__}
+    unlimited = UserPermissionLimits(subscriptions=UNLIMITED, data=UNLIMITED, payload=UNLIMITED)
+    empty = UserPermissionLimits()
+    if not flags.given(*_OWN_LIMITS) and UserPermissionLimits(**limits) in (empty, unlimited):
+        for field in limits:
+            setattr(claims.nats, field, getattr(empty, field))
+    elif not claims.nats.is_empty:
+        report.error("scoped users require no permissions or limits set")
+        report.warn("user was NOT edited as the edits conflict with signing key scope")
+
+
+def user_name(store: Store, account: str, given: str) -> str:
+    """The user that was named, or the only one there is. Raises NskError."""
+    if given:
+        return given
+    users = store.users(account)
+    if not users:
+        raise NskError(f"account {quote(account)} has no users - create one first")
+    if len(users) > 1:
+        raise NskError("user name is required", show_usage=True)
+    return users[0]
+
+
+_EDIT_FLAGS = (*TIME_FLAGS, *TAG_FLAGS, *USER_LIMIT_FLAGS)
+_EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
+EDIT = Command(
+    "user",
+    "Edit an user",
+    _edit,
+    (text("name", "n", "user name"), text("account", "a", "account name"), *_EDIT_FLAGS),
+    arguments=(0, 1),
+)
+
+
+def _delete(session: Session, flags: Flags) -> None:
+    store = session.store
+    account = session.account_name(flags.text("account"))
+    names = [*flags.strings("name"), *flags.arguments]
+    if not names:
+        raise NskError("please specify an user to delete")
+    users = {name: store.user(account, name).subject for name in names}
+    signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
+    report = Report()
+    section = report.section("delete users")
+    with store.lock():
+        # Revoked first: without a key to sign with, nothing is removed.
+        if flags.boolean("revoke"):
+            claims = store.account(account)
+            for public in users.values():
+                claims.revoke(public)
+            store.sign_account(claims, signer)
+        for name, public in users.items():
+            remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"))
+        if flags.boolean("revoke"):
+            section.ok(f"edited account {quote(account)}")
+    session.finish(report)
+
+
+def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report) -> None:
+    """Remove a user's JWT and, as the flags ask for, key and creds. The caller has revoked what was to be revoked."""
+    public = store.user(account, name).subject
+    if flags.boolean("revoke"):
+        report.ok("revoked user")
+    store.delete_user(account, name)
+    report.ok("user deleted")
+    if flags.boolean("rm-nkey"):
+        removed = store.keystore.remove_key(public)
+        report.ok("deleted private key" if removed else "private key is not stored")
+    if flags.boolean("rm-creds"):
+        removed = store.keystore.remove_creds(store.name, account, name)
+        report.ok("removed creds file" if removed else "creds file is not stored")
+
+
+DELETE = Command(
+    "user",
+    "Delete an user",
+    _delete,
+    (
+        strings("name", "n", "name of user(s) to delete"),
+        text("account", "a", "account name"),
+        boolean("revoke", "R", "revoke user before deleting"),
+        boolean("rm-nkey", "D", "delete the user key"),
+        boolean("rm-creds", "C", "delete the user creds"),
+    ),
+    arguments=(0, 1),
+    usage_on_error=True,
+)

@@ -1,0 +1,21 @@
+"""What a command says when it cannot do what was asked."""
+
+from __future__ import annotations
+
+
+class NskError(Exception):
+    """A refusal with a text for the person who typed the command. Exit code 1.
+
+    ``show_usage`` adds the command's usage text below the error: for options that are missing or clash.
+    """
+
+    def __init__(self, text: str, *, show_usage: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.show_usage = show_usage
+        self.usage = ""
+        """The usage text to print, filled in by the command that failed."""
+
+
+class StoreError(NskError):
+    """The store or the keystore lacks what is asked for, holds it already, or cannot be read."""

@@ -1,0 +1,61 @@
+"""Where a command's words go: data to stdout, what is said about the work to stderr.
+
+nsc mixes the two, and scripts written for it rely on that; ``--nsc-compatible-output`` gives nsc's own streams,
+its emphasis even where no terminal reads it, and its name in advice.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import Enum
+
+from tools.nsk.report import Report
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Channel(Enum):
+    """A kind of text; the value tells whether it goes to stdout, by default and in nsc's own way."""
+
+    DATA = (True, True)
+    LISTING = (True, False)
+    REPORT = (False, True)
+    MESSAGE = (False, False)
+
+
+class Output:
+    """The two streams of one invocation."""
+
+    def __init__(self, *, compatible: bool = False) -> None:
+        self.compatible = compatible
+
+    @property
+    def program(self) -> str:
+        """The name of the tool in advice such as ``nsk env -o NAME``."""
+        return "nsc" if self.compatible else "nsk"
+
+    def write(self, text: str, channel: Channel = Channel.DATA) -> None:
+        """Write a text as it is. Emphasis is dropped unless a terminal shows it."""
+        stream = sys.stdout if channel.value[self.compatible] else sys.stderr
+        if not self.compatible and not stream.isatty():
+            text = _ESCAPE.sub("", text)
+        stream.write(text)
+        stream.flush()
+
+    def line(self, text: str = "", channel: Channel = Channel.DATA) -> None:
+        """Write a text and a newline."""
+        self.write(f"{text}\n", channel)
+
+    def message(self, text: str) -> None:
+        """Say something about the work."""
+        self.line(text, Channel.MESSAGE)
+
+    def report(self, report: Report, *, summarise: bool = False) -> None:
+        """Print what came out. A report with a failure is always an error message."""
+        channel = Channel.MESSAGE if report.failed else Channel.REPORT
+        lines = report.lines()
+        if summarise and (summary := report.summary()):
+            lines.append(summary)
+        if lines:
+            self.write("".join(f"{line}\n" for line in lines), channel)

@@ -1,0 +1,191 @@
+"""Creating operators, accounts and users: each call makes the key, signs the claims, and stores both.
+
+The functions refuse what exists already; ``Store.exists``, ``has_account`` and ``has_user`` tell beforehand. A key is
+stored only when the claims it belongs to are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from auth.claims import AccountClaims, Export, OperatorClaims, Permissions, UserClaims, UserPermissionLimits, UserScope
+from auth.gojson import quote
+from auth.nkey import KeyKind, KeyPair, is_public_key
+from tools.nsk.errors import StoreError
+from tools.nsk.keystore import KeyStore
+from tools.nsk.store import Store, check_name
+
+SYSTEM_ACCOUNT = "SYS"
+SYSTEM_USER = "sys"
+_SYSTEM_DOCUMENTATION = "https://docs.nats.io/nats-server/configuration/sys_accounts"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemAccount:
+    """What ``add_system_account`` made."""
+
+    account: AccountClaims
+    user: UserClaims
+    creds: Path
+
+
+def create_operator(
+    root: Path,
+    name: str,
+    keystore: KeyStore,
+    *,
+    key: KeyPair | None = None,
+    not_before: int = 0,
+    expires_at: int = 0,
+    signing_key: KeyPair | None = None,
+    service_urls: tuple[str, ...] = (),
+) -> Store:
+    """A new operator with a new key, or with the given one, which is then not stored. Times are Unix seconds.
+
+    A given signing key is listed and stored. Raises StoreError.
+    """
+    name = check_name(name, "operator")
+    identity = key or KeyPair.generate(KeyKind.OPERATOR)
+    if identity.kind is not KeyKind.OPERATOR:
+        raise StoreError("specified key is not a valid operator nkey")
+    claims = OperatorClaims.new(identity.public)
+    claims.name, claims.not_before, claims.expires_at = name, not_before, expires_at
+    claims.nats.operator_service_urls = list(service_urls)
+    if signing_key is not None:
+        claims.nats.signing_keys = [signing_key.public]
+    store = Store.create(root, name, keystore)
+    keystore.prepare()
+    for pair in (None if key else identity, signing_key):
+        if pair is not None:
+            keystore.store_key(pair)
+    store.sign_operator(claims, identity)
+    return store
+
+
+def add_system_account(
+    store: Store, *, operator_key: KeyPair | None = None, signer: KeyPair | None = None
+) -> SystemAccount:
+    """The system account with its exports, a signing key and a user, named in the operator's claims.
+
+    ``operator_key`` signs the operator, ``signer`` the account; both are found in the keystore when not given.
+    Raises StoreError.
+    """
+    pair, signing_key = KeyPair.generate(KeyKind.ACCOUNT), KeyPair.generate(KeyKind.ACCOUNT)
+    claims = AccountClaims.new(pair.public)
+    claims.name = SYSTEM_ACCOUNT
+    claims.nats.exports = [
+        Export(
+            name="account-monitoring-services",
+            subject="$SYS.REQ.ACCOUNT.*.*",
+            type="service",
+            response_type="Stream",
+            account_token_position=4,
+            description="Request account specific monitoring services for: SUBSZ, CONNZ, LEAFZ, JSZ and INFO",
+            info_url=_SYSTEM_DOCUMENTATION,
+        ),
+        Export(
+            name="account-monitoring-streams",
+            subject="$SYS.ACCOUNT.*.>",
+            type="stream",
+            account_token_position=3,
+            description="Account specific monitoring stream",
+            info_url=_SYSTEM_DOCUMENTATION,
+        ),
+    ]
+    claims.nats.signing_keys = [signing_key.public]
+    _refuse_taken_account(store, SYSTEM_ACCOUNT)
+    store.keystore.store_key(pair)
+    store.keystore.store_key(signing_key)
+    store.sign_account(claims, signer or operator_key)
+    user = create_user(store, SYSTEM_ACCOUNT, SYSTEM_USER, signer=signing_key)
+    creds = store.write_creds(SYSTEM_ACCOUNT, SYSTEM_USER)
+    operator = store.operator()
+    operator.nats.system_account = pair.public
+    store.sign_operator(operator, operator_key)
+    return SystemAccount(claims, user, creds)
+
+
+def create_account(
+    store: Store,
+    name: str,
+    *,
+    public_key: str = "",
+    not_before: int = 0,
+    expires_at: int = 0,
+    default_permissions: Permissions | None = None,
+    signer: KeyPair | None = None,
+) -> AccountClaims:
+    """A new account without limits, with a new key unless a public key is given. Raises StoreError.
+
+    Account names are unique whatever their case.
+    """
+    name = check_name(name, "account")
+    _refuse_taken_account(store, name)
+    pair = None if public_key else KeyPair.generate(KeyKind.ACCOUNT)
+    public = pair.public if pair else public_key
+    if not is_public_key(public, KeyKind.ACCOUNT):
+        raise StoreError("specified key is not a valid account nkey")
+    if (other := store.account_with_key(public)) is not None:
+        raise StoreError(f"account {quote(other)} has the key {public} already")
+    claims = AccountClaims.new(public)
+    claims.name, claims.not_before, claims.expires_at = name, not_before, expires_at
+    if default_permissions is not None:
+        claims.nats.default_permissions = default_permissions
+    if pair is not None and store.managed and signer is None:
+        # The account signs itself when nobody here holds an operator key, and its seed is not stored yet.
+        signer = pair if not any(map(store.keystore.has_key, store.operator_signers())) else None
+    signer = signer or store.operator_signer()
+    if pair is not None:
+        store.keystore.store_key(pair)
+    store.sign_account(claims, signer)
+    return claims
+
+
+def _refuse_taken_account(store: Store, name: str) -> None:
+    if name.casefold() in (other.casefold() for other in store.accounts()):
+        raise StoreError(f"the account {quote(name)} already exists")
+
+
+def create_user(
+    store: Store,
+    account: str,
+    name: str,
+    *,
+    public_key: str = "",
+    not_before: int = 0,
+    expires_at: int = 0,
+    tags: tuple[str, ...] = (),
+    limits: UserPermissionLimits | None = None,
+    signer: KeyPair | None = None,
+) -> UserClaims:
+    """A new user of an account, with a new key unless a public key is given. Raises StoreError.
+
+    A user that a scoped signing key signs takes everything from the scope and may have no limits of its own.
+    ``write_creds`` of the store writes the creds file.
+    """
+    name = check_name(name, "user")
+    owner = store.account(account)
+    if store.has_user(account, name):
+        raise StoreError(f"the user {quote(name)} already exists")
+    pair = None if public_key else KeyPair.generate(KeyKind.USER)
+    public = pair.public if pair else public_key
+    if not is_public_key(public, KeyKind.USER):
+        raise StoreError("invalid user key")
+    signer = signer or store.account_signer(owner)
+    scoped = isinstance(owner.signing_key(signer.public), UserScope)
+    claims = UserClaims.new(public, scoped=scoped and limits is None)
+    claims.name, claims.not_before, claims.expires_at = name, not_before, expires_at
+    claims.nats.tags = list(tags)
+    if limits is not None:
+        for field in UserPermissionLimits.__struct_fields__:
+            setattr(claims.nats, field, getattr(limits, field))
+    if pair is not None:
+        store.keystore.store_key(pair)
+    try:
+        store.sign_user(account, claims, signer)
+    except StoreError:
+        if pair is not None:
+            store.keystore.remove_key(pair.public)
+        raise
+    return claims
