@@ -5,7 +5,7 @@ The cases and outcomes stand in ``differences.yaml``; the reasons stand in docs/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,27 @@ import yaml
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """By the name of the case: the keys of the recorded case that have another value for natskeep."""
+    """The cases that differ, by name, and how: see the file."""
 
-    transcripts: Mapping[str, Mapping[str, Any]]
+    transcripts: Mapping[str, Mapping[int, list[dict[str, Any]]]]
     vectors: Mapping[str, Mapping[str, Any]]
+
+    def steps(self, name: str, recorded: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The steps of a transcript as natskeep is to take them."""
+        own = self.transcripts.get(name, {})
+        unknown = set(own) - set(range(1, len(recorded) + 1))
+        assert not unknown, f"{name} has no steps {unknown}"
+        return [step for number, found in enumerate(recorded, 1) for step in own.get(number, [found])]
+
+    def expectation(self, name: str, recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is to come of a vector with natskeep."""
+        own = self.vectors.get(name, {})
+        return own if "outcome" in own else {**recorded, **own}
 
 
 def _load() -> Differences:
     document = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-    return Differences(document.get("transcripts") or {}, document.get("vectors") or {})
+    return Differences(document["transcripts"], document["vectors"])
 
 
 DIFFERENCES = _load()

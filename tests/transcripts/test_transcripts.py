@@ -42,7 +42,7 @@ def outcomes(
 
 def own(case: Case) -> Case:
     """The case with the steps that natskeep takes on purpose where it differs."""
-    return Case(case.name, {**case.document, **DIFFERENCES.transcripts.get(case.name, {})})
+    return Case(case.name, {**case.document, "steps": DIFFERENCES.steps(case.name, case.document["steps"])})
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)

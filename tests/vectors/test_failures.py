@@ -76,7 +76,7 @@ def test_failure(name: str, authenticator: Callable[[str], Authenticator]) -> No
 
 def test_every_refused_vector_has_its_reason() -> None:
     outcomes = {
-        name: DIFFERENCES.vectors.get(name, vector.expect)["outcome"]
+        name: DIFFERENCES.expectation(name, vector.expect)["outcome"]
         for name, vector in VECTORS.items()
         if vector.creds is None
     }
