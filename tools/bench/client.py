@@ -1,0 +1,121 @@
+"""Opens an authenticated client connection: INFO, TLS where asked for, CONNECT with a signed nonce, PING and PONG."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.bench.config import HOST
+from tools.bench.errors import BenchError
+from tools.bench.forge import Credentials
+from tools.bench.frames import SID
+
+ANSWER_SECONDS = 20.0
+PING = b"PING\r\n"
+PONG = b"PONG\r\n"
+NONCE = re.compile(rb'"nonce":\s*"([^"]+)"')
+MAXIMUM_ANSWER = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """Where to connect, as whom, and with TLS or without."""
+
+    port: int
+    user: Credentials
+    other_user: Credentials
+    tls: ssl.SSLContext | None = None
+
+
+def client_context(certificates: Path) -> ssl.SSLContext:
+    """TLS 1.3 only, with the generated authority; every handshake is a full one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(certificates / "ca.pem")
+    return context
+
+
+def connect(target: Target, name: str, *, user: Credentials | None = None, source: str = HOST) -> socket.socket:
+    """An open connection whose credentials the server has accepted.
+
+    `source` is the loopback address to connect from; several of them keep local ports from running short.
+
+    Raises:
+        BenchError: the server refused, or did not answer in time.
+    """
+    credentials = user or target.user
+    raw = socket.create_connection((HOST, target.port), timeout=ANSWER_SECONDS, source_address=(source, 0))
+    try:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        info = _read_until(raw, b"\r\n", "INFO")
+        connection = raw if target.tls is None else target.tls.wrap_socket(raw, server_hostname="localhost")
+    except BaseException:
+        raw.close()
+        raise
+    try:
+        connection.sendall(_connect_line(credentials, info, name) + PING)
+        _read_until(connection, PONG, "the PONG to CONNECT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def subscribe(connection: socket.socket, subject: str, sid: int = SID) -> None:
+    """Subscribe and wait until the server has processed it, along with any INFO that it sends after CONNECT."""
+    connection.sendall(f"SUB {subject} {sid}\r\n".encode() + PING)
+    _read_until(connection, PONG, "the PONG to SUB")
+
+
+def settle(connection: socket.socket) -> None:
+    """Wait until the server has processed everything sent so far.
+
+    Raises:
+        BenchError: it answered with an error, or closed.
+    """
+    connection.sendall(PING)
+    _read_until(connection, PONG, "the PONG to PING")
+
+
+def read_exactly(connection: socket.socket, size: int) -> bytes:
+    """The next `size` bytes, in which the server's own PINGs do not count."""
+    received = bytearray()
+    while len(received) < size:
+        chunk = connection.recv(min(size - len(received), 1 << 20))
+        if not chunk:
+            raise BenchError(f"the server closed the connection after {len(received)} of {size} bytes")
+        received += chunk
+        received = received.replace(PING, b"")
+    return bytes(received)
+
+
+def _connect_line(credentials: Credentials, info: bytes, name: str) -> bytes:
+    nonce = NONCE.search(info)
+    if nonce is None:
+        raise BenchError("the server's INFO has no nonce, so it does not run in operator mode")
+    signature = credentials.signature(nonce.group(1).decode())
+    return (
+        f'CONNECT {{"verbose":false,"pedantic":false,"jwt":"{credentials.jwt}","sig":"{signature}","name":"{name}",'
+        '"lang":"bench","version":"1.0.0","protocol":1,"echo":true,"headers":true,"no_responders":true}\r\n'
+    ).encode()
+
+
+def _read_until(connection: socket.socket, mark: bytes, what: str) -> bytes:
+    received = b""
+    while mark not in received:
+        try:
+            chunk = connection.recv(MAXIMUM_ANSWER)
+        except TimeoutError:
+            raise BenchError(f"the server did not send {what} within {ANSWER_SECONDS:g} s") from None
+        received += chunk
+        if b"-ERR" in received:
+            text = received[received.index(b"-ERR") :].split(b"\r\n")[0].decode(errors="replace")
+            raise BenchError(f"the server answered {text} instead of {what}")
+        if not chunk:
+            raise BenchError(f"the server closed the connection instead of sending {what}")
+        if len(received) > MAXIMUM_ANSWER:
+            raise BenchError(f"the server sent {len(received)} bytes, but not {what}")
+    return received

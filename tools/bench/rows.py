@@ -1,0 +1,245 @@
+"""The rows of the table: what each one measures, and the ratio of natskeep to nats-server that is wanted."""
+
+from __future__ import annotations
+
+import abc
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from tools.bench.client import Target
+from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
+from tools.bench.exchange import measure_exchange, prepare_exchange
+from tools.bench.frames import ring_of
+from tools.bench.load import Lane, Shape, measure
+from tools.bench.matching import misses, subscribe_many
+from tools.bench.servers import Server
+from tools.bench.standin import Route, Routes
+from tools.bench.workers import Figures
+
+SUBJECT = "bench.one"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the table, taken from a row's figures by `key`.
+
+    `wanted` bounds the ratio natskeep ÷ nats-server: from below where more is better, else from above. Without it the
+    line only informs. A figure below `floor` counts as `floor`, so that a ratio of tiny differences means something.
+    """
+
+    key: str
+    title: str
+    unit: str
+    wanted: float | None
+    more_is_better: bool = True
+    floor: float = 0.0
+
+    def passes(self, ratio: float) -> bool:
+        """Whether this ratio is what is wanted."""
+        if self.wanted is None:
+            return True
+        return ratio >= self.wanted if self.more_is_better else ratio <= self.wanted
+
+
+class Row(abc.ABC):
+    """One kind of work, with a server of its own for each program."""
+
+    once = False
+    """Whether one round says everything."""
+    ceiling_processes = 1
+
+    def __init__(self, key: str, *metrics: Metric, tls: bool = False) -> None:
+        self.key = key
+        self.metrics = metrics
+        self.tls = tls
+
+    def prepare(self, target: Target, stack: ExitStack) -> None:
+        """Bring the server into the state that the measurement needs; what `stack` holds stays for all rounds."""
+        del target, stack  # Most rows need nothing.
+
+    @abc.abstractmethod
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        """Measure once. `server` is None against the stand-in."""
+
+    def routes(self) -> Routes | None:
+        """How the stand-in server has to move the messages; None where no ceiling can be measured."""
+        return None
+
+
+class Streaming(Row):
+    """Publishers and subscribers at full speed."""
+
+    def __init__(self, key: str, metric: Metric, shape: Shape, *, tls: bool = False) -> None:
+        super().__init__(key, metric, tls=tls)
+        self._shape = shape
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        return measure(target, self._shape, seconds)
+
+    def routes(self) -> Routes | None:
+        return {
+            f"pub{number}": Route(
+                lane.ring.published.size, lane.ring.delivered, tuple(f"sub{subscriber}" for subscriber in lane.feeds)
+            )
+            for number, lane in enumerate(self._shape.lanes)
+        }
+
+
+class Requests(Row):
+    """Requests, each with a new inbox, so many of them unanswered at a time."""
+
+    def __init__(self, key: str, in_flight: int, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._in_flight = in_flight
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        return measure_exchange(target, seconds, self._in_flight)
+
+    def routes(self) -> Routes | None:
+        exchange = prepare_exchange()
+        return {
+            "requester": Route(exchange.request.size, exchange.request_received, ("responder",)),
+            "responder": Route(exchange.reply.size, exchange.reply_received, ("requester",)),
+        }
+
+
+class Connects(Row):
+    """Connections per second, each with a full handshake and a signature."""
+
+    ceiling_processes = 4
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        return measure_connects(target, seconds)
+
+    def routes(self) -> Routes | None:
+        return {}
+
+
+class Idle(Row):
+    """Resident memory while many authenticated connections are open and silent."""
+
+    once = True
+
+    def __init__(self, key: str, count: int, metric: Metric, *, tls: bool = False) -> None:
+        super().__init__(key, metric, tls=tls)
+        self._count = count
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {}
+        before = server.resident_memory()
+        with ExitStack() as stack:
+            connections = hold_idle(target, self._count, stack)
+            time.sleep(SETTLE_SECONDS)
+            memory = server.resident_memory()
+            require_open(connections)
+        return {"memory": float(memory), "bytes_per_connection": (memory - before) / self._count}
+
+
+class Matching(Row):
+    """The price of a message that matches nothing among very many subscriptions.
+
+    Both accounts get the same messages in turn: the one with the subscriptions, and the one without any, which is the
+    baseline.
+    """
+
+    def __init__(self, key: str, count: int, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._count = count
+        self._shape = Shape((Lane(misses()),))
+
+    def prepare(self, target: Target, stack: ExitStack) -> None:
+        stack.enter_context(subscribe_many(target, self._count))
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {"publish": 1 / measure(target, self._shape, seconds)["rate"]}
+        baseline = measure(replace(target, user=target.other_user), self._shape, seconds / 2)
+        matched = measure(target, self._shape, seconds / 2)
+        return {
+            "publish": 1 / matched["rate"],
+            "baseline": 1 / baseline["rate"],
+            "miss": 1 / matched["rate"] - 1 / baseline["rate"],
+        }
+
+    def routes(self) -> Routes | None:
+        return {"pub0": Route(self._shape.lanes[0].ring.published.size)}
+
+
+def all_rows(idle: int, subscriptions: int) -> list[Row]:
+    """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
+    return [
+        Streaming("publish-16", _rate("publish only, 16 B", 1.7), Shape((Lane(ring_of([SUBJECT], 16)),))),
+        _fan_out("1-1-16", "1 → 1, 16 B", 16, 1, 3.0),
+        _fan_out("1-1-128", "1 → 1, 128 B", 128, 1, 2.0),
+        _fan_out("1-1-1k", "1 → 1, 1 KiB", 1024, 1, 1.3),
+        _fan_out("1-1-16k", "1 → 1, 16 KiB", 16384, 1, 1.0),
+        _fan_out("1-8-128", "1 → 8, 128 B", 128, 8, 3.0),
+        _many_to_many("4-4-128", "4 → 4, 128 B, one subject", 2.0, together=True),
+        _many_to_many("4-4-128-pairs", "4 → 4, 128 B, four subjects", 2.0, together=False),
+        _wildcard("subjects-1000", "1 → 1, 1,000 subjects, wildcard, 16 B", 1000, 2.0),
+        Requests(
+            "request",
+            256,
+            _rate("request-reply, new inboxes, 256 in flight", 1.0),
+            _latency("p99 latency of these"),
+        ),
+        Requests(
+            "request-single",
+            1,
+            _rate("request-reply, new inboxes, one at a time", 1.0),
+            _latency("p99 latency of these"),
+        ),
+        _fan_out("tls-1-1-128", "TLS 1.3, 1 → 1, 128 B", 128, 1, 2.0, tls=True),
+        _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.0, tls=True),
+        Connects("connects", Metric("rate", "connects, TLS 1.3 + creds", "/s", 1.0), tls=True),
+        _idle("idle", f"memory, {idle:,} idle connections", idle),
+        _idle("idle-tls", f"memory, {idle:,} idle connections, TLS 1.3", idle, tls=True),
+        Matching(
+            "matching",
+            subscriptions,
+            Metric("miss", f"miss among {subscriptions:,} subscriptions", "s", 1.0, more_is_better=False, floor=1e-9),
+            Metric("publish", "publish that misses, in all", "s", 1.0, more_is_better=False),
+            Metric("baseline", "the same without subscriptions", "s", None, more_is_better=False),
+        ),
+    ]
+
+
+def select_rows(rows: list[Row], patterns: tuple[str, ...]) -> list[Row]:
+    """The rows whose key matches one of the patterns (`*` and `?` as in a shell); all of them without patterns."""
+    if not patterns:
+        return rows
+    return [row for row in rows if any(fnmatchcase(row.key, pattern) for pattern in patterns)]
+
+
+def _rate(title: str, wanted: float) -> Metric:
+    return Metric("rate", title, "msg/s", wanted)
+
+
+def _latency(title: str) -> Metric:
+    return Metric("p99", title, "s", 1.0, more_is_better=False)
+
+
+def _fan_out(key: str, title: str, size: int, subscribers: int, wanted: float, *, tls: bool = False) -> Row:
+    lane = Lane(ring_of([SUBJECT], size), tuple(range(subscribers)))
+    return Streaming(key, _rate(title, wanted), Shape((lane,), (SUBJECT,) * subscribers), tls=tls)
+
+
+def _many_to_many(key: str, title: str, wanted: float, *, together: bool) -> Row:
+    subjects = [SUBJECT] * 4 if together else [f"bench.pair{number}" for number in range(4)]
+    lanes = tuple(
+        Lane(ring_of([subject], 128), tuple(range(4)) if together else (number,))
+        for number, subject in enumerate(subjects)
+    )
+    return Streaming(key, _rate(title, wanted), Shape(lanes, tuple(subjects)))
+
+
+def _wildcard(key: str, title: str, count: int, wanted: float) -> Row:
+    ring = ring_of([f"bench.many.{number:04d}" for number in range(count)], 16)
+    return Streaming(key, _rate(title, wanted), Shape((Lane(ring, (0,)),), ("bench.many.*",)))
+
+
+def _idle(key: str, title: str, count: int, *, tls: bool = False) -> Row:
+    return Idle(key, count, Metric("memory", title, "B", 1.0, more_is_better=False), tls=tls)
