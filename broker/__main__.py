@@ -1,0 +1,139 @@
+"""The plain server: ``python -m broker``, and what the ``natskeep`` command does unless asked for the quickstart.
+
+The console script enters through tools.command, which knows the quickstart too; the broker itself knows no tools. A
+link named nats-server makes the program speak in that name, for scripts that read what it prints.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Final
+
+from auth.settings import SettingsError
+from broker.config.errors import ConfigError
+from broker.config.load import load
+from broker.config.options import Options
+from broker.flags import FlagError, Flags, parse, usage
+from broker.identity import natskeep_version
+from broker.monitor.http import MonitorListenError
+from broker.net.listener import ListenError
+from broker.overrides import SECTIONS, apply
+from broker.process import PidFileError, check, run
+from broker.wire.info import PROVIDED_RELEASE
+from tls.policy import TLSSettingsError
+
+NATSKEEP: Final = "natskeep"
+NATS_SERVER: Final = "nats-server"
+DONE: Final = 0
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+LOGGER: Final = logging.getLogger("natskeep.main")
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done; the text says why."""
+
+
+def main(arguments: Sequence[str] | None = None, *, more_usage: str = "") -> int:
+    """Runs one command line, by default that of the process, and returns the exit code.
+
+    ``more_usage`` stands above the flags in the help text.
+    """
+    program = program_name(sys.argv[0])
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(program, words, more_usage)
+    except FlagError as error:
+        print(f"{program}: {error}\nUse {program} --help for the flags there are.", file=sys.stderr)
+    except (CommandError, ConfigError, SettingsError, TLSSettingsError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+    except (ListenError, MonitorListenError, PidFileError) as error:
+        # By now there is a log, and who only reads the log must find the reason there.
+        LOGGER.critical("%s", error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return FAILED
+
+
+def program_name(path: str) -> str:
+    """The name that the program goes by: its own, or nats-server where it is started under that name."""
+    return NATS_SERVER if PurePath(path).stem == NATS_SERVER else NATSKEEP
+
+
+def version_text(program: str) -> str:
+    """What ``--version`` prints; under the name nats-server, the release whose behaviour it has, and nothing else."""
+    if program == NATS_SERVER:
+        return f"{NATS_SERVER}: v{PROVIDED_RELEASE}"
+    return f"{NATSKEEP} {natskeep_version()} ({NATS_SERVER} {PROVIDED_RELEASE})"
+
+
+def usage_text(program: str, more_usage: str = "") -> str:
+    """What ``--help`` prints."""
+    return f"\nUsage: {program} [options]\n{more_usage}\n{usage(SECTIONS)}"
+
+
+def _run(program: str, words: list[str], more_usage: str) -> int:
+    flags = parse(SECTIONS, words)
+    if flags.is_on("version"):
+        print(version_text(program))
+        return DONE
+    if flags.is_on("help"):
+        print(usage_text(program, more_usage))
+        return DONE
+    if flags.words:
+        return _word(program, flags.words[0], more_usage)
+    options, warnings = _options(flags)
+    if flags.is_on("check"):
+        return _check(program, options, warnings)
+    for warning in warnings:
+        print(f"{program}: {warning}", file=sys.stderr)
+    try:
+        run(options)
+    except (ListenError, MonitorListenError, PidFileError):
+        raise
+    except OSError as error:
+        raise CommandError(f"error opening file: {_reason(error)}") from error
+    return DONE
+
+
+def _word(program: str, word: str, more_usage: str) -> int:
+    match word:
+        case "version":
+            print(version_text(program))
+        case "help":
+            print(usage_text(program, more_usage))
+        case _:
+            raise CommandError(f'unrecognized command: "{word}"')
+    return DONE
+
+
+def _options(flags: Flags) -> tuple[Options, list[str]]:
+    """The options of file and flags, and the warnings of the file."""
+    path = flags.text("config")
+    if not path:
+        return apply(flags, Options()), []
+    loaded = load(path)
+    return apply(flags, loaded.options), [str(warning) for warning in loaded.warnings]
+
+
+def _check(program: str, options: Options, warnings: list[str]) -> int:
+    if not options.config_file:
+        raise CommandError("must specify [-c, --config] option to check configuration file syntax")
+    check(options)
+    if warnings:
+        raise CommandError("\n".join(warnings))
+    print(f"{program}: configuration file {options.config_file} is valid ({options.config_digest})", file=sys.stderr)
+    return DONE
+
+
+def _reason(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"open {error.filename}: {reason}" if error.filename else reason
+
+
+if __name__ == "__main__":
+    sys.exit(main())

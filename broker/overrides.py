@@ -1,0 +1,157 @@
+"""The server's flags, and how they change options: what the command line says wins over the configuration file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from broker.config.errors import ConfigError, Problem
+from broker.config.options import ANY_ADDRESS, DEFAULT_PORT, LoggingOptions, MonitorOptions, Options, TLSOptions
+from broker.flags import Flag, Flags, Section, port_value, switch_value, text_value
+
+SECTIONS: Final = (
+    Section(
+        "Server Options",
+        (
+            Flag("host", ("a", "addr", "net"), text_value, f"Bind to host address (default: {ANY_ADDRESS})", "<host>"),
+            Flag("port", ("p", "port"), port_value, f"Use port for clients (default: {DEFAULT_PORT})", "<port>"),
+            Flag("name", ("n", "name", "server_name"), text_value, "Server name (default: auto)", "<name>"),
+            Flag("pid_file", ("P", "pid"), text_value, "File to store PID", "<file>"),
+            Flag("http_port", ("m", "http_port"), port_value, "Use port for http monitoring", "<port>"),
+            Flag("https_port", ("ms", "https_port"), port_value, "Use port for https monitoring", "<port>"),
+            Flag("config", ("c", "config"), text_value, "Configuration file", "<file>"),
+            Flag("check", ("t",), switch_value, "Test configuration and exit"),
+            Flag("client_advertise", ("client_advertise",), text_value, "Address that clients are told", "<host:port>"),
+        ),
+    ),
+    Section(
+        "Logging Options",
+        (
+            Flag("log_file", ("l", "log"), text_value, "File to redirect log output", "<file>"),
+            Flag("logtime", ("T", "logtime"), switch_value, "Timestamp log entries (default: true)"),
+            Flag("logtime_utc", ("logtime_utc",), switch_value, "Timestamps in UTC instead of local time"),
+            Flag("debug", ("D", "debug"), switch_value, "Enable debugging output"),
+            Flag("trace", ("V", "trace"), switch_value, "Trace the raw protocol"),
+            Flag("verbose_trace", ("VV",), switch_value, "Trace the system account as well"),
+            Flag("debug_trace", ("DV",), switch_value, "Debug and trace"),
+            Flag("debug_verbose_trace", ("DVV",), switch_value, "Debug, and trace the system account as well"),
+        ),
+    ),
+    Section(
+        "Authorization Options",
+        (
+            Flag("user", ("user",), text_value, "User required for connections", "<user>"),
+            Flag("password", ("pass",), text_value, "Password required for connections", "<password>"),
+            Flag("token", ("auth",), text_value, "Authorization token required for connections", "<token>"),
+        ),
+    ),
+    Section(
+        "TLS Options",
+        (
+            Flag("tls", ("tls",), switch_value, "Enable TLS, do not verify clients (default: false)"),
+            Flag("tls_certificate", ("tlscert",), text_value, "Server certificate file", "<file>"),
+            Flag("tls_key", ("tlskey",), text_value, "Private key for server certificate", "<file>"),
+            Flag("tls_verify", ("tlsverify",), switch_value, "Enable TLS, verify client certificates"),
+            Flag("tls_authority", ("tlscacert",), text_value, "Client certificate CA for verification", "<file>"),
+        ),
+    ),
+    Section(
+        "Common Options",
+        (
+            Flag("help", ("h", "help"), switch_value, "Show this message"),
+            Flag("version", ("v", "version"), switch_value, "Show version"),
+        ),
+    ),
+)
+"""What ``natskeep`` takes, in the order of its help text."""
+
+_LOG_SWITCHES: Final = {
+    "debug": ("debug",),
+    "trace": ("trace",),
+    "verbose_trace": ("trace", "trace_verbose"),
+    "debug_trace": ("debug", "trace"),
+    "debug_verbose_trace": ("debug", "trace", "trace_verbose"),
+    "logtime": ("logtime",),
+    "logtime_utc": ("logtime_utc",),
+}
+_CREDENTIALS: Final = ("user", "password", "token")
+_TLS: Final = ("tls", "tls_verify", "tls_certificate", "tls_key", "tls_authority")
+
+
+def apply(flags: Flags, options: Options) -> Options:
+    """The options with what the flags change. Raises ConfigError for flags that contradict each other or the file."""
+    if "host" in flags:
+        options = replace(options, host=flags.text("host") or ANY_ADDRESS)
+    if "port" in flags:
+        options = replace(options, port=flags.number("port") or DEFAULT_PORT)
+    if "name" in flags:
+        options = replace(options, server_name=flags.text("name"))
+    if "pid_file" in flags:
+        options = replace(options, pid_file=flags.text("pid_file"))
+    if "client_advertise" in flags:
+        options = replace(options, client_advertise=flags.text("client_advertise"))
+    options = replace(options, logging=_logging(flags, options.logging), monitor=_monitor(flags, options.monitor))
+    if any(key in flags for key in _CREDENTIALS):
+        options = _with_credentials(flags, options)
+    if any(key in flags for key in _TLS):
+        options = replace(options, tls=_tls(flags, options.tls))
+    return options
+
+
+def _logging(flags: Flags, logging: LoggingOptions) -> LoggingOptions:
+    changes: dict[str, Any] = {}
+    if "log_file" in flags:
+        changes["log_file"] = flags.text("log_file")
+    for key, fields in _LOG_SWITCHES.items():
+        if key in flags:
+            changes.update(dict.fromkeys(fields, flags.is_on(key)))
+    return replace(logging, **changes)
+
+
+def _monitor(flags: Flags, monitor: MonitorOptions) -> MonitorOptions:
+    if "http_port" in flags:
+        monitor = replace(monitor, port=flags.number("http_port"))
+    if "https_port" in flags:
+        monitor = replace(monitor, https_port=flags.number("https_port"))
+    return monitor
+
+
+def _with_credentials(flags: Flags, options: Options) -> Options:
+    """The single user or token. A server that was told of a password never starts without asking for it."""
+    authorization = replace(
+        options.authorization,
+        user=flags.text("user", options.authorization.user),
+        password=flags.text("password", options.authorization.password),
+        token=flags.text("token", options.authorization.token),
+    )
+    if authorization.password and not authorization.user:
+        raise _problem("a password needs a user: give -user beside -pass")
+    if authorization.user and authorization.token:
+        raise _problem("Cannot have a user/pass and token")
+    if authorization.users or any(account.users for account in options.accounts):
+        kind = "token" if authorization.token else "single user/pass"
+        raise _problem(f"Can not have a {kind} and a users array: the configuration file names users")
+    return replace(options, authorization=authorization)
+
+
+def _tls(flags: Flags, configured: TLSOptions | None) -> TLSOptions | None:
+    """TLS with the certificate of the flags; versions, suites, pins and times stay as the file has them."""
+    if "tls" in flags and not flags.is_on("tls"):
+        return None
+    certificate, key = flags.text("tls_certificate"), flags.text("tls_key")
+    if not certificate:
+        raise _problem("TLS Server certificate must be present and valid: give -tlscert")
+    if not key:
+        raise _problem("TLS Server private key must be present and valid: give -tlskey")
+    return replace(
+        configured or TLSOptions(),
+        cert_file=certificate,
+        key_file=key,
+        certificates=(),
+        ca_file=flags.text("tls_authority"),
+        verify=flags.is_on("tls_verify"),
+    )
+
+
+def _problem(message: str) -> ConfigError:
+    return ConfigError(Problem(message))

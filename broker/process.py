@@ -1,0 +1,169 @@
+"""The process around one server: its limits, its signals, its pid file.
+
+Signals are those of nats-server: INT and TERM stop cleanly, USR2 lets the server leave as a lame duck, which TERM does
+not hurry, and USR1 opens the log file anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from auth.authenticate import Authenticator
+from broker.app import Server
+from broker.config.options import Options
+from broker.config.validate import validate
+from broker.log import configure
+from broker.settings import auth_settings
+from tls.context import server_context
+
+LOGGER: Final = logging.getLogger("natskeep.process")
+
+PID_FILE_MODE: Final = 0o600
+COLLECTION_THRESHOLDS: Final = (50_000, 20, 50)
+"""When Python looks for cycles: a broker makes many objects that live long and few cycles."""
+
+_TRAPPED: Final = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}
+
+
+class PidFileError(OSError):
+    """The pid file cannot be written."""
+
+
+def check(options: Options) -> None:
+    """Does everything that a start does short of opening sockets, so that what passes here starts.
+
+    Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError.
+    """
+    validate(options)
+    Authenticator(auth_settings(options))
+    if options.tls is not None:
+        server_context(options.tls)
+
+
+def run(options: Options, on_ready: Callable[[Server], None] | None = None) -> None:
+    """Runs a server until a signal ends it. ``on_ready`` is called once clients can connect.
+
+    Raises what ``check`` raises, OSError when the log file cannot be opened, PidFileError, and
+    broker.net.listener.ListenError or broker.monitor.http.MonitorListenError for an address that cannot be had.
+    """
+    check(options)
+    configure(options.logging)
+    limit_resources()
+    with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
+        runner.run(_serve(options, on_ready))
+
+
+def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """uvloop where it is installed, else the loop of the standard library."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop
+    return factory
+
+
+def limit_resources() -> None:
+    """As many open files as the system allows, and no core dumps, since keys and passwords are in memory."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Some systems name no highest number and then refuse it; what was allowed before stays so.
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+async def _serve(options: Options, on_ready: Callable[[Server], None] | None) -> None:
+    server = Server(options)
+    with _signals(server, options) as end, _pid_file(options.pid_file):
+        async with server:
+            # What exists now lives as long as the process, so no collection need look at it again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*COLLECTION_THRESHOLDS)
+            if on_ready is not None:
+                on_ready(server)
+            await end.wait()
+
+
+@contextmanager
+def _signals(server: Server, options: Options) -> Iterator[asyncio.Event]:
+    """Handles signals; the event is set when the server is to stop or has stopped."""
+    loop = asyncio.get_running_loop()
+    end = asyncio.Event()
+    leaving: list[asyncio.Task[None]] = []
+
+    def stop(number: signal.Signals) -> None:
+        LOGGER.info('Trapped "%s" signal', _TRAPPED[number])
+        if number is signal.SIGTERM and leaving:
+            return
+        if not end.is_set():
+            LOGGER.info("Initiating Shutdown...")
+        end.set()
+
+    async def leave() -> None:
+        server.begin_lame_duck()
+        await server.wait()
+        end.set()
+
+    def lame_duck() -> None:
+        if not leaving:
+            leaving.append(loop.create_task(leave()))
+
+    def reopen_log() -> None:
+        try:
+            configure(options.logging)
+        except OSError as error:
+            LOGGER.error("the log file cannot be opened anew: %s", error)
+        else:
+            LOGGER.info("File log re-opened")
+
+    def reload() -> None:
+        LOGGER.warning("this version cannot reload its configuration: restart the server to apply a change")
+
+    handlers: dict[signal.Signals, Callable[[], None]] = {
+        signal.SIGINT: lambda: stop(signal.SIGINT),
+        signal.SIGTERM: lambda: stop(signal.SIGTERM),
+        signal.SIGUSR1: reopen_log,
+        signal.SIGUSR2: lame_duck,
+        signal.SIGHUP: reload,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield end
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+        for task in leaving:
+            task.cancel()
+
+
+@contextmanager
+def _pid_file(name: str) -> Iterator[None]:
+    """Writes the process id, and removes the file afterwards unless another process wrote its own there."""
+    if not name:
+        yield
+        return
+    path, text = Path(name), str(os.getpid())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PID_FILE_MODE)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        raise PidFileError(f"Could not write pidfile: open {name}: {(error.strerror or str(error)).lower()}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError, UnicodeDecodeError):
+            if path.read_text("ascii") == text:
+                path.unlink()
