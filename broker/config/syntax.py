@@ -158,14 +158,14 @@ def _explain(source: Source, error: UnexpectedInput) -> ConfigError:
     offset = len(source.text) if at_end or error.pos_in_stream is None else error.pos_in_stream
     position = source.position(offset)
     expected: set[str] = methodcaller("accepts")(error.interactive_parser)  # Lark leaves this method untyped.
+    stack = [item for item in error.interactive_parser.parser_state.value_stack if isinstance(item, Token)]
     if not at_end:
         message, remedy = _unexpected(source.text, offset, expected)
+        # Braces may stand in a key, so one that touches the word before it opens no map.
+        if any(token.type == "KEY" and token.endswith("{") for token in stack):
+            remedy = "put a space before the { that opens a map"
         return ConfigError.at(position, f"Parse error on line {position.line}: '{message}'; {remedy}")
-    opened = [
-        item
-        for item in error.interactive_parser.parser_state.value_stack
-        if isinstance(item, Token) and item.type in {"OPEN_MAP", "OPEN_ARRAY"}
-    ]
+    opened = [token for token in stack if token.type in {"OPEN_MAP", "OPEN_ARRAY"}]
     if not opened:
         missing = "include has no path" if "PATH" in expected else "key has no value"
         return ConfigError.at(position, f"config is invalid ({position}): the last {missing}")

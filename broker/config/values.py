@@ -83,7 +83,7 @@ def read_block(
 def _hint(key: str, keys: Keys) -> str:
     if "{" in key:
         return "; put a space before the {"
-    similar = get_close_matches(key.lower(), keys, n=1, cutoff=0.8)
+    similar = get_close_matches(key.lower(), keys, n=1, cutoff=0.7)
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
