@@ -12,7 +12,7 @@ from auth.challenge import new_nonce
 from auth.errors import AuthError
 from auth.evidence import ConnectionType, Evidence
 from broker.control import audit
-from broker.control.subscribe import Refusal, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
+from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
 from broker.control.tenant import Tenant
 from broker.core.outbox import Hub
 from broker.session.backend import LimitError
@@ -133,9 +133,9 @@ class Control:
                 server_maximum=self.options.max_subscriptions,
                 token_maximum=self.options.max_subscription_tokens,
             )
-        except Refusal as refusal:
-            audit.refused(session, "Subscription", subject.decode("utf-8", "surrogateescape"), refusal.decision)
-            return refusal.text
+        except RefusedError as refused:
+            audit.refused(session, "Subscription", subject.decode("utf-8", "surrogateescape"), refused.decision)
+            return refused.text
         return None
 
     def unsubscribe(self, session: Session, sid: bytes, maximum: int) -> None:

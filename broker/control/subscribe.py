@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from broker.session.session import Session
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """A subscription that may not be made: what the client is told, and what decided."""
 
     def __init__(self, text: str, decision: Decision | None = None) -> None:
@@ -48,21 +48,21 @@ def subscribe(
     server_maximum: int,
     token_maximum: int,
 ) -> None:
-    """Makes the subscription, or raises Refusal.
+    """Makes the subscription, or raises RefusedError.
 
     Order: permission, number of tokens, number of subscriptions, a sid in use (which is ignored), valid subject.
     """
     principal = session.principal
     if principal is None:
-        raise Refusal(ErrorText.AUTHORIZATION_VIOLATION.value)
+        raise RefusedError(ErrorText.AUTHORIZATION_VIOLATION.value)
     text = shown(subject)
     queue_text = None if queue is None else shown(queue)
     table = principal.policy
     decision = table.decide_subscribe(text, queue_text)
     if not decision.allowed:
-        raise Refusal(subscribe_violation(text, queue_text), decision)
+        raise RefusedError(subscribe_violation(text, queue_text), decision)
     if token_maximum and subject.count(b".") + 1 > token_maximum:
-        raise Refusal(too_many_tokens(text))
+        raise RefusedError(too_many_tokens(text))
     existing = session.subscriptions.get(sid)
     if existing is not None and existing.closed:
         # It has had its last message, but the batch that brought it is not over yet.
@@ -70,11 +70,11 @@ def subscribe(
         existing = None
     ceiling = subscription_ceiling(session, server_maximum)
     if ceiling != UNLIMITED and len(session.subscriptions) >= ceiling:
-        raise Refusal(ErrorText.SUBSCRIPTIONS_EXCEEDED.value)
+        raise RefusedError(ErrorText.SUBSCRIPTIONS_EXCEEDED.value)
     if existing is not None:
         return
     if not subjects.is_valid(text):
-        raise Refusal(ErrorText.INVALID_SUBJECT.value)
+        raise RefusedError(ErrorText.INVALID_SUBJECT.value)
     denies = [wire(rule.subject) for rule in table.delivery_denies_overlapping(text, queue_text)]
     subscription = Subscription(session.client, subject, queue, sid, denies)
     tenant.namespace.insert(subscription)

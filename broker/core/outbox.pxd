@@ -32,6 +32,7 @@ cdef class Outbox:
 
     cdef inline char *reserve(self, Py_ssize_t count) except? NULL:
         """Room for count bytes at the tail, or NULL when the outbox is closed or would pass its ceiling."""
-        if self.dirty and self.tail + count <= self.capacity and self.tail - self.head + count <= self.ceiling:
+        if (self.dirty and not self.closed and self.tail + count <= self.capacity
+                and self.tail - self.head + count <= self.ceiling):
             return self.buffer + self.tail
         return self.reserve_slowly(count)

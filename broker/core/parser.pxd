@@ -21,6 +21,7 @@ cdef class Lane:
     cdef Py_ssize_t position
     cdef Py_ssize_t end
     cdef bint discarding            # inside the rest of a line that has no meaning
+    cdef int discarded_event        # what the line's end is, when it comes
     cdef public bint open           # CONNECT was accepted, or is not needed
     cdef public bint verbose
     cdef public bint pedantic
@@ -36,6 +37,8 @@ cdef class Lane:
     cdef int word(self, char *at, const char *name, Py_ssize_t length, int event) except -100
     cdef int control(self, char *verb, Py_ssize_t skip, int event, bint split) except -1
     cdef int message(self, char *line, char *stop, bint headers) except -1
+    cdef int unfinished_line(self, char *verb, Py_ssize_t skip, char *start, char *stop) except -1
+    cdef int event_of_word(self, int event) except -1
     cdef int refused(self, int outcome, Message *message) except -1
     cdef int publish_verbosely(self, Message *message) except -1
     cdef int normalise(self, Message *message, char **words, Py_ssize_t *lengths, int count) except -1

@@ -192,6 +192,9 @@ cdef class Lane:
                     break
                 self.discarding = False
                 self.position = at + 1 - self.window
+                event = self.event_of_word(self.discarded_event)
+                if event != MORE:
+                    return event
                 continue
             first = at[0] & <char> 0xDF
             if not self.open and first != b"C":
@@ -244,6 +247,8 @@ cdef class Lane:
             elif at[0] == b"-":
                 event = self.verb(at, left, b"-ERR", 4)
                 if event == 0:
+                    if left > 4 and not is_space(at[4]):
+                        return UNKNOWN_OPERATION
                     event = self.control(at, 4, ERR, False)
             if event == -2:
                 return UNKNOWN_OPERATION
@@ -273,7 +278,6 @@ cdef class Lane:
         cdef Py_ssize_t left = self.end - self.position
         cdef int found = self.verb(at, left, name, length)
         cdef char *newline
-        cdef char *room
         if found:
             return found
         newline = <char *> memchr(at + length, b"\n", left - length)
@@ -283,8 +287,15 @@ cdef class Lane:
             # The line is not kept: its end is looked for in what follows.
             self.position = self.end
             self.discarding = True
+            self.discarded_event = event
+            return MORE
         else:
             return -3
+        return self.event_of_word(event)
+
+    cdef int event_of_word(self, int event) except -1:
+        """A PING after the first one is answered here, without asking the session."""
+        cdef char *room
         if event == PING and self.answer_pings:
             room = self.client.reserve(6)
             if room != NULL:
@@ -304,12 +315,7 @@ cdef class Lane:
             start += 1
         newline = <char *> memchr(start, b"\n", stop - start) if start < stop else NULL
         if newline == NULL:
-            length = stop - start
-            if length > self.maximum_control_line + (1 if length and (stop - 1)[0] == b"\r" else 0):
-                return CONTROL_LINE_EXCEEDED
-            if stop - verb > self.maximum_control_line * 2 + 64:
-                return CONTROL_LINE_EXCEEDED
-            return -3
+            return self.unfinished_line(verb, skip, start, stop)
         length = newline - start
         # One carriage return anywhere in the line costs the line its last byte, as in the reference.
         if length and memchr(start, b"\r", length) != NULL:
@@ -332,6 +338,20 @@ cdef class Lane:
             self.arguments.append(PyBytes_FromStringAndSize(word, start - word))
         return event
 
+    cdef int unfinished_line(self, char *verb, Py_ssize_t skip, char *start, char *stop) except -1:
+        """A line whose end has not arrived: refused when it is too long already, else kept without its leading blanks."""
+        cdef Py_ssize_t length = stop - start
+        cdef Py_ssize_t blanks = start - verb - skip
+        if length > self.maximum_control_line:
+            # A carriage return will cost the line one byte when it is whole.
+            if length > self.maximum_control_line + 1 or memchr(start, b"\r", length) == NULL:
+                return CONTROL_LINE_EXCEEDED
+        if blanks > 1:
+            memmove(start - 1 - skip, verb, skip)
+            self.position += blanks - 1
+            (start - 1)[0] = b" "
+        return -3
+
     cdef int message(self, char *line, char *stop, bint headers) except -1:
         """PUB or HPUB whose arguments start at line: publishes it when it is whole."""
         cdef char *start = line
@@ -349,13 +369,8 @@ cdef class Lane:
             start += 1
         newline = <char *> memchr(start, b"\n", stop - start) if start < stop else NULL
         if newline == NULL:
-            length = stop - start
-            if length > self.maximum_control_line + (1 if length and (stop - 1)[0] == b"\r" else 0):
-                return CONTROL_LINE_EXCEEDED
-            if stop - line > self.maximum_control_line * 2 + 64:
-                return CONTROL_LINE_EXCEEDED
             self.needed = 0
-            return -3
+            return self.unfinished_line(line - (5 if headers else 4), 5 if headers else 4, start, stop)
         length = newline - start
         if length and (newline - 1)[0] == b"\r":
             length -= 1

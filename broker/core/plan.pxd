@@ -142,5 +142,6 @@ cdef class Client(Outbox):
     cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
                       const char *prefix, size_t prefix_length) except -1
     cdef int grant(self, Message *message) except -1
-    cdef bint use_grant(self, const char *subject, size_t length) except -1
+    cdef Grant open_grant(self, const char *subject, size_t length)
+    cdef int spend(self, Grant opened, const char *subject, size_t length) except -1
     cdef int answer_no_responders(self, Message *message) except -1

@@ -426,14 +426,19 @@ cdef class Client(Outbox):
         cdef uint32_t index, member, turn
         cdef size_t delivered = 0
         cdef char *base
+        cdef Grant opened = None
         self.in_messages += 1
         self.in_bytes += message.size
-        if message.reply_length and plans.policy.refuses_reply(message.reply, message.reply_length):
-            return REPLY_REFUSED
         plan = plans.find(message.subject, message.subject_length)
         if plan.verdict != ALLOWED:
-            if plan.verdict == DENIED or not self.use_grant(message.subject, message.subject_length):
+            if plan.verdict == NOT_ALLOWED:
+                opened = self.open_grant(message.subject, message.subject_length)
+            if opened is None:
                 return SUBJECT_REFUSED
+        if message.reply_length and plans.policy.refuses_reply(message.reply, message.reply_length):
+            return REPLY_REFUSED
+        if opened is not None:
+            self.spend(opened, message.subject, message.subject_length)
         base = <char *> plan
         targets = <Target *> (base + plan.targets)
         for index in range(plan.plain_count):
@@ -525,30 +530,31 @@ cdef class Client(Outbox):
         self.grants[PyBytes_FromStringAndSize(message.reply, message.reply_length)] = opened
         return 0
 
-    cdef bint use_grant(self, const char *subject, size_t length) except -1:
-        """Spends one message of the response grant for the subject, if there is one."""
+    cdef Grant open_grant(self, const char *subject, size_t length):
+        """The response grant that opens the subject now, or None."""
         cdef Grant opened
         if self.grants is None:
-            return False
+            return None
         cdef bytes key = PyBytes_FromStringAndSize(subject, length)
         opened = self.grants.get(key)
-        if opened is None:
-            return False
-        if opened.expires >= 0 and opened.expires <= self.hub.now:
+        if opened is not None and opened.expires >= 0 and opened.expires <= self.hub.now:
             del self.grants[key]
-            return False
+            return None
+        return opened
+
+    cdef int spend(self, Grant opened, const char *subject, size_t length) except -1:
+        """Uses up one message of a response grant."""
         if opened.remaining > 0:
             opened.remaining -= 1
             if opened.remaining == 0:
-                del self.grants[key]
-        return True
+                del self.grants[PyBytes_FromStringAndSize(subject, length)]
+        return 0
 
     cdef int answer_no_responders(self, Message *message) except -1:
         """Sends the status 503 to this client's own plain subscription on the reply subject, if it has one."""
         cdef size_t index
         cdef Subscription subscription
-        cdef bytes reply, header, prefix
-        cdef Message answer
+        cdef bytes header
         if not self.headers or memchr(message.subject, b"\n", message.subject_length) != NULL:
             return 0
         scratch_hits.count = 0
@@ -559,22 +565,13 @@ cdef class Client(Outbox):
                 continue
             if subscription.denies is not None and subscription.denies.matches(message.reply, message.reply_length):
                 continue
-            reply = PyBytes_FromStringAndSize(message.reply, message.reply_length)
             header = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % (
                 PyBytes_FromStringAndSize(message.subject, message.subject_length))
-            prefix = b"HMSG %b %b " % (reply, subscription.sid)
-            tail = b"%d %d\r\n%b\r\n" % (len(header), len(header), header)
-            answer.subject = PyBytes_AS_STRING(reply)
-            answer.subject_length = PyBytes_GET_SIZE(reply)
-            answer.reply = NULL
-            answer.reply_length = 0
-            answer.tail = PyBytes_AS_STRING(tail)
-            answer.tail_length = PyBytes_GET_SIZE(tail)
-            answer.body = PyBytes_AS_STRING(header)
-            answer.size = answer.header = PyBytes_GET_SIZE(header)
-            # The status comes from the server: the client's own echo setting has no say.
-            echo, self.echo = self.echo, True
-            self.deliver(self, &answer, subscription, PyBytes_AS_STRING(prefix), PyBytes_GET_SIZE(prefix))
-            self.echo = echo
+            # The status is the server's own word: neither echo nor the subscription's maximum concern it.
+            self.append(b"HMSG %b %b %d %d\r\n%b\r\n" % (
+                PyBytes_FromStringAndSize(message.reply, message.reply_length), subscription.sid,
+                len(header), len(header), header))
+            self.out_messages += 1
+            self.out_bytes += len(header)
             break
         return 0

@@ -34,7 +34,8 @@ def open_socket(host: str, port: int) -> socket.socket:
             host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise ListenError(f"cannot listen on {host}: {error.strerror or error}; give an address of this machine") from error
+        why = error.strerror or error
+        raise ListenError(f"cannot listen on {host}: {why}; give an address of this machine") from error
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

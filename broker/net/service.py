@@ -1,4 +1,4 @@
-"""What all connections of one server share: the loop, the core's hub and buffers, and the flush at the end of a turn."""
+"""What all connections of one server share: loop, hub, buffers, and the flush at the end of a turn."""
 
 from __future__ import annotations
 

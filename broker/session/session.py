@@ -47,6 +47,7 @@ class Session:
         "close_reason",
         "connect",
         "data_ceiling",
+        "headers_supported",
         "hub",
         "lane",
         "liveness",
@@ -91,6 +92,7 @@ class Session:
         self.tenant: object = None
         """Where control keeps the session's account; None while it is bound to none."""
         self.subscriptions: dict[bytes, Subscription] = {}
+        self.headers_supported = lane.accept_headers
         self.close_reason: CloseReason | None = None
         self.data_ceiling = 0
         """Bytes that the connection may move in all, both ways; 0 is unlimited."""
@@ -166,7 +168,7 @@ class Session:
         self.principal = principal
         client, lane, options = self.client, self.lane, self.connect
         client.echo = options.echo
-        client.headers = options.headers and lane.accept_headers
+        client.headers = lane.accept_headers = options.headers and self.headers_supported
         client.no_responders = options.no_responders
         lane.verbose = options.verbose
         lane.pedantic = options.pedantic
