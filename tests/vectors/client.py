@@ -72,8 +72,8 @@ class _Offer:
             found["lines"] = self.lines[:-1]
         answers = []
         for probe in vector.probes:
-            self.connection.send(probe.replace("\n", "\r\n").encode() + b"\r\n")
-            answers.append({"send": probe, "answer": _round_trip(self.connection)})
+            sent = probe.replace("\n", "\r\n").encode() + b"\r\n"
+            answers.append({"send": probe, "answer": _round_trip(self.connection, sent)})
             if self.connection.ended:
                 break
         if answers:
@@ -97,8 +97,7 @@ def _offer(vector: Vector, jwt: object, address: Address, *, way: str, earlier_n
             break
         connection.close()
     options.update(vector.connect.get("extra") or {})
-    connection.send(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
-    lines = _round_trip(connection)
+    lines = _round_trip(connection, b"CONNECT " + json.dumps(options).encode() + b"\r\n")
     if lines[-1] == "PONG":
         # The INFO after CONNECT follows the first PONG, and so may an error that closes the connection.
         late = _until_closed(connection, vector.settle_seconds) if vector.settle_seconds else []
@@ -106,9 +105,12 @@ def _offer(vector: Vector, jwt: object, address: Address, *, way: str, earlier_n
     return _Offer(connection, lines)
 
 
-def _round_trip(connection: WireConnection) -> list[str]:
-    """Sends PING and returns the lines up to its PONG or the end; INFO is kept apart as the connection's own."""
-    connection.send(b"PING\r\n")
+def _round_trip(connection: WireConnection, data: bytes = b"") -> list[str]:
+    """Sends ``data`` and PING and returns the lines up to PONG or the end; INFO is kept apart as the connection's own.
+
+    Both go in one write: a PING that arrives after the server has hung up could cost the error that it sent before.
+    """
+    connection.send(data + b"PING\r\n")
     lines = _until_pong(connection)
     if lines[-1] == "PONG" and any(_may_close(line) for line in lines):
         # The error may close the connection, or not: only another answer tells.

@@ -23,6 +23,7 @@ class Vector:
     config: str
     connect: Mapping[str, Any]
     expect: Mapping[str, Any]
+    reference_also: tuple[Mapping[str, Any], ...] = ()
     probes: tuple[str, ...] = ()
     dynamic: Mapping[str, Any] | None = None
     creds: str | None = None
@@ -38,6 +39,7 @@ class Vector:
             config=document["config"],
             connect=document.get("connect", {}),
             expect=document["expect"],
+            reference_also=tuple(document.get("reference_also", ())),
             probes=tuple(document.get("probes", ())),
             dynamic=document.get("dynamic"),
             creds=document.get("creds"),
@@ -45,6 +47,10 @@ class Vector:
             settle_seconds=document.get("settle", 0.0),
             wait_seconds=document.get("wait", 0.0),
         )
+
+    def reference_outcomes(self) -> list[Mapping[str, Any]]:
+        """Everything that may come of it with the reference, which leaves some outcomes to chance."""
+        return [self.expect, *({**self.expect, **also} for also in self.reference_also)]
 
     @property
     def takes_time(self) -> bool:
