@@ -84,7 +84,10 @@ def read_exactly(connection: socket.socket, size: int) -> bytes:
     """The next `size` bytes, in which the server's own PINGs do not count."""
     received = bytearray()
     while len(received) < size:
-        chunk = connection.recv(min(size - len(received), 1 << 20))
+        try:
+            chunk = connection.recv(min(size - len(received), MAXIMUM_ANSWER))
+        except TimeoutError:
+            raise BenchError(f"only {len(received)} of {size} bytes arrived within {ANSWER_SECONDS:g} s") from None
         if not chunk:
             raise BenchError(f"the server closed the connection after {len(received)} of {size} bytes")
         received += chunk

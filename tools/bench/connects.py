@@ -39,6 +39,7 @@ def measure_connects(target: Target, seconds: float) -> Figures:
         raise BenchError("no connection was let in")
     return {
         "rate": connects / seconds,
+        "connects": connects,
         "client_seconds": sum(result["processor"] for result in results) / connects,
     }
 

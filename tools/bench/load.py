@@ -104,6 +104,7 @@ def measure(target: Target, shape: Shape, seconds: float) -> Figures:
         BenchError: the server closed a connection, lost messages, sent what was not expected, or stalled.
         OSError: a connection failed.
     """
+    sizes = [_delivered_size(shape, number) for number in range(len(shape.subscriptions))]
     with ExitStack() as stack:
         subscribers = [stack.enter_context(connect(target, f"sub{n}")) for n in range(len(shape.subscriptions))]
         for connection, subject in zip(subscribers, shape.subscriptions, strict=True):
@@ -117,9 +118,6 @@ def measure(target: Target, shape: Shape, seconds: float) -> Figures:
         stack.callback(progress.close)
         if not subscribers:
             return _publish_only(publishers, progress, seconds)
-        sizes = [
-            next(lane.ring.delivered.size for lane in shape.lanes if n in lane.feeds) for n in range(len(subscribers))
-        ]
         worker = stack.enter_context(Worker("subscribers", lambda: receive(subscribers, progress)))
         start = time.monotonic()
         owed = publish(publishers, progress, start + seconds, len(subscribers), worker)

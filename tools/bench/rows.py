@@ -111,7 +111,11 @@ class Connects(Row):
     ceiling_processes = 4
 
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
-        return measure_connects(target, seconds)
+        before = 0.0 if server is None else server.processor_seconds()
+        figures = measure_connects(target, seconds)
+        if server is not None:
+            figures["server_seconds"] = (server.processor_seconds() - before) / figures["connects"]
+        return figures
 
     def routes(self) -> Routes | None:
         return {}
@@ -194,7 +198,13 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
         ),
         _fan_out("tls-1-1-128", "TLS 1.3, 1 → 1, 128 B", 128, 1, 2.0, tls=True),
         _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.0, tls=True),
-        Connects("connects", Metric("rate", "connects, TLS 1.3 + creds", "/s", 1.0), tls=True),
+        Connects(
+            "connects",
+            Metric("rate", "connects, TLS 1.3 + creds", "/s", 1.0),
+            Metric("server_seconds", "the server's processor time for one", "s", None, more_is_better=False),
+            Metric("client_seconds", "the generator's processor time for one", "s", None, more_is_better=False),
+            tls=True,
+        ),
         _idle("idle", f"memory, {idle:,} idle connections", idle),
         _idle("idle-tls", f"memory, {idle:,} idle connections, TLS 1.3", idle, tls=True),
         Matching(
