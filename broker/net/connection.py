@@ -57,23 +57,28 @@ class Connection:
         "_connect_timer",
         "_deadline_timer",
         "_expiry_timer",
+        "_messages_in",
+        "_messages_out",
         "_ping_timer",
         "_reading",
         "_stall_timer",
+        "_subscriptions",
         "_upgrade_timer",
         "_waiting",
         "_writing",
         "_written",
         "_written_by_deadline",
+        "active",
         "channel",
         "client",
+        "connected",
         "descriptor",
         "ended",
         "lane",
-        "last_activity",
         "service",
         "session",
         "sock",
+        "stalls",
         "started",
         "tls_first",
     )
@@ -86,7 +91,15 @@ class Connection:
         self.tls_first = False
         self.ended: float | None = None
         self.started = time.time()
-        self.last_activity = self.started
+        self.connected: float | None = None
+        """Unix time at which CONNECT was accepted."""
+        self.active = service.loop.time()
+        """Loop time of the last message, subscription or CONNECT; signs of life do not count."""
+        self.stalls = 0
+        """How often it had to wait as a publisher for its receivers."""
+        self._messages_in = 0
+        self._messages_out = 0
+        self._subscriptions = 0
         self._reading = False
         self._writing = False
         self._written = 0
@@ -349,6 +362,10 @@ class Connection:
 
     def _turn_over(self) -> None:
         """The end of a read turn: everyone who got bytes is flushed, and a publisher may have to wait."""
+        received, subscribed = self.client.in_messages, len(self.session.subscriptions)
+        if received != self._messages_in or subscribed != self._subscriptions:
+            self._messages_in, self._subscriptions = received, subscribed
+            self.active = self.service.hub.now
         self.service.flush_dirty()
         congested = self.client.take_congested()
         if congested is not None and congested.pending > congested.soft_ceiling:
@@ -364,6 +381,7 @@ class Connection:
             return
         self._unwatch()
         self.service.stalls += 1
+        self.stalls += 1
         if receiver._waiting is None:
             receiver._waiting = []
         receiver._waiting.append(self)
@@ -401,6 +419,10 @@ class Connection:
         if self.ended is not None or self._writing:
             client.settle()
             return
+        sent = client.out_messages
+        if sent != self._messages_out:
+            self._messages_out = sent
+            self.active = self.service.hub.now
         self._write()
         self.session.check_data()
 
@@ -482,6 +504,9 @@ class Connection:
 
     def authenticated(self) -> None:
         """CONNECT has come: its deadline is over."""
+        if self.connected is None:
+            self.connected = time.time()
+        self.active = self.service.loop.time()
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
@@ -498,6 +523,23 @@ class Connection:
             self._expiry_timer = self.service.loop.call_later(0, self.session.expired)
         else:
             self._expiry_timer = self.service.loop.call_later(min(left, LONGEST_TIMER), self.expire_at, moment)
+
+    # Facts
+
+    @property
+    def tls(self) -> tuple[str, str] | None:
+        """Version and cipher suite as OpenSSL names them; None in the clear."""
+        if self.channel is None or not self.session.secured:
+            return None
+        cipher = self.channel.connection.cipher()
+        return self.channel.connection.version() or "", "" if cipher is None else cipher[0]
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate in DER, None where it showed none."""
+        if self.channel is None or not self.session.secured:
+            return None
+        return self.channel.connection.getpeercert(binary_form=True)
 
     # The end
 

@@ -27,8 +27,8 @@ class ListenError(OSError):
     """The address cannot be listened on; the text says why and what to do."""
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket; port -1 takes a free one. Raises ListenError."""
+def open_socket(host: str, port: int, flag: str = "-p") -> socket.socket:
+    """A listening socket; port -1 takes a free one. `flag` is what sets the port. Raises ListenError."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -46,7 +46,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             why = f"listen tcp {host}:{port}: bind: address already in use"
-            raise ListenError(f"{why}; stop the process that holds the port, or choose another with -p") from error
+            raise ListenError(f"{why}; stop the process that holds the port, or choose another with {flag}") from error
         raise ListenError(f"listen tcp {host}:{port}: {error.strerror or error}") from error
     return listening
 

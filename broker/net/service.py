@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from auth.evidence import CertificateFacts
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
+from broker.session.record import ConnectionRecord
 from broker.session.session import Session
+from broker.wire.errors import CloseReason
 from tls.identity import peer_certificate
 from tls.pins import check_pin
 
@@ -43,9 +46,10 @@ class Service:
         self.ciphertext = CiphertextBuffer()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
         self.connections: dict[int, Connection] = {}
-        self.closed: deque[Connection] = deque(maxlen=max(options.max_closed_clients, 0))
+        self.closed: deque[ConnectionRecord] = deque(maxlen=max(options.max_closed_clients, 0))
         self.total_connections = 0
         self.slow_consumers = 0
+        self.stale_connections = 0
         self.stalls = 0
         self.closed_counts = [0, 0, 0, 0]
         """Messages and bytes in, messages and bytes out of the connections that are gone."""
@@ -96,8 +100,10 @@ class Service:
         counts[1] += client.in_bytes
         counts[2] += client.out_messages
         counts[3] += client.out_bytes
+        if connection.session.close_reason is CloseReason.STALE_CONNECTION:
+            self.stale_connections += 1
         if self.closed.maxlen:
-            self.closed.append(connection)
+            self.closed.append(ConnectionRecord.of(connection, time.time(), self.loop.time()))
         LOGGER.debug("%s:%d - cid:%d - Client connection closed: %s", connection.session.remote_ip,
                      connection.session.remote_port, connection.session.cid,
                      "" if connection.session.close_reason is None else connection.session.close_reason.value)

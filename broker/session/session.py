@@ -50,6 +50,7 @@ class Session:
         "headers_supported",
         "hub",
         "lane",
+        "last_subscriptions",
         "liveness",
         "nonce",
         "principal",
@@ -92,6 +93,8 @@ class Session:
         self.tenant: object = None
         """Where control keeps the session's account; None while it is bound to none."""
         self.subscriptions: dict[bytes, Subscription] = {}
+        self.last_subscriptions: tuple[Subscription, ...] = ()
+        """Those that the session had when it closed."""
         self.headers_supported = lane.accept_headers
         self.close_reason: CloseReason | None = None
         self.data_ceiling = 0
@@ -302,6 +305,7 @@ class Session:
         self.close_reason = reason
         self.lane.open = False
         self.client.close()
+        self.last_subscriptions = tuple(self.subscriptions.values())
         self.backend.unbind(self)
         self.transport.end(reason)
 
