@@ -7,6 +7,7 @@ link named nats-server makes the program speak in that name, for scripts that re
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None, *, more_usage: str = "") -> int
         LOGGER.critical("%s", error)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone; the interpreter must not fail once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
 
 
@@ -93,7 +97,7 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
         print(f"{program}: {warning}", file=sys.stderr)
     try:
         run(options)
-    except (ListenError, MonitorListenError, PidFileError):
+    except (ListenError, MonitorListenError, PidFileError, BrokenPipeError):
         raise
     except OSError as error:
         raise CommandError(f"error opening file: {_reason(error)}") from error
