@@ -6,7 +6,9 @@ be parsed: a server keeps the order of one connection's messages. Every received
 
 from __future__ import annotations
 
+import secrets
 import socket
+import string
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,8 +22,7 @@ from tools.bench.receive import STALL_SECONDS
 from tools.bench.workers import Figures, Worker
 
 SERVICE = "bench.service"
-INBOX = "_INBOX.Zc8mXq41TfWv0RkYbNs7Lp"
-"""As clients name it: the prefix and 22 characters that are theirs alone."""
+INBOX_ALPHABET = string.ascii_letters + string.digits
 READ_BYTES = 256 * 1024
 
 
@@ -35,10 +36,15 @@ class Exchange:
     reply_received: Side
 
 
-def prepare_exchange(payload_size: int = 16, count: int = 16384) -> Exchange:
-    """Build rings of `count` requests; each walk round them uses new inboxes."""
+def new_inbox() -> str:
+    """An inbox prefix as clients make it for each connection: 22 characters that are theirs alone."""
+    return "_INBOX." + "".join(secrets.choice(INBOX_ALPHABET) for _ in range(22))
+
+
+def prepare_exchange(inbox: str, payload_size: int = 16, count: int = 16384) -> Exchange:
+    """Build rings of `count` requests; each walk round them uses new subjects below `inbox`."""
     payload = b"x" * payload_size
-    inboxes = unique_subjects(INBOX, count)
+    inboxes = unique_subjects(inbox, count)
     return Exchange(
         request=Side.join([publish_frame(SERVICE, payload, inbox) for inbox in inboxes]),
         request_received=Side.join([deliver_frame(SERVICE, payload, inbox) for inbox in inboxes]),
@@ -47,8 +53,8 @@ def prepare_exchange(payload_size: int = 16, count: int = 16384) -> Exchange:
     )
 
 
-def measure_exchange(target: Target, seconds: float, in_flight: int) -> Figures:
-    """Keep `in_flight` requests unanswered for `seconds`.
+def measure_exchange(target: Target, seconds: float, in_flight: int, inbox: str) -> Figures:
+    """Keep `in_flight` requests unanswered for `seconds`; give each measurement an `inbox` of its own.
 
     Returns `rate` (answered requests per second) and `p50`, `p99` (seconds from sending a request to its answer).
 
@@ -56,12 +62,12 @@ def measure_exchange(target: Target, seconds: float, in_flight: int) -> Figures:
         BenchError: something unexpected arrived, or a connection closed or stalled.
         OSError: a connection failed.
     """
-    exchange = prepare_exchange()
+    exchange = prepare_exchange(inbox)
     with ExitStack() as stack:
         responder = stack.enter_context(connect(target, "responder"))
         subscribe(responder, SERVICE)
         requester = stack.enter_context(connect(target, "requester"))
-        subscribe(requester, f"{INBOX}.*")
+        subscribe(requester, f"{inbox}.*")
         worker = stack.enter_context(Worker("responder", lambda: _respond(responder, exchange)))
         figures = _request(requester, exchange, seconds, in_flight)
         # The responder's process shares this socket, reads its end and so knows that it is over.
@@ -113,10 +119,9 @@ def _respond(connection: socket.socket, exchange: Exchange) -> Figures:
 
 
 def _receive(connection: socket.socket) -> bytes:
-    """What has arrived, without PINGs of the server; nothing at the end.
+    """What has arrived, without PINGs of the server, whose capitals no message of this load holds; nothing at the end.
 
-    No message of this load holds these capitals. Where a PING is cut in two, the comparison of frames fails, which
-    is rarer than anything that a round has to survive.
+    A PING cut in two makes the comparison of frames fail. It comes once in the first seconds of a connection.
     """
     data = connection.recv(READ_BYTES)
     while data == PING:

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from tools.bench.client import Target
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
-from tools.bench.exchange import measure_exchange, prepare_exchange
+from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
 from tools.bench.frames import ring_of
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
@@ -93,12 +93,14 @@ class Requests(Row):
     def __init__(self, key: str, in_flight: int, *metrics: Metric) -> None:
         super().__init__(key, *metrics)
         self._in_flight = in_flight
+        self._ceiling_inbox = new_inbox()
 
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
-        return measure_exchange(target, seconds, self._in_flight)
+        inbox = self._ceiling_inbox if server is None else new_inbox()
+        return measure_exchange(target, seconds, self._in_flight, inbox)
 
     def routes(self) -> Routes | None:
-        exchange = prepare_exchange()
+        exchange = prepare_exchange(self._ceiling_inbox)
         return {
             "requester": Route(exchange.request.size, exchange.request_received, ("responder",)),
             "responder": Route(exchange.reply.size, exchange.reply_received, ("requester",)),

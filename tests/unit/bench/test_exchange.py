@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from tools.bench.errors import BenchError
-from tools.bench.exchange import prepare_exchange, settle_batches, weighted_quantiles
+from tools.bench.exchange import new_inbox, prepare_exchange, settle_batches, weighted_quantiles
 
 
 def test_answers_settle_the_oldest_batches_first() -> None:
@@ -30,8 +30,15 @@ def test_quantiles_of_nothing_are_refused() -> None:
 
 
 def test_the_four_rings_of_an_exchange_belong_together() -> None:
-    exchange = prepare_exchange(payload_size=2, count=10)
+    exchange = prepare_exchange("_INBOX.A", payload_size=2, count=10)
     inbox = bytes(exchange.reply.data).split(b" ")[1]
+    assert inbox == b"_INBOX.A.0000"
     assert exchange.request.data.startswith(b"PUB bench.service " + inbox + b" 2\r\nxx\r\n")
     assert exchange.request_received.data.startswith(b"MSG bench.service 1 " + inbox + b" 2\r\nxx\r\n")
     assert exchange.reply_received.data.startswith(b"MSG " + inbox + b" 1 2\r\nxx\r\n")
+
+
+def test_inboxes_differ_but_are_equally_long() -> None:
+    first, second = new_inbox(), new_inbox()
+    assert first != second
+    assert len(first) == len(second) == len("_INBOX.") + 22

@@ -9,7 +9,6 @@ import pytest
 from tools.bench.client import Target, client_context
 from tools.bench.connects import measure_connects
 from tools.bench.errors import BenchError
-from tools.bench.exchange import measure_exchange
 from tools.bench.forge import Trust, forge_certificates, forge_trust
 from tools.bench.frames import Ring, Side, deliver_frame, ring_of
 from tools.bench.load import Lane, Shape, measure
@@ -79,8 +78,11 @@ def test_subscribers_of_one_lane_and_another_need_equal_frames(trust: Trust) -> 
 
 @pytest.mark.parametrize("in_flight", [1, 64])
 def test_each_request_is_answered_and_timed(trust: Trust, in_flight: int) -> None:
-    with StandIn(Requests("x", in_flight, RATE).routes()) as standin:
-        figures = measure_exchange(target_of(standin, trust), SECONDS, in_flight)
+    row = Requests("x", in_flight, RATE)
+    routes = row.routes()
+    assert routes is not None
+    with StandIn(routes) as standin:
+        figures = row.measure(target_of(standin, trust), None, SECONDS)
     assert figures["answered"] >= in_flight
     assert 0 < figures["p50"] <= figures["p99"]
 
