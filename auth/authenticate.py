@@ -28,7 +28,6 @@ from auth.errors import AuthError, AuthFailure
 from auth.evidence import CertificateFacts, ConnectionType, Evidence
 from auth.gojson import quote
 from auth.principal import Method, Principal, claim_minter
-from auth.resolver.memory import MemoryResolver
 from auth.revocation import check_revocation, check_times
 from auth.settings import (
     AuthSettings,
@@ -64,11 +63,11 @@ class Authenticator:
         self._pinned = settings.pinned_accounts and settings.pinned_accounts | {self.system_account}
         self._sentinel = load_sentinel(settings)
         self._trust: TrustedOperators | None = None
-        if settings.is_operator_mode:
+        if settings.resolver is not None and settings.is_operator_mode:
             self._trust = TrustedOperators(
                 operators,
                 settings.trusted_keys,
-                resolver=settings.resolver or MemoryResolver(settings.preload),
+                resolver=settings.resolver,
                 system_account=self.system_account,
             )
         self._known: BoundedCache[bytes, tuple[SignedUser, Binding]] = BoundedCache(_REMEMBERED_USERS)

@@ -17,6 +17,7 @@ from auth.envelope import JwtError
 from auth.evidence import ConnectionType
 from auth.gojson import quote
 from auth.nkey import KeyKind, is_public_key
+from auth.password import is_bcrypt
 from auth.resolver import AccountResolver
 
 _CONNECTION_TYPES: Final = frozenset(kind.value for kind in ConnectionType)
@@ -89,6 +90,12 @@ class AuthSettings:
     def is_operator_mode(self) -> bool:
         """Whether users must show a JWT."""
         return bool(self.operators or self.trusted_keys)
+
+    @property
+    def has_plain_secrets(self) -> bool:
+        """Whether a password or token stands in the clear; whoever starts the server should be told."""
+        secrets = (self.password, self.token, *(user.password for user in self.users))
+        return any(secret and not is_bcrypt(secret) for secret in secrets)
 
 
 def load_operators(settings: AuthSettings) -> tuple[OperatorClaims, ...]:

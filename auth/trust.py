@@ -41,7 +41,7 @@ class TrustedOperators:
         self._signers: Mapping[str, OperatorClaims | None] = MappingProxyType(signers)
         self._resolver = resolver
         self._system_account = system_account
-        self._accounts: BoundedCache[str, tuple[str, Account]] = BoundedCache(_REMEMBERED_ACCOUNTS)
+        self._accounts: BoundedCache[str, tuple[str, Account | AuthError]] = BoundedCache(_REMEMBERED_ACCOUNTS)
 
     @property
     def trusted_keys(self) -> frozenset[str]:
@@ -57,11 +57,20 @@ class TrustedOperators:
         if not token:
             raise AuthError(AuthFailure.ACCOUNT_UNKNOWN, name)
         known = self._accounts.find(name)
-        if known is not None and known[0] == token:
-            return known[1]
-        account = self.verify_account(token, name)
-        self._accounts.keep(name, (token, account))
-        return account
+        if known is None or known[0] != token:
+            known = (token, self._verdict(token, name))
+            self._accounts.keep(name, known)
+        verdict = known[1]
+        if isinstance(verdict, AuthError):
+            raise AuthError(verdict.failure, verdict.detail)
+        return verdict
+
+    def _verdict(self, token: str, name: str) -> Account | AuthError:
+        """The account, or why it is none: remembered too, so that nobody can have it computed again and again."""
+        try:
+            return self.verify_account(token, name)
+        except AuthError as problem:
+            return problem
 
     def verify_account(self, token: str, name: str | None = None) -> Account:
         """The account of a token that a trusted operator signed, for the given public key. Times are not looked at.
