@@ -7,9 +7,15 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accounts.policy import Decision
     from auth.errors import AuthError
+    from broker.core.outbox import Hub
     from broker.session.session import Session
+
+RECORDED_A_SECOND: Final = 20
+"""Refusals of one connection in one second that are recorded one by one; the rest is counted."""
 
 LOGGER: Final = logging.getLogger("natskeep.audit")
 
@@ -28,16 +34,40 @@ def denial_id() -> str:
 
 def printable(text: str) -> str:
     """Text from the wire for a log: what could break the line or the terminal is escaped."""
-    return text.encode("unicode_escape", "surrogateescape" if text.isascii() else "backslashreplace").decode("ascii")
+    return text.encode("unicode_escape").decode("ascii")
 
 
-def refused(session: Session, what: str, target: str, decision: Decision | None) -> str:
-    """Records that policy refused something to a session. Returns the denial id."""
-    identity = denial_id()
-    why = "a limit" if decision is None else decision.reason
-    LOGGER.error('%s - %s Violation - Subject "%s" - denial %s: %s',
-                 label(session), what, printable(target), identity, printable(why))
-    return identity
+class Trail:
+    """Records what policy refused; of a session that is refused over and over, the first cases of each second."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._spent: dict[int, tuple[float, int]] = {}
+        """By connection: when its current second began, and how many refusals it has had since."""
+
+    def refused(self, session: Session, what: str, target: str, decide: Callable[[], Decision | None]) -> None:
+        """Records one refusal. `decide` finds the rule again; it is not called for what is only counted."""
+        now = self._hub.now
+        since, count = self._spent.get(session.cid, (now, 0))
+        if now - since >= 1.0:
+            if count > RECORDED_A_SECOND:
+                LOGGER.error("%s - %d more refusals were not recorded one by one",
+                             label(session), count - RECORDED_A_SECOND)
+            since, count = now, 0
+        self._spent[session.cid] = (since, count + 1)
+        if count >= RECORDED_A_SECOND:
+            return
+        decision = decide()
+        why = "a limit" if decision is None else decision.reason
+        LOGGER.error('%s - %s Violation - Subject "%s" - denial %s: %s',
+                     label(session), what, printable(target), denial_id(), printable(why))
+
+    def forget(self, session: Session) -> None:
+        """Says what was only counted, and forgets a session that leaves its account."""
+        _, count = self._spent.pop(session.cid, (0.0, 0))
+        if count > RECORDED_A_SECOND:
+            LOGGER.error("%s - %d more refusals were not recorded one by one",
+                         label(session), count - RECORDED_A_SECOND)
 
 
 def authentication_failed(session: Session, error: AuthError) -> None:

@@ -16,7 +16,7 @@ from broker.control.subscribe import RefusedError, remove, remove_all, subscribe
 from broker.control.tenant import Tenant
 from broker.core.outbox import Hub
 from broker.session.backend import LimitError
-from broker.session.session import Session
+from broker.session.session import Session, shown
 from broker.wire.errors import CloseReason, ErrorText
 from broker.wire.info import Binding, ServerInfo, render_info
 
@@ -40,6 +40,7 @@ class Control:
         self.server_info = info
         self.tenants: dict[str, Tenant] = {}
         self.is_lame_duck = False
+        self.trail = audit.Trail(hub)
 
     @property
     def authentication_required(self) -> bool:
@@ -52,9 +53,22 @@ class Control:
 
     # Who
 
+    def is_slow(self, session: Session, connect: ConnectOptions) -> bool:
+        """Whether verifying takes so long that it must not hold up the loop: a bcrypt comparison does."""
+        if self.authenticator.trust is not None:
+            return False
+        return self.authenticator.is_slow(self._evidence(session, connect))
+
     def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
-        """Verifies what CONNECT claims. Raises AuthError."""
-        evidence = Evidence(
+        """Verifies what CONNECT claims. Raises AuthError. Safe in a thread where `is_slow` said so."""
+        try:
+            return self.authenticator.authenticate(self._evidence(session, connect), time.time())
+        except AuthError as error:
+            audit.authentication_failed(session, error)
+            raise
+
+    def _evidence(self, session: Session, connect: ConnectOptions) -> Evidence:
+        return Evidence(
             nonce=session.nonce,
             unverified_jwt=connect.unverified_jwt or None,
             unverified_nkey=connect.unverified_nkey or None,
@@ -67,11 +81,6 @@ class Control:
             connection_type=ConnectionType.STANDARD,
             certificate=session.certificate,
         )
-        try:
-            return self.authenticator.authenticate(evidence, time.time())
-        except AuthError as error:
-            audit.authentication_failed(session, error)
-            raise
 
     def principal_without_connect(self, session: Session) -> Principal | None:
         """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
@@ -114,6 +123,7 @@ class Control:
         tenant = session.tenant
         if not isinstance(tenant, Tenant) or session.principal is None:
             return
+        self.trail.forget(session)
         remove_all(tenant, session)
         tenant.sessions.discard(session)
         tenant.release(session.principal.policy)
@@ -134,7 +144,8 @@ class Control:
                 token_maximum=self.options.max_subscription_tokens,
             )
         except RefusedError as refused:
-            audit.refused(session, "Subscription", subject.decode("utf-8", "surrogateescape"), refused.decision)
+            decision = refused.decision
+            self.trail.refused(session, "Subscription", shown(subject), lambda: decision)
             return refused.text
         return None
 
@@ -152,17 +163,20 @@ class Control:
 
     def publish_refused(self, session: Session, subject: str) -> None:
         """Keeps a trail of a message that policy refused."""
-        if session.principal is not None:
-            audit.refused(session, "Publish", subject, session.principal.policy.decide_publish(subject))
+        principal = session.principal
+        if principal is not None:
+            self.trail.refused(session, "Publish", subject, lambda: principal.policy.decide_publish(subject))
 
     def reply_refused(self, session: Session, reply: str) -> None:
         """Keeps a trail of a message whose reply subject policy refused."""
-        if session.principal is not None:
-            audit.refused(session, "Reply", reply, session.principal.policy.decide_reply(reply))
+        principal = session.principal
+        if principal is not None:
+            self.trail.refused(session, "Reply", reply, lambda: principal.policy.decide_reply(reply))
 
     def report(self, session: Session, text: str) -> None:
         """Logs an error of the client."""
-        LOGGER.debug("%s - %s", audit.label(session), text)
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            LOGGER.debug("%s - %s", audit.label(session), text)
 
     # INFO
 

@@ -145,6 +145,16 @@ cdef class Lane:
         self.received(count)
         return count
 
+    def suspend(self):
+        """Keeps what is not parsed yet, so that other lanes may use the shared buffer; `resume` is next."""
+        self.keep_rest()
+
+    def resume(self):
+        """Takes up what `suspend` kept; `advance` is next."""
+        if self.carry != NULL:
+            self.window = self.carry
+        self.received(0)
+
     @property
     def unfinished(self):
         """Bytes kept of a frame that has not arrived whole."""

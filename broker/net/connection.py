@@ -13,6 +13,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
+from auth.errors import AuthError
 from broker.core.parser import Lane
 from broker.core.plan import Client
 from broker.net.channel import Channel
@@ -24,10 +25,13 @@ from tls.identity import CertificateFormatError
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
+    import asyncio
     from asyncio import TimerHandle
     from collections.abc import Callable
 
+    from auth.principal import Principal
     from broker.net.service import Service
+    from broker.wire.connect import ConnectOptions
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -510,6 +514,26 @@ class Connection:
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
+
+    def verify_aside(self, connect: ConnectOptions) -> None:
+        """Verifies in a thread, reads nothing meanwhile, and tells the session what came of it."""
+        self._unwatch()
+        service = self.service
+        work = service.loop.run_in_executor(
+            service.verifier(), service.control.authenticate, self.session, connect
+        )
+        work.add_done_callback(self._verified)
+
+    def _verified(self, work: asyncio.Future[Principal]) -> None:
+        if work.cancelled():
+            return
+        error = work.exception()
+        if error is not None and not isinstance(error, AuthError):
+            raise error
+        self.service.hub.now = self.service.loop.time()
+        self.session.verified(work.result() if error is None else error)
+        self._read_on()
+        self._turn_over()
 
     def expire_at(self, moment: float | None) -> None:
         """Ends the session at a Unix time; None calls it off."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from auth.evidence import CertificateFacts
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("natskeep.net")
 
 READ_BUFFER: Final = 256 * 1024
+VERIFIERS: Final = 1
+"""Threads that compare passwords with bcrypt hashes."""
+
 SOFT_CEILING: Final = 1024 * 1024
 """Bytes waiting for a receiver above which its publishers are asked to wait."""
 
@@ -53,8 +57,21 @@ class Service:
         self.stalls = 0
         self.closed_counts = [0, 0, 0, 0]
         """Messages and bytes in, messages and bytes out of the connections that are gone."""
-
         self._all_ended: asyncio.Event | None = None
+
+        self._verifier: ThreadPoolExecutor | None = None
+
+    def verifier(self) -> ThreadPoolExecutor:
+        """The threads in which passwords are compared with their hashes; few, so that a flood leaves a core free."""
+        if self._verifier is None:
+            self._verifier = ThreadPoolExecutor(VERIFIERS, "natskeep-verifier")
+        return self._verifier
+
+    def shut_verifier(self) -> None:
+        """Ends the threads; comparisons that have not begun are dropped."""
+        if self._verifier is not None:
+            self._verifier.shutdown(wait=True, cancel_futures=True)
+            self._verifier = None
 
     def flush_dirty(self) -> None:
         """Writes out everything that the last turn put into outboxes, and ends what reached its end."""

@@ -17,6 +17,9 @@ class Backend(Protocol):
     def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
         """Verifies what CONNECT claims. Raises auth.errors.AuthError."""
 
+    def is_slow(self, session: Session, connect: ConnectOptions) -> bool:
+        """Whether verifying takes so long that it must not hold up the loop."""
+
     def principal_without_connect(self, session: Session) -> Principal | None:
         """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
 
@@ -62,6 +65,9 @@ class Transport(Protocol):
 
     def expire_at(self, moment: float | None) -> None:
         """Calls `Session.expired` at a Unix time; None calls it off."""
+
+    def verify_aside(self, connect: ConnectOptions) -> None:
+        """Verifies in a thread, reads nothing meanwhile, and calls `Session.verified` with what came of it."""
 
     def flush(self) -> None:
         """Writes out what waits, as far as the socket takes it."""

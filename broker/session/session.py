@@ -115,7 +115,7 @@ class Session:
     def data_received(self) -> None:
         """Handles everything that the lane has; called after `Lane.received`."""
         lane = self.lane
-        while self.state is not State.CLOSED:
+        while self.state is not State.CLOSED and self.state is not State.VERIFYING:
             event = lane.advance()
             if event == 0:
                 self.check_data()
@@ -146,11 +146,31 @@ class Session:
             self.backend.report(self, "CONNECT asks for an account by name")
             self.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
             return
+        if self.backend.is_slow(self, options):
+            self.state = step(self.state, State.VERIFYING)
+            self.lane.suspend()
+            self.transport.verify_aside(options)
+            return
         try:
             principal = self.backend.authenticate(self, options)
         except AuthError as error:
             self.fail(error.client_text, CloseReason(error.closed_reason))
             return
+        self._admit(principal)
+
+    def verified(self, result: Principal | AuthError) -> None:
+        """What came of a verification in a thread; parsing goes on."""
+        if self.state is not State.VERIFYING:
+            return
+        if isinstance(result, AuthError):
+            self.fail(result.client_text, CloseReason(result.closed_reason))
+            return
+        self._admit(result)
+        self.lane.resume()
+        self.data_received()
+
+    def _admit(self, principal: Principal) -> None:
+        options = self.connect
         if options.protocol not in {0, 1}:
             self.fail(ErrorText.INVALID_PROTOCOL, CloseReason.BAD_PROTOCOL_VERSION)
             return
@@ -272,7 +292,7 @@ class Session:
 
     def connect_overdue(self) -> None:
         """No CONNECT came in time."""
-        if self.state is State.GREETED:
+        if self.state in {State.GREETED, State.VERIFYING}:
             self.fail(ErrorText.AUTHENTICATION_TIMEOUT, CloseReason.AUTHENTICATION_TIMEOUT)
 
     def expired(self) -> None:

@@ -1,6 +1,7 @@
 """The states of a client session, and which steps there are between them.
 
     GREETED   INFO is out; CONNECT is awaited, and nothing else is listened to where credentials are needed
+    VERIFYING CONNECT has come, and its password is being compared in a thread; nothing is parsed meanwhile
     ACTIVE    bound to an account by a principal; the PUB lane is open
     CLOSED    the end: nothing is read any more
 
@@ -15,12 +16,14 @@ from enum import Enum
 
 class State(Enum):
     GREETED = "greeted"
+    VERIFYING = "verifying"
     ACTIVE = "active"
     CLOSED = "closed"
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.GREETED: frozenset({State.ACTIVE, State.CLOSED}),
+    State.GREETED: frozenset({State.VERIFYING, State.ACTIVE, State.CLOSED}),
+    State.VERIFYING: frozenset({State.ACTIVE, State.CLOSED}),
     State.ACTIVE: frozenset({State.GREETED, State.CLOSED}),
     State.CLOSED: frozenset(),
 }
