@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from auth.authenticate import Authenticator
+from auth.settings import has_plain_secrets
 from broker.config.options import Options
 from broker.control.control import Control
 from broker.core.outbox import Hub
@@ -66,7 +67,10 @@ class Server:
         options = self.options
         loop = asyncio.get_running_loop()
         context = None if options.tls is None else server_context(options.tls)
-        authenticator = Authenticator(auth_settings(options))
+        settings = auth_settings(options)
+        authenticator = Authenticator(settings)
+        if has_plain_secrets(settings):
+            LOGGER.warning("Plaintext passwords detected, use nkeys or bcrypt")
         listening = open_socket(options.host, options.port)
         try:
             hub = Hub()

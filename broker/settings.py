@@ -8,6 +8,7 @@ from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.limits import AccountLimits
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
+from broker.config.options import AuthorizationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,8 @@ def auth_settings(options: Options) -> AuthSettings:
         password=authorization.password,
         token=authorization.token,
         no_auth_user=options.no_auth_user,
+        authorization_block=authorization.declared or authorization != AuthorizationOptions(),
+        certificate_mapping=options.tls is not None and options.tls.verify_and_map,
         proxy_required=authorization.proxy_required,
     )
 
