@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from auth.authenticate import Authenticator
-from auth.settings import has_plain_secrets
 from broker.config.options import Options
 from broker.control.control import Control
 from broker.core.outbox import Hub
@@ -69,7 +68,7 @@ class Server:
         context = None if options.tls is None else server_context(options.tls)
         settings = auth_settings(options)
         authenticator = Authenticator(settings)
-        if has_plain_secrets(settings):
+        if settings.has_plain_secrets:
             LOGGER.warning("Plaintext passwords detected, use nkeys or bcrypt")
         listening = open_socket(options.host, options.port)
         try:
