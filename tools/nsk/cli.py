@@ -206,7 +206,7 @@ def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool =
     try:
         yield
     except NskError as error:
-        if error.show_usage or always:
+        if always if error.show_usage is None else error.show_usage:
             error.usage = command.usage_text(ctx)
         raise
 

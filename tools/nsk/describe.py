@@ -50,7 +50,7 @@ def describe(claims: Claims, names: Names | None = None, owner: AccountClaims | 
         table = ClaimsTable("Claims")
         _identity(table, claims, "Subject")
         tables = [table]
-    return "".join(f"{table.render()}\n" for table in tables)
+    return "\n".join(table.render() for table in tables)
 
 
 def _identity(table: ClaimsTable, claims: Claims, label: str, issuer_account: str = "") -> None:

@@ -17,12 +17,8 @@ def read_source(session: Session, source: str) -> str:
     """The text of a file, or of what an http or https URL answers; at most a mebibyte. Raises NskError or OSError."""
     if urlsplit(source).scheme.lower() in ("http", "https"):
         return _text(source, _fetch(source))
-    path = session.environment.absolute(source.removeprefix("file://"))
-    try:
-        with path.open("rb") as stream:
-            return _text(source, stream.read(_LIMIT + 1))
-    except FileNotFoundError:
-        raise NskError(f"stat {path}: no such file or directory") from None
+    with session.environment.absolute(source.removeprefix("file://")).open("rb") as stream:
+        return _text(source, stream.read(_LIMIT + 1))
 
 
 def _fetch(url: str) -> bytes:

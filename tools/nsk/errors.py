@@ -6,10 +6,11 @@ from __future__ import annotations
 class NskError(Exception):
     """A refusal with a text for the person who typed the command. Exit code 1.
 
-    ``show_usage`` adds the command's usage text below the error: for options that are missing or clash.
+    ``show_usage`` adds the command's usage text below the error, for options that are missing or clash; None leaves
+    that to the command.
     """
 
-    def __init__(self, text: str, *, show_usage: bool = False) -> None:
+    def __init__(self, text: str, *, show_usage: bool | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.show_usage = show_usage

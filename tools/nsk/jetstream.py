@@ -81,7 +81,8 @@ def edit(flags: Flags, limits: OperatorLimits, report: Report, *, is_system: boo
     if is_system and (used := _given(flags, "js-disable", "rm-js-tier")):
         wanted = ", ".join(f"--{name}" for name in used)
         raise NskError(f"system account cannot have jetstream related settings - please rerun without: {wanted}")
-    _open_global(limits)
+    if not is_system:
+        _open_global(limits)
     if flags.boolean("js-disable"):
         _disable(limits, report)
     elif flags.given("rm-js-tier"):

@@ -75,8 +75,9 @@ class Session:
 
     def account_name(self, given: str = "") -> str:
         """The account that a flag names, by name or public key, or else the current one. Raises StoreError."""
+        store = self.store
         if given:
-            return self.store.account_name(given)
+            return store.account_name(given)
         current = self.environment.account
         if not current:
             raise StoreError('reading account "" failed: account  does not exist in the current operator')

@@ -38,7 +38,7 @@ def check_name(name: str, what: str) -> str:
     """A name without surrounding blanks that can be a file's name. Raises StoreError."""
     name = name.strip()
     if not name:
-        raise StoreError(f"{what} name is required", show_usage=True)
+        raise StoreError(f"{what} name is required", show_usage=what != "account")
     if "/" in name or "\\" in name:
         raise StoreError("name cannot contain '/' or '\\'", show_usage=True)
     if name.startswith(".") or not name.isprintable():
@@ -278,7 +278,7 @@ class Store:
         """Sign and store the operator's claims, with its own key when none is given. Raises StoreError."""
         signer = signer or self.identity_signer(claims.subject)
         if signer.public not in (claims.subject, *claims.nats.signing_keys):
-            raise StoreError(f"key {signer.public} is no key of operator {quote(self.name)}: servers would refuse it")
+            raise StoreError(f"key {signer.public} does not sign for operator {quote(self.name)}")
         token = _encoded(claims, signer)
         self.write_operator(token)
         return token
@@ -290,11 +290,10 @@ class Store:
         StoreError for a key whose signature no server would accept.
         """
         signer = signer or self._account_issuer(claims)
-        operator = self.operator()
         own = self.managed and signer.public == claims.subject
-        if not own and signer.public not in (operator.subject, *operator.nats.signing_keys):
+        if not own and signer.public not in self.operator_signers():
             raise StoreError(
-                f"key {signer.public} is no key of operator {quote(self.name)}: servers would refuse the account"
+                f"key {signer.public} does not sign for operator {quote(self.name)}: servers would refuse the account"
             )
         token = _encoded(claims, signer)
         self.write_account(claims.name, token)
@@ -316,10 +315,10 @@ class Store:
         """
         owner = self.account(account)
         signer = signer or self.account_signer(owner, preferred=claims.issuer)
-        key = owner.subject if signer.public == owner.subject else owner.signing_key(signer.public)
-        if key is None:
+        key = owner.signing_key(signer.public)
+        if signer.public not in self.account_signers(owner):
             raise StoreError(
-                f"key {signer.public} is no key of account {quote(account)}: servers would refuse the user"
+                f"key {signer.public} does not sign for account {quote(account)}: servers would refuse the user"
             )
         if isinstance(key, UserScope) and not claims.nats.is_empty:
             raise StoreError("scoped users require no permissions or limits set")

@@ -147,6 +147,7 @@ ROOT = _Root(
             },
             TOOL_FLAGS,
         ),
+        "validate": Member("Validate an operator, account(s), and users", "validate:VALIDATE"),
     },
     (_VERSION,),
 )

@@ -85,7 +85,10 @@ def _jwt(session: Session, flags: Flags) -> None:
     source = flags.text("file")
     if not source:
         raise NskError("file is required", show_usage=True)
-    token = parse_decorated_jwt(read_source(session, source))
+    try:
+        token = parse_decorated_jwt(read_source(session, source))
+    except FileNotFoundError as error:
+        raise NskError(f"stat {error.filename}: no such file or directory") from None
     store = None
     if session.environment.operator:
         try:
@@ -131,7 +134,7 @@ def _render(flags: Flags, token: str, store: Store | None, account: str) -> tupl
     if store is not None and isinstance(claims, UserClaims):
         account = account or store.account_with_key(claims.issuer_account) or ""
         owner = store.account(account) if account else None
-    return describe(claims, names, owner), ""
+    return describe(claims, names, owner), "\n"
 
 
 def _account_names(store: Store) -> dict[str, str]:

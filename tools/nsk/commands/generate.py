@@ -10,7 +10,7 @@ from tools.nsk.errors import NskError
 from tools.nsk.files import write_file
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.report import Report
-from tools.nsk.resolver_config import memory_resolver
+from tools.nsk.resolver_config import memory_resolver, nats_resolver
 from tools.nsk.session import Session
 
 
@@ -90,12 +90,22 @@ NKEY = Command(
 )
 
 
+_RESOLVERS = ("mem-resolver", "nats-resolver", "nats-resolver-cache")
+
+
 def _config(session: Session, flags: Flags) -> None:
     store = session.store
-    if not flags.boolean("mem-resolver"):
+    kinds = [name for name in _RESOLVERS if flags.boolean(name)]
+    if not kinds:
         raise NskError("specify a config type option", show_usage=True)
-    system = flags.text("sys-account")
-    config = memory_resolver(store, system_account=session.account_name(system) if system else "")
+    if len(kinds) > 1:
+        raise NskError("can only generate one config at a time")
+    system = session.account_name(flags.text("sys-account")) if flags.text("sys-account") else ""
+    if flags.boolean("mem-resolver"):
+        config = memory_resolver(store, system_account=system)
+    else:
+        cache = flags.boolean("nats-resolver-cache")
+        config = nats_resolver(store, system_account=system, cache=cache, program=session.output.program)
     target = flags.text("config-file")
     if target == STDOUT:
         session.output.line(config)
@@ -113,6 +123,8 @@ CONFIG = Command(
     _config,
     (
         boolean("mem-resolver", "", "generates a mem resolver server configuration"),
+        boolean("nats-resolver", "", "generates a full nats resolver server configuration"),
+        boolean("nats-resolver-cache", "", "generates a cached nats resolver server configuration"),
         text("config-file", "", "output configuration file '--' is standard output", default=STDOUT),
         boolean("force", "F", "overwrite output files if they exist"),
         text("sys-account", "", "system account name"),
@@ -120,5 +132,6 @@ CONFIG = Command(
     examples="""\
 nsk generate config --mem-resolver
 nsk generate config --mem-resolver --config-file <outfile>
-nsk generate config --mem-resolver --config-file <outfile> --force""",
+nsk generate config --mem-resolver --config-file <outfile> --force
+nsk generate config --nats-resolver""",
 )

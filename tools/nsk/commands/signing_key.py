@@ -26,7 +26,8 @@ def _edit(session: Session, flags: Flags) -> None:
     keys = SigningKeys(session, [_key_of_role(claims, flags.text("sk"))], KeyKind.ACCOUNT)
     key = keys.public[0]
     found = claims.signing_key(key)
-    scope = found if isinstance(found, UserScope) else UserScope.new(key)
+    # What a template does not mention is unlimited.
+    scope = found if isinstance(found, UserScope) else UserScope(key=key)
     if flags.given("role"):
         scope.role = flags.text("role")
     if flags.given("description"):

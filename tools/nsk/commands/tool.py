@@ -1,0 +1,217 @@
+"""``tool pub|sub|req|reply|rtt``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from os import environ
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from auth.gojson import quote
+from tools.nsk import tool
+from tools.nsk.cli import Command
+from tools.nsk.commands import TOOL_FLAGS
+from tools.nsk.errors import NskError
+from tools.nsk.flags import COUNT, Flag, Flags, text
+from tools.nsk.output import Channel
+from tools.nsk.render import printable
+from tools.nsk.session import Session
+from tools.nsk.values import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+Result = TypeVar("Result")
+
+_PROGRESS_FROM = 10_000
+_WHO = (text("account", "a", "account name"), text("user", "u", "user name"))
+_COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1)
+_QUEUE = text("queue", "q", "queue name of the subscription")
+_MAXIMUM = Flag("max-messages", "", "end after so many messages (-1 is never)", kind=COUNT, default=-1)
+
+
+def _target(session: Session, flags: Flags, name: str) -> tool.Target:
+    """Server and user, from the flags alone where they name both, else from the store."""
+    urls = [url.strip() for url in flags.text("nats").split(",") if url.strip()]
+    if not urls:
+        urls = session.store.operator().nats.operator_service_urls
+        if not urls:
+            raise NskError(f"operator {quote(session.store.name)} doesn't have operator_service_urls set")
+    given = flags.text("creds")
+    return tool.Target(
+        urls=urls,
+        creds=Path(given).expanduser() if given else _stored_creds(session, flags),
+        ca=_file(flags, "NATS_CA", "ca", "ca-cert"),
+        certificate=_file(flags, "NATS_CERT", "client-cert"),
+        key=_file(flags, "NATS_KEY", "client-key"),
+        tls_first=flags.boolean("tls-first"),
+        timeout=_seconds(flags.text("timeout")),
+        name=f"nsk_{name}",
+    )
+
+
+def _stored_creds(session: Session, flags: Flags) -> Path:
+    store = session.store
+    account = session.account_name(flags.text("account"))
+    user = flags.text("user")
+    if not user:
+        users = store.users(account)
+        if len(users) != 1:
+            raise NskError("a user is required")
+        user = users[0]
+    return store.creds_path(account, user)
+
+
+def _file(flags: Flags, variable: str, *names: str) -> Path | None:
+    given = next((flags.text(name) for name in names if flags.text(name)), "") or environ.get(variable, "")
+    return Path(given).expanduser() if given else None
+
+
+def _seconds(given: str) -> float:
+    try:
+        seconds = parse_duration(given) / 1e9
+    except ValueError as error:
+        raise NskError(str(error)) from None
+    if seconds <= 0:
+        raise NskError(f"--timeout must be more than nothing: {given}")
+    return seconds
+
+
+def _run(work: Coroutine[Any, Any, Result], *, until_interrupted: bool = False) -> Result | None:
+    """Run to the end. Ctrl-C is the usual end of what listens; what works is ended by it."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        if not until_interrupted:
+            raise
+        return None
+
+
+def _payload(flags: Flags, index: int = 1) -> bytes:
+    return flags.arguments[index].encode() if len(flags.arguments) > index else b""
+
+
+def _shown(payload: bytes) -> str:
+    return printable(payload.decode("utf-8", "backslashreplace"))
+
+
+def _pub(session: Session, flags: Flags) -> None:
+    subject, payload, count = flags.arguments[0], _payload(flags), _positive(flags, "count")
+    target = _target(session, flags, "pub")
+    with _progress(count, f"publishing to {subject}") as advance:
+        seconds = _run(tool.publish(target, subject, payload, count=count, progress=advance)) or 0.0
+    if count == 1:
+        session.output.message(f'Published [{subject}] : "{_shown(payload)}"')
+    else:
+        rate = count / seconds if seconds else 0
+        session.output.message(f"Published {count} messages to [{subject}] in {seconds:.2f} s ({rate:,.0f}/s)")
+
+
+@contextmanager
+def _progress(count: int, label: str) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar on stderr, where a terminal shows it and the work is long."""
+    console_type: Any = None
+    if count >= _PROGRESS_FROM and sys.stderr.isatty():
+        console_type = import_module("rich.console").Console
+    if console_type is None:
+        yield None
+        return
+    bar: Any = import_module("rich.progress").Progress(console=console_type(stderr=True), transient=True)
+    with bar:
+        task = bar.add_task(label, total=count)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _positive(flags: Flags, name: str) -> int:
+    if flags.number(name) < 1:
+        raise NskError(f"--{name} must be at least 1")
+    return flags.number(name)
+
+
+class _Counter:
+    """Prints messages as they come, numbered from 1."""
+
+    def __init__(self, session: Session, answer: bytes | None = None) -> None:
+        self._output = session.output
+        self._answer = answer
+        self.seen = 0
+
+    async def receive(self, message: Msg) -> None:
+        """Print a message, and answer it where an answer is expected."""
+        self.seen += 1
+        shown = f"[#{self.seen}] received on [{message.subject}]: '{_shown(message.data)}'"
+        self._output.line(shown, Channel.LISTING)
+        if self._answer is not None and message.reply:
+            await message.respond(self._answer)
+
+
+def _listen(session: Session, flags: Flags, name: str, greeting: str, answer: bytes | None) -> None:
+    subject = flags.arguments[0]
+    counter = _Counter(session, answer)
+    work = tool.subscribe(
+        _target(session, flags, name),
+        subject,
+        counter.receive,
+        queue=flags.text("queue"),
+        maximum=flags.number("max-messages"),
+        ready=lambda: session.output.message(f"{greeting} [{subject}]"),
+    )
+    _run(work, until_interrupted=True)
+
+
+def _sub(session: Session, flags: Flags) -> None:
+    _listen(session, flags, "sub", "Listening on", None)
+
+
+def _reply(session: Session, flags: Flags) -> None:
+    _listen(session, flags, "reply", "listening on", _payload(flags))
+
+
+def _req(session: Session, flags: Flags) -> None:
+    _run(_ask(session, flags, _target(session, flags, "req"), _positive(flags, "count")))
+
+
+async def _ask(session: Session, flags: Flags, target: tool.Target, count: int) -> None:
+    subject, payload = flags.arguments[0], _payload(flags)
+    session.output.message(f"published request: [{subject}] : '{_shown(payload)}'")
+    async for message in tool.request(target, subject, payload, count=count):
+        session.output.line(f"received reply: [{message.subject}] : '{_shown(message.data)}'")
+
+
+def _rtt(session: Session, flags: Flags) -> None:
+    target = _target(session, flags, "rtt")
+    url, seconds = _run(tool.round_trip(target)) or ("", 0.0)
+    session.output.line(f"round trip time to [{url}] = {format_duration(round(seconds * 1e6) * 1000)}")
+
+
+def _command(
+    name: str, description: str, run: Callable[[Session, Flags], None], flags: tuple[Flag, ...], least: int = 1
+) -> Command:
+    def explained(session: Session, flags: Flags) -> None:
+        try:
+            run(session, flags)
+        except NskError as error:
+            # nsc shows the usage whatever went wrong.
+            error.show_usage = session.output.compatible
+            raise
+
+    return Command(
+        name,
+        description,
+        explained,
+        (*_WHO, *flags),
+        arguments=(least, 2),
+        group_flags=TOOL_FLAGS,
+        examples=f"nsk tool {name}{' <subject> [payload]' if least else ''} --creds user.creds --nats tls://host:4222",
+    )
+
+
+PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,))
+SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM))
+REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT,))
+REPLY = _command("reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM))
+RTT = _command("rtt", "Calculate the round trip time to the server", _rtt, (), 0)
