@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -81,13 +83,11 @@ def main(
     base = QUICK if quick else DEFAULT
     settings = Settings(rounds or base.rounds, seconds or base.seconds)
     _allow_many_files()
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
     start = time.monotonic()
     results: list[RowResult] = []
     versions = {program.name: program.version() for program in programs}
     interrupted = False
-    with tempfile.TemporaryDirectory(prefix="natskeep-bench-") as directory:
+    with _ends_like_ctrl_c(), tempfile.TemporaryDirectory(prefix="natskeep-bench-") as directory:
         bench = Bench(Path(directory), programs, settings, lambda line: click.echo(line, err=True))
         try:
             for row in rows:
@@ -145,9 +145,19 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """End as after Ctrl-C, so that every server and worker is ended too."""
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _ends_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP act like Ctrl-C, so that every server and worker is ended too."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def table(results: Sequence[RowResult], names: Sequence[str]) -> str:
     """The table as text: one line for each metric, with the peak memory and processors on a row's first line."""
     ratio = " ÷ ".join(names) if len(names) == 2 else "ratio"
     header = ["work", *names, ratio, "wanted", "verdict", "generator's ceiling"]
-    header += ["peak memory", "CPUs busy"]
+    header += ["peak memory", "CPUs (server + generator)"]
     body = []
     failures = []
     for result in results:
@@ -164,4 +164,6 @@ def _wanted(metric: Metric) -> str:
 
 
 def _processors(server: ServerResult) -> str:
-    return f"{statistics.median(server.processors):.2f}" if server.processors else "-"
+    if not server.processors:
+        return "-"
+    return f"{statistics.median(server.processors):.2f} + {statistics.median(server.generator_processors):.2f}"

@@ -78,7 +78,7 @@ class Streaming(Row):
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
         return measure(target, self._shape, seconds)
 
-    def routes(self) -> Routes | None:
+    def routes(self) -> Routes:
         return {
             f"pub{number}": Route(
                 lane.ring.published.size, lane.ring.delivered, tuple(f"sub{subscriber}" for subscriber in lane.feeds)
@@ -99,7 +99,7 @@ class Requests(Row):
         inbox = self._ceiling_inbox if server is None else new_inbox()
         return measure_exchange(target, seconds, self._in_flight, inbox)
 
-    def routes(self) -> Routes | None:
+    def routes(self) -> Routes:
         exchange = prepare_exchange(self._ceiling_inbox)
         return {
             "requester": Route(exchange.request.size, exchange.request_received, ("responder",)),
@@ -119,7 +119,7 @@ class Connects(Row):
             figures["server_seconds"] = (server.processor_seconds() - before) / figures["connects"]
         return figures
 
-    def routes(self) -> Routes | None:
+    def routes(self) -> Routes:
         return {}
 
 
@@ -170,7 +170,7 @@ class Matching(Row):
             "miss": 1 / matched["rate"] - 1 / baseline["rate"],
         }
 
-    def routes(self) -> Routes | None:
+    def routes(self) -> Routes:
         return {"pub0": Route(self._shape.lanes[0].ring.published.size)}
 
 

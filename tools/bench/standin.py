@@ -26,6 +26,7 @@ INFO = b'INFO {"server_id":"STANDIN","headers":true,"max_payload":1048576,"nonce
 NAME = re.compile(rb'"name":"([^"]+)"')
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 256 * 1024
+RECORD_BYTES = 16 * 1024
 HANDSHAKE_SECONDS = 10.0
 
 
@@ -154,12 +155,7 @@ def _serve(listener: socket.socket, routes: Routes, context: ssl.SSLContext | No
             peer = peers[descriptor]
             touched = [peer] if events & select.POLLOUT else []
             if events & ~select.POLLOUT:
-                try:
-                    size = peer.connection.recv_into(buffer)
-                except (BlockingIOError, ssl.SSLWantReadError):
-                    size = -1
-                except OSError:
-                    size = 0
+                size = _read(peer.connection, buffer)
                 if size == 0:
                     poll.unregister(descriptor)
                     del peers[descriptor]
@@ -190,6 +186,23 @@ def _accept(listener: socket.socket, context: ssl.SSLContext | None) -> _Peer | 
         connection.close()
         return None
     return _Peer(connection)
+
+
+def _read(connection: socket.socket, buffer: memoryview) -> int:
+    """Read what is there, over TLS several records at once; 0 at the end of the connection, -1 if nothing is there."""
+    size = 0
+    try:
+        size = connection.recv_into(buffer)
+        while size and isinstance(connection, ssl.SSLSocket) and len(buffer) - size >= RECORD_BYTES:
+            more = connection.recv_into(buffer[size:])
+            if not more:
+                break
+            size += more
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return size or -1
+    except OSError:
+        return 0
+    return size
 
 
 def _flush(peer: _Peer) -> bool:
