@@ -7,7 +7,7 @@ imported when it is called, so that the tool starts fast.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,10 @@ Run = Callable[["Session", Flags], None]
 
 
 class Command(click.Command):
-    """One command. ``arguments`` is the least and the highest number of arguments besides flags."""
+    """One command. ``arguments`` is the least and the highest number of arguments besides flags.
+
+    A command that ``changes`` the store waits until no other one does.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Command(click.Command):
         aliases: tuple[str, ...] = (),
         group_flags: Sequence[Flag] = (),
         usage_on_error: bool = False,
+        changes: bool = False,
     ) -> None:
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS)
         super().__init__(name, params=[*self._own, HELP, *self._shared], add_help_option=False)
@@ -75,6 +79,7 @@ class Command(click.Command):
         self._examples = examples
         self._aliases = aliases
         self._usage_on_error = usage_on_error
+        self._changes = changes
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _usage_added(self, ctx):
@@ -95,7 +100,8 @@ class Command(click.Command):
         if len(ctx.args) > most:
             raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
         session: Session = import_module("tools.nsk.session").start(given.given)
-        self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
+        with session.alone() if self._changes else nullcontext():
+            self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
 
     def invoke(self, ctx: click.Context) -> None:
         with _usage_added(self, ctx, always=self._usage_on_error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, public_key_kind
 from tools.nsk.environment import DirectoryFlags, Environment
 from tools.nsk.errors import NskError, StoreError
+from tools.nsk.files import locked
 from tools.nsk.keystore import KeyStore
 from tools.nsk.output import Output
 from tools.nsk.report import Report
@@ -62,6 +64,11 @@ class Session:
         store = self.open_store(self.environment.operator)
         self.check_generation(store)
         return store
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Wait until no other invocation changes the store, and keep others out."""
+        root = self.environment.store_root
+        return locked(root if root and root.is_dir() else self.environment.config_directory)
 
     def open_store(self, operator: str) -> Store:
         """An operator by its name. Raises StoreError."""

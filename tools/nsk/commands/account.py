@@ -38,16 +38,15 @@ def _add(session: Session, flags: Flags) -> None:
         public_key = session.public_key(given) or ""
         if not public_key:
             raise NskError("a key is required")
-    with store.lock():
-        claims = create_account(
-            store,
-            name,
-            public_key=public_key,
-            not_before=start,
-            expires_at=expiry,
-            default_permissions=permissions,
-            signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT),
-        )
+    claims = create_account(
+        store,
+        name,
+        public_key=public_key,
+        not_before=start,
+        expires_at=expiry,
+        default_permissions=permissions,
+        signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT),
+    )
     if not public_key:
         report.ok(f"generated and stored account key {quote(claims.subject)}")
     warn_if_self_signed(store, claims, report)
@@ -77,6 +76,7 @@ ADD = Command(
         *permission_flags("default permissions"),
     ),
     arguments=(0, 1),
+    changes=True,
 )
 
 
@@ -109,9 +109,8 @@ def _edit(session: Session, flags: Flags) -> None:
     edit_permissions(flags, claims.nats.default_permissions, report, removal=True)
     _edit_trace(flags, claims, report)
     refuse_new_issues(claims, before)
-    with store.lock():
-        keys.store()
-        store.sign_account(claims, signer)
+    keys.store()
+    store.sign_account(claims, signer)
     warn_if_self_signed(store, claims, report)
     report.ok(f"edited account {quote(name)}")
     session.finish(report)
@@ -197,7 +196,12 @@ _EDIT_FLAGS = (
 )
 _EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
 EDIT = Command(
-    "account", "Edit an account", _edit, (text("name", "n", "account to edit"), *_EDIT_FLAGS), arguments=(0, 1)
+    "account",
+    "Edit an account",
+    _edit,
+    (text("name", "n", "account to edit"), *_EDIT_FLAGS),
+    arguments=(0, 1),
+    changes=True,
 )
 
 
@@ -212,20 +216,19 @@ def _delete(session: Session, flags: Flags) -> None:
     users = {user: store.user(name, user).subject for user in store.users(name)}
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
-    with store.lock():
-        # The expired JWT is signed before anything is removed: without a key to sign with, nothing happens.
-        if flags.boolean("revoke"):
-            for public in users.values():
-                claims.revoke(public)
-        claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
-        store.sign_account(claims, signer)
-        for user, public in users.items():
-            remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"))
-        warn_if_self_signed(store, claims, report)
-        report.ok(f"expired account {quote(name)}")
-        if flags.boolean("rm-nkey"):
-            _remove_keys(session, claims, report)
-        store.delete_account(name)
+    # The expired JWT is signed before anything is removed: without a key to sign with, nothing happens.
+    if flags.boolean("revoke"):
+        for public in users.values():
+            claims.revoke(public)
+    claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
+    store.sign_account(claims, signer)
+    for user, public in users.items():
+        remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"))
+    warn_if_self_signed(store, claims, report)
+    report.ok(f"expired account {quote(name)}")
+    if flags.boolean("rm-nkey"):
+        _remove_keys(session, claims, report)
+    store.delete_account(name)
     report.ok("deleted account")
     report.ok("deleted account directory")
     session.finish(report)
@@ -253,4 +256,5 @@ DELETE = Command(
     ),
     arguments=(0, 1),
     usage_on_error=True,
+    changes=True,
 )

@@ -57,4 +57,5 @@ INIT = Command(
         text("dir", "d", "directory where the operator directory will be created"),
     ),
     arguments=(0, 1),
+    changes=True,
 )

@@ -121,6 +121,7 @@ ADD = Command(
         *TIME_FLAGS,
     ),
     arguments=(0, 1),
+    changes=True,
 )
 
 
@@ -245,4 +246,4 @@ _EDIT_FLAGS = (
     boolean("require-signing-keys", "", "require accounts/user to be signed with a signing key"),
 )
 _EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
-EDIT = Command("operator", "Edit the operator", _edit, _EDIT_FLAGS)
+EDIT = Command("operator", "Edit the operator", _edit, _EDIT_FLAGS, changes=True)

@@ -61,8 +61,7 @@ def _add(session: Session, flags: Flags) -> None:
 
 def _save(session: Session, claims: AccountClaims, report: Report) -> None:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
-    with session.store.lock():
-        session.store.sign_account(claims, signer)
+    session.store.sign_account(claims, signer)
     warn_if_self_signed(session.store, claims, report)
 
 
@@ -110,8 +109,11 @@ ADD_USER = Command(
         ),
     ),
     aliases=("add_user",),
+    changes=True,
 )
-DELETE_USER = Command("delete-user", "Remove a user revocation", _delete, _USER_FLAGS, aliases=("delete_user",))
+DELETE_USER = Command(
+    "delete-user", "Remove a user revocation", _delete, _USER_FLAGS, aliases=("delete_user",), changes=True
+)
 LIST_USERS = Command(
     "list-users",
     "List users revoked in an account",

@@ -38,9 +38,8 @@ def _edit(session: Session, flags: Flags) -> None:
         raise NskError(f"account {quote(account)} forbids the use of bearer token")
     claims.set_signing_key(scope)
     refuse_new_issues(claims, before)
-    with store.lock():
-        keys.store()
-        store.sign_account(claims, signer)
+    keys.store()
+    store.sign_account(claims, signer)
     warn_if_self_signed(store, claims, report)
     report.ok(f"edited signing key {quote(key)}")
     session.finish(report)
@@ -69,4 +68,5 @@ EDIT = Command(
 # A role whose users may publish below their own name only:
 nsk edit signing-key --account <n> --sk generate --role worker --allow-pub 'work.{{name()}}.>'
 nsk add user --account <n> --name <user> -K worker""",
+    changes=True,
 )

@@ -39,21 +39,20 @@ def _add(session: Session, flags: Flags) -> None:
     limits = _limits(flags, report)
     tags: list[str] = []
     add_tags(tags, flags.strings("tag"))
-    with store.lock():
-        claims = create_user(
-            store,
-            account,
-            name,
-            public_key=public_key,
-            not_before=start,
-            expires_at=expiry,
-            tags=tuple(tags),
-            limits=limits,
-            signer=session.signer(KeyKind.ACCOUNT, account=owner),
-        )
-        if not public_key:
-            report.ok(f"generated and stored user key {quote(claims.subject)}")
-        write_creds(session, store, account, claims, report)
+    claims = create_user(
+        store,
+        account,
+        name,
+        public_key=public_key,
+        not_before=start,
+        expires_at=expiry,
+        tags=tuple(tags),
+        limits=limits,
+        signer=session.signer(KeyKind.ACCOUNT, account=owner),
+    )
+    if not public_key:
+        report.ok(f"generated and stored user key {quote(claims.subject)}")
+    write_creds(session, store, account, claims, report)
     report.ok(f"added user {quote(name)} to account {quote(account)}")
     session.finish(report)
 
@@ -101,6 +100,7 @@ nsk add user --name <n> --allow-pub <subject>,... --allow-sub <subject>,...
 nsk add user --name <n> --allow-sub "<subject> <queue>"
 # A user that answers requests, each once and within five seconds:
 nsk add user --name <n> --allow-sub <subject> --allow-pub-response --response-ttl 5s""",
+    changes=True,
 )
 
 
@@ -125,9 +125,8 @@ def _edit(session: Session, flags: Flags) -> None:
         _check_scoped(flags, claims, report)
     if not report.failed:
         refuse_new_issues(claims, before)
-        with store.lock():
-            store.sign_user(account, claims, signer)
-            write_creds(session, store, account, claims, report)
+        store.sign_user(account, claims, signer)
+        write_creds(session, store, account, claims, report)
         report.ok(f"edited user {quote(name)}")
     session.finish(report)
 
@@ -170,6 +169,7 @@ EDIT = Command(
     _edit,
     (text("name", "n", "user name"), text("account", "a", "account name"), *_EDIT_FLAGS),
     arguments=(0, 1),
+    changes=True,
 )
 
 
@@ -183,17 +183,16 @@ def _delete(session: Session, flags: Flags) -> None:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
     section = report.section("delete users")
-    with store.lock():
-        # Revoked first: without a key to sign with, nothing is removed.
-        if flags.boolean("revoke"):
-            claims = store.account(account)
-            for public in users.values():
-                claims.revoke(public)
-            store.sign_account(claims, signer)
-        for name, public in users.items():
-            remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"))
-        if flags.boolean("revoke"):
-            section.ok(f"edited account {quote(account)}")
+    # Revoked first: without a key to sign with, nothing is removed.
+    if flags.boolean("revoke"):
+        claims = store.account(account)
+        for public in users.values():
+            claims.revoke(public)
+        store.sign_account(claims, signer)
+    for name, public in users.items():
+        remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"))
+    if flags.boolean("revoke"):
+        section.ok(f"edited account {quote(account)}")
     session.finish(report)
 
 
@@ -225,4 +224,5 @@ DELETE = Command(
     ),
     arguments=(0, 1),
     usage_on_error=True,
+    changes=True,
 )
