@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-WORKERS = 6
+WORKERS = 4
 """Cases at a time: they mostly wait for a server's start, for answers or for the clock."""
 
 Key = TypeVar("Key")

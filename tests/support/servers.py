@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import pytest
+
+from tests.support.prefork import Prefork
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE_VARIABLE = "NATSKEEP_REFERENCE"
 """Environment variable: path of a nats-server that the recorded cases are to be run against as well."""
-READY_LINE = b"Server is ready"
+READY_LINE = "Server is ready"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
@@ -34,6 +37,7 @@ class Target:
         return self.name != NATSKEEP.name
 
 
+_PREFORK = Prefork()
 NATSKEEP = Target("natskeep", (sys.executable, "-m", "broker"))
 
 
@@ -48,26 +52,74 @@ def targets() -> list[Target]:
     return [NATSKEEP, Target("reference", (str(Path(path).resolve()),))]
 
 
+class _Process(Protocol):
+    """What a test needs of a process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait(self, seconds: float | None) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+
+class _Command:
+    """A process started by its command line."""
+
+    def __init__(self, words: Sequence[str], directory: Path, environment: Mapping[str, str], output: int) -> None:
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait(self, seconds: float | None) -> int | None:
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
 class ServerProcess:
-    """A running server whose output is read as it comes."""
+    """A running server whose output is read as it comes.
+
+    With ``preforked``, natskeep is started as a fork of a process that has imported it already.
+    """
 
     def __init__(
-        self, target: Target, arguments: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
+        self,
+        target: Target,
+        arguments: Sequence[str],
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        preforked: bool = False,
     ) -> None:
-        search_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [*target.command, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env={**os.environ, "PYTHONPATH": search_path, **(environment or {})},
-        )
+        output, output_writer = os.pipe()
+        self._process: _Process
+        try:
+            if preforked and target == NATSKEEP:
+                self._process = _PREFORK.start(arguments, directory, environment or {}, output_writer)
+            else:
+                words = [*target.command, *arguments]
+                self._process = _Command(words, directory, environment or {}, output_writer)
+        finally:
+            os.close(output_writer)
         self._output = bytearray()
         self._changed = threading.Condition()
         self._ended = False
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(output,), daemon=True)
         self._reader.start()
 
     def __enter__(self) -> ServerProcess:
@@ -77,6 +129,10 @@ class ServerProcess:
         self.stop()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """Everything written to stdout and stderr so far."""
         with self._changed:
@@ -84,31 +140,36 @@ class ServerProcess:
 
     def wait_until_ready(self) -> bool:
         """Waits for the line that every listener is open; False when the process ended or stayed silent instead."""
+        return self.wait_for(READY_LINE)
+
+    def wait_for(self, text: str) -> bool:
+        """Waits until the output holds the text; False when the process ended or stayed silent instead."""
+        wanted = text.encode()
         with self._changed:
-            self._changed.wait_for(lambda: READY_LINE in self._output or self._ended, START_SECONDS)
-            return READY_LINE in self._output
+            self._changed.wait_for(lambda: wanted in self._output or self._ended, START_SECONDS)
+            return wanted in self._output
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
 
     def wait_until_exit(self, seconds: float) -> int | None:
         """The exit code, or None when the process still runs after ``seconds``."""
-        try:
-            code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        self._reader.join(STOP_SECONDS)
+        code = self._process.wait(seconds)
+        if code is not None:
+            self._reader.join(STOP_SECONDS)
         return code
 
     def stop(self) -> None:
         """Ends the process without grace: nothing of a case outlives it."""
         self._process.kill()
-        self._process.wait()
         self._reader.join(STOP_SECONDS)
 
-    def _read(self, stream: IO[bytes]) -> None:
-        with stream:
-            while data := os.read(stream.fileno(), 65536):
-                with self._changed:
-                    self._output += data
-                    self._changed.notify_all()
+    def _read(self, output: int) -> None:
+        while data := os.read(output, 65536):
+            with self._changed:
+                self._output += data
+                self._changed.notify_all()
+        os.close(output)
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -87,7 +87,9 @@ class _Player:
         }
 
     def run(self) -> None:
-        with ServerProcess(self._target, self._arguments(), self._directory) as self._server:
+        # Cases about the command line start the command itself.
+        preforked = "args" not in self._document and "exit" not in self._steps[0]
+        with ServerProcess(self._target, self._arguments(), self._directory, preforked=preforked) as self._server:
             try:
                 if "exit" not in self._steps[0] and not self._server.wait_until_ready():
                     raise MismatchError(f"the server does not get ready: {self._server.output[-2000:]}")

@@ -35,7 +35,7 @@ def observe_group(vectors: Sequence[Vector], target: Target, directory: Path) ->
     values = {"PORT": address.port, "HTTP": address.http_port, "LEAF": reserve_port(), "DIR": directory}
     file = directory / "server.conf"
     file.write_text(re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), vectors[0].config))
-    with ServerProcess(target, ["-c", str(file)], directory, {"TZ": "UTC"}) as server:
+    with ServerProcess(target, ["-c", str(file)], directory, {"TZ": "UTC"}, preforked=True) as server:
         if not server.wait_until_ready():
             code = server.wait_until_exit(EXIT_SECONDS)
             outcome = DOES_NOT_START if code else f"server neither starts nor fails: exit code {code}"
