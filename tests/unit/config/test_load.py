@@ -192,7 +192,7 @@ def test_an_absent_part_is_named(text: str, messages: list[str]) -> None:
     ("text", "message"),
     [
         ("foo: 1", 't.conf:1:0: unknown field "foo"'),
-        ("prot: 1", 't.conf:1:0: unknown field "prot"; did you mean port?'),
+        ("max_paylod: 1", 't.conf:1:0: unknown field "max_paylod"; did you mean max_payload?'),
         ("tls{ 1", 't.conf:1:0: unknown field "tls{"; put a space before the {'),
         ("PASS: a\nauthorization { PASS: b, user: u, password: $PASS }", 't.conf:1:0: unknown field "PASS"'),
         (
