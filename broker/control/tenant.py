@@ -53,6 +53,11 @@ class Tenant:
             self._caches[table.fingerprint] = (cache, holders - 1)
 
     @property
+    def plans(self) -> int:
+        """Delivery plans that are kept for its roles."""
+        return sum(cache.kept for cache, _ in self._caches.values())
+
+    @property
     def subscriptions(self) -> int:
         """Subscriptions of all its sessions."""
         return len(self.namespace)

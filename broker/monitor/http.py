@@ -1,74 +1,81 @@
-"""The HTTP side of monitoring: one small server in the broker's loop, started only where a port asks for it."""
+"""The monitoring port of a server: started only where one is asked for, and only then is an HTTP library loaded."""
 
 from __future__ import annotations
 
-import errno
-import socket
+from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from auth.settings import SettingsError
+from broker.monitor.certificates import certificate_ends
+from broker.monitor.watched import Watched
+from broker.net.listener import ListenError, open_socket
+from tls.context import server_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from aiohttp import web
 
     from broker.app import Server
     from broker.net.service import Service
 
-BACKLOG: Final = 128
-
-
-class MonitorListenError(OSError):
-    """The address of monitoring cannot be listened on; the text says why and what to do."""
-
 
 class Monitor:
-    """The monitoring port of one server. aiohttp is imported on start: a server without monitoring never loads it."""
+    """HTTP or HTTPS monitoring in the running event loop. Certificates of clients are not asked for."""
 
     def __init__(self, server: Server, service: Service) -> None:
-        self.server = server
-        self.service = service
-        self.host = service.options.monitor.host or service.options.host
-        self.port = service.options.monitor.https_port or service.options.monitor.port
+        self._server = server
+        self._service = service
+        options = service.options.monitor
+        self.is_secure = bool(options.https_port)
+        self.host = options.host or service.options.host
+        self.port = options.https_port or options.port
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Begins to answer. Raises MonitorListenError."""
-        web = import_module("aiohttp.web")
-        listening = open_socket(self.host, self.port)
+        """Begins to answer. Raises SettingsError, TLSSettingsError and ListenError; nothing is left behind then."""
+        context = self._context()
+        try:
+            listening = open_socket(self.host, self.port, "-ms" if self.is_secure else "-m")
+        except ListenError as error:
+            raise ListenError(f"can't listen to the monitor port: {error}") from error
         self.port = int(listening.getsockname()[1])
-        self._runner = web.AppRunner(web.Application(), access_log=None)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
+        serving = import_module("broker.monitor.serving")
+        try:
+            self._runner = await serving.serve(self._watched(), listening, context)
+        except BaseException:
+            listening.close()
+            raise
 
     async def stop(self) -> None:
-        """Frees the port and ends open requests. May be called twice."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
+        """Ends its connections and frees the port. May be called twice."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
             await runner.cleanup()
 
+    def _context(self) -> ssl.SSLContext | None:
+        options = self._service.options
+        if not self.is_secure:
+            return None
+        if options.monitor.port:
+            raise SettingsError(
+                f"can't specify both HTTP ({options.monitor.port}) and HTTPs ({options.monitor.https_port}) ports"
+            )
+        if options.tls is None:
+            raise SettingsError("TLS cert and key required for HTTPS")
+        return server_context(replace(options.tls, verify=False, verify_and_map=False))
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket; port -1 takes a free one. Raises MonitorListenError."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise MonitorListenError(
-            f"cannot listen on {host} for monitoring: {error.strerror or error}; give an address of this machine"
-        ) from error
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-    except OSError as error:
-        listening.close()
-        why = "can't listen to the monitor port: listen tcp"
-        if error.errno == errno.EADDRINUSE:
-            raise MonitorListenError(
-                f"{why} {host}:{port}: bind: address already in use; "
-                "stop the process that holds the port, or choose another with -m"
-            ) from error
-        raise MonitorListenError(f"{why} {host}:{port}: {error.strerror or error}") from error
-    return listening
+    def _watched(self) -> Watched:
+        service = self._service
+        tls = service.options.tls
+        return Watched(
+            identity=self._server.identity,
+            started_at=self._server.started_at,
+            service=service,
+            is_serving=lambda: self._server.is_ready and not service.control.is_lame_duck,
+            http_host=self.host,
+            http_port=0 if self.is_secure else self.port,
+            https_port=self.port if self.is_secure else 0,
+            certificate_ends=None if tls is None else certificate_ends(tls),
+        )

@@ -116,6 +116,7 @@ class ConnectionRecord:
     tags: tuple[str, ...]
     token: str
     """The user's JWT where it is no credential in itself, else empty."""
+    proxy_key: str
     certificate: bytes | None = None
 
     @classmethod
@@ -161,6 +162,7 @@ class ConnectionRecord:
             issuer_key="" if bound is None else shown_issuer(bound),
             tags=() if bound is None else bound.tags,
             token="" if bound is None else bound.token,
+            proxy_key="" if bound is None else bound.proxy_key or "",
             certificate=carrier.certificate if is_open else None,
         )
 

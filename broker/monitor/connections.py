@@ -1,0 +1,289 @@
+"""/connz: the connections that are open, and those that are remembered."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broker.monitor.certificates import PeerCertificate, describe, suite_name, version_name
+from broker.monitor.query import Query, QueryError
+from broker.monitor.sorting import Clocks, arrange, find_order
+from broker.monitor.wording import duration, moment, readable, uptime
+from broker.session.record import ConnectionRecord, is_global, shown_user
+
+if TYPE_CHECKING:
+    from broker.monitor.watched import Watched
+    from broker.session.record import Carrier, SubscriptionFacts
+
+DEFAULT_LIMIT: Final = 1024
+
+
+class Listed(Enum):
+    """Which connections are listed."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ALL = "all"
+
+
+_STATES: Final = {
+    "": Listed.OPEN,
+    "open": Listed.OPEN,
+    "closed": Listed.CLOSED,
+    "any": Listed.ALL,
+    "all": Listed.ALL,
+}
+
+
+class SubscriptionDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One subscription."""
+
+    account: str = ""
+    account_tag: str = ""
+    subject: str
+    qgroup: str = ""
+    sid: str
+    msgs: int
+    max: int = 0
+    cid: int
+
+
+class Proxy(msgspec.Struct):
+    """The trusted proxy that a connection came through."""
+
+    key: str
+
+
+class ConnectionEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One connection. Fields with a default are left out where they hold it."""
+
+    cid: int
+    kind: str = ""
+    type: str = ""
+    ip: str
+    port: int
+    start: str
+    last_activity: str
+    stop: str = ""
+    reason: str = ""
+    rtt: str = ""
+    uptime: str
+    idle: str
+    pending_bytes: int
+    in_msgs: int
+    out_msgs: int
+    in_bytes: int
+    out_bytes: int
+    stalls: int = 0
+    subscriptions: int
+    name: str = ""
+    lang: str = ""
+    version: str = ""
+    tls_version: str = ""
+    tls_cipher_suite: str = ""
+    tls_peer_certs: list[PeerCertificate] = msgspec.field(default_factory=list)
+    tls_first: bool = False
+    authorized_user: str = ""
+    account: str = ""
+    subscriptions_list: list[str] = msgspec.field(default_factory=list)
+    subscriptions_list_detail: list[SubscriptionDetail] = msgspec.field(default_factory=list)
+    jwt: str = ""
+    issuer_key: str = ""
+    name_tag: str = ""
+    tags: list[str] = msgspec.field(default_factory=list)
+    proxy: Proxy | None = None
+
+
+class Connz(msgspec.Struct, kw_only=True):
+    """A page of connections."""
+
+    server_id: str
+    now: str
+    num_connections: int
+    """Of this page."""
+    total: int
+    """In the state and account that were asked for, whatever else was."""
+    offset: int
+    limit: int
+    connections: list[ConnectionEntry] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnzOptions:
+    """What a listing is asked for."""
+
+    sort: str = ""
+    auth: bool = False
+    """Show users, accounts and certificates."""
+    subscriptions: bool = False
+    subscriptions_detail: bool = False
+    offset: int = 0
+    limit: int = 0
+    """Connections on the page; 0 or less is 1024."""
+    cid: int = 0
+    """The only connection to show; 0 is all."""
+    listed: Listed = Listed.OPEN
+    user: str = ""
+    account: str = ""
+    mqtt_client: str = ""
+
+    @classmethod
+    def read(cls, query: Query) -> ConnzOptions:
+        """From the parameters of a request. Raises QueryError."""
+        auth = query.boolean("auth")
+        subscriptions, detail = read_subscriptions(query)
+        offset, limit, cid = query.integer("offset"), query.integer("limit"), query.unsigned("cid")
+        listed = _STATES.get(query.text("state").lower())
+        if listed is None:
+            raise QueryError(f"Error decoding state for {query.text('state')}")
+        return cls(
+            sort=query.text("sort"),
+            auth=auth,
+            subscriptions=subscriptions,
+            subscriptions_detail=detail,
+            offset=offset,
+            limit=limit,
+            cid=cid,
+            listed=listed,
+            user=query.text("user"),
+            account=query.text("acc"),
+            mqtt_client=query.text("mqtt_client"),
+        )
+
+
+def read_subscriptions(query: Query) -> tuple[bool, bool]:
+    """Whether subscriptions are asked for, and whether in detail. Raises QueryError."""
+    if query.text("subs").lower() == "detail":
+        return True, True
+    return query.boolean("subs"), False
+
+
+def connz(watched: Watched, options: ConnzOptions) -> Connz:
+    """The page of connections that was asked for. Raises QueryError for an order that does not exist."""
+    order = find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
+    clocks = Clocks(time.time(), watched.service.loop.time())
+    page = Connz(
+        server_id=watched.identity.server_id,
+        now=moment(clocks.now),
+        num_connections=0,
+        total=0,
+        offset=max(options.offset, 0),
+        limit=1 if options.cid else options.limit if options.limit > 0 else DEFAULT_LIMIT,
+        connections=[],
+    )
+    if options.account and options.account not in watched.account_names:
+        page.server_id = ""
+        page.connections = None
+        return page
+    living, gone = _candidates(watched, options)
+    page.total = len(living) + len(gone)
+    if options.mqtt_client:
+        return page
+    if options.cid:
+        living = [one for one in living if one.session.cid == options.cid]
+        gone = [one for one in gone if one.cid == options.cid]
+    elif options.user:
+        living = [one for one in living if shown_user(one.session.principal, one.session.connect) == options.user]
+        gone = [one for one in gone if one.user == options.user]
+    shown = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
+    page.connections = [
+        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.loop),
+              options, clocks.now)
+        for one in shown
+    ]
+    page.num_connections = len(page.connections)
+    return page
+
+
+def _candidates(watched: Watched, options: ConnzOptions) -> tuple[list[Carrier], list[ConnectionRecord]]:
+    """Those in the state and the account that were asked for."""
+    service, account = watched.service, options.account
+    living: list[Carrier] = []
+    gone: list[ConnectionRecord] = []
+    if options.listed is not Listed.CLOSED:
+        # One that is closed but still writes out its last bytes is neither open nor remembered yet.
+        living.extend(one for one in service.connections.values() if one.session.close_reason is None)
+    if options.listed is not Listed.OPEN:
+        gone.extend(service.closed)
+    if account:
+        tenant = service.control.tenants.get(account)
+        living = [one for one in living if tenant is not None and one.session.tenant is tenant]
+        gone = [one for one in gone if one.account == account]
+    return living, gone
+
+
+def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> ConnectionEntry:
+    """One connection as far as it was asked for."""
+    until = now if record.ended is None else record.ended
+    shown = ConnectionEntry(
+        cid=record.cid,
+        kind="Client",
+        type="nats",
+        ip=record.ip,
+        port=record.port,
+        start=moment(record.started),
+        last_activity=moment(record.active),
+        stop="" if record.ended is None else moment(record.ended),
+        reason=record.reason,
+        rtt=duration(record.round_trip) if record.round_trip else "",
+        uptime=uptime(until - record.started),
+        idle=uptime(until - record.active),
+        pending_bytes=record.pending,
+        in_msgs=record.in_messages,
+        out_msgs=record.out_messages,
+        in_bytes=record.in_bytes,
+        out_bytes=record.out_bytes,
+        stalls=record.stalls,
+        subscriptions=record.subscription_count,
+        name=readable(record.name),
+        lang=readable(record.language),
+        version=readable(record.version),
+        tls_first=record.tls_first,
+        proxy=Proxy(record.proxy_key) if record.proxy_key else None,
+    )
+    if record.tls is not None:
+        shown.tls_version = version_name(record.tls[0])
+        shown.tls_cipher_suite = suite_name(record.tls[1])
+    if options.auth:
+        _add_identity(shown, record)
+    if options.subscriptions_detail:
+        named = record.ended is not None
+        shown.subscriptions_list_detail = [
+            subscription_detail(one, record.cid, *((record.account, record.account_label) if named else ("", "")))
+            for one in record.subscriptions
+        ]
+    elif options.subscriptions:
+        shown.subscriptions_list = [readable(one.subject) for one in record.subscriptions]
+    return shown
+
+
+def _add_identity(shown: ConnectionEntry, record: ConnectionRecord) -> None:
+    is_default = is_global(record.account)
+    shown.authorized_user = readable(record.user)
+    shown.account = "" if is_default else readable(record.account)
+    shown.name_tag = "" if is_default and record.ended is not None else readable(record.account_label)
+    shown.jwt = record.token
+    shown.issuer_key = record.issuer_key
+    shown.tags = list(record.tags)
+    if record.certificate is not None:
+        shown.tls_peer_certs = [describe(record.certificate)]
+
+
+def subscription_detail(
+    subscription: SubscriptionFacts, cid: int, account: str = "", account_tag: str = ""
+) -> SubscriptionDetail:
+    """One subscription; a closed subscription's limit and deliveries stay as they were."""
+    return SubscriptionDetail(
+        account=readable(account),
+        account_tag=readable(account_tag),
+        subject=readable(subscription.subject),
+        qgroup="" if subscription.queue is None else readable(subscription.queue),
+        sid=readable(subscription.sid),
+        msgs=subscription.delivered,
+        max=subscription.maximum,
+        cid=cid,
+    )

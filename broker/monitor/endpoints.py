@@ -1,0 +1,140 @@
+"""From the path and the parameters of a request to the bytes of its answer; no HTTP library takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from broker.monitor.connections import ConnzOptions, connz
+from broker.monitor.health import HealthOptions, healthz
+from broker.monitor.query import Query, QueryError
+from broker.monitor.snapshot import varz
+from broker.monitor.subscriptions import SubszOptions, subsz
+from broker.monitor.tenants import accountz
+from broker.monitor.wording import compact, indented
+from broker.wire.info import PROVIDED_RELEASE
+
+if TYPE_CHECKING:
+    from broker.monitor.watched import Watched
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+HTML: Final = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request is answered with."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether pages of other origins may read it: only what is JSON."""
+        return self.content_type == JSON
+
+
+NOT_FOUND: Final = Answer(HTTPStatus.NOT_FOUND, TEXT, b"404 page not found\n")
+NOT_ALLOWED: Final = Answer(HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"405 method not allowed\n")
+METHODS: Final = ("GET", "HEAD")
+
+_INDEX_LINKS: Final = (
+    ("varz", "General"),
+    ("connz", "Connections"),
+    ("accountz", "Accounts"),
+    ("subsz", "Subscriptions"),
+    ("healthz", "Health Probe"),
+)
+_INDEX: Final = """<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <title>natskeep monitoring</title>
+    <style>
+      body {{ font-family: ui-sans-serif, system-ui, sans-serif; margin: 2rem }}
+      a {{ display: block; padding-bottom: 0.4rem; color: #34495e; text-decoration: none }}
+      a:hover {{ color: #3b32ca }}
+    </style>
+  </head>
+  <body>
+    <h1>natskeep</h1>
+    <p>natskeep {version}, as nats-server v{release}</p>
+{links}
+  </body>
+</html>
+"""
+
+
+def _index(watched: Watched, _: Query) -> Answer:
+    # Relative links work behind a proxy that serves the page under another path.
+    segment = watched.options.monitor.base_path.rstrip("/").rpartition("/")[2]
+    prefix = f"./{segment}/" if segment else "./"
+    links = "\n".join(
+        f'    <a href="{prefix}{name}">{title} <small>/{name}</small></a>' for name, title in _INDEX_LINKS
+    )
+    page = _INDEX.format(version=watched.version, release=PROVIDED_RELEASE, links=links)
+    return Answer(HTTPStatus.OK, HTML, page.encode())
+
+
+def _json(value: object) -> Answer:
+    return Answer(HTTPStatus.OK, JSON, indented(value))
+
+
+def _varz(watched: Watched, _: Query) -> Answer:
+    return _json(varz(watched))
+
+
+def _connz(watched: Watched, query: Query) -> Answer:
+    return _json(connz(watched, ConnzOptions.read(query)))
+
+
+def _subsz(watched: Watched, query: Query) -> Answer:
+    return _json(subsz(watched, SubszOptions.read(query)))
+
+
+def _accountz(watched: Watched, query: Query) -> Answer:
+    return _json(accountz(watched, query))
+
+
+def _healthz(watched: Watched, query: Query) -> Answer:
+    status, health = healthz(HealthOptions.read(query), is_serving=watched.is_serving())
+    return Answer(status, JSON, compact(health))
+
+
+_ENDPOINTS: Final[Mapping[str, tuple[str, Callable[[Watched, Query], Answer]]]] = {
+    "/": ("/", _index),
+    "/varz": ("/varz", _varz),
+    "/connz": ("/connz", _connz),
+    "/subsz": ("/subsz", _subsz),
+    "/subscriptionsz": ("/subsz", _subsz),
+    "/accountz": ("/accountz", _accountz),
+    "/healthz": ("/healthz", _healthz),
+}
+"""Each path with the name that its requests are counted under."""
+
+
+def answer(watched: Watched, method: str, path: str, parameters: Mapping[str, str]) -> Answer:
+    """The answer to one request."""
+    endpoint = _ENDPOINTS.get(_below(watched.options.monitor.base_path, path))
+    if endpoint is None:
+        return NOT_FOUND
+    if method not in METHODS:
+        return NOT_ALLOWED
+    counted, respond = endpoint
+    watched.requests[counted] = watched.requests.get(counted, 0) + 1
+    try:
+        return respond(watched, Query(parameters))
+    except QueryError as error:
+        return Answer(HTTPStatus.BAD_REQUEST, TEXT, str(error).encode("utf-8", "replace"))
+
+
+def _below(base: str, path: str) -> str:
+    """The path below the one that all endpoints stand under; empty when it is not below it."""
+    base = base.rstrip("/")
+    if path == base:
+        return "/"
+    below = path.removeprefix(base)
+    return below if path.startswith(f"{base}/") and (below != "/" or not base) else ""

@@ -1,0 +1,76 @@
+"""/healthz: whether the server serves."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from broker.monitor.query import Query
+
+LOGGER: Final = logging.getLogger("natskeep.monitor")
+
+NOT_READY: Final = "failed to be ready for connections after 1ms: server"
+"""The reference's words for a server that starts, stops, or is a lame duck."""
+
+_SWITCHES: Final = ("js-enabled", "js-enabled-only", "js-server-only", "js-meta-only")
+"""Which parts of JetStream to look at; without JetStream there is nothing to find in any of them."""
+
+
+class Finding(msgspec.Struct, omit_defaults=True):
+    """One reason not to be healthy."""
+
+    type: str
+    error: str = ""
+
+
+class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The verdict; `errors` stands in place of `error` where details were asked for."""
+
+    status: str
+    error: str = ""
+    errors: list[Finding] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthOptions:
+    """What is asked about."""
+
+    account: str = ""
+    stream: str = ""
+    consumer: str = ""
+    details: bool = False
+
+    @classmethod
+    def read(cls, query: Query) -> HealthOptions:
+        """From the parameters of a request. Raises QueryError."""
+        for name in _SWITCHES:
+            query.boolean(name)
+        return cls(
+            details=query.boolean("details"),
+            account=query.text("account"),
+            stream=query.text("stream"),
+            consumer=query.text("consumer"),
+        )
+
+
+def healthz(options: HealthOptions, *, is_serving: bool) -> tuple[HTTPStatus, Health]:
+    """The verdict and its status: 200, 400 for a question that makes no sense, 500 when no clients are accepted."""
+    if options.stream and not options.account:
+        return _failed(HTTPStatus.BAD_REQUEST, '"account" must not be empty when checking stream health', options)
+    if options.consumer and not options.stream:
+        return _failed(HTTPStatus.BAD_REQUEST, '"stream" must not be empty when checking consumer health', options)
+    if not is_serving:
+        return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, NOT_READY, options)
+    return HTTPStatus.OK, Health(status="ok")
+
+
+def _failed(status: HTTPStatus, text: str, options: HealthOptions) -> tuple[HTTPStatus, Health]:
+    LOGGER.warning('Healthcheck failed: "%s"', text)
+    if options.details:
+        kind = "BAD_REQUEST" if status is HTTPStatus.BAD_REQUEST else "CONNECTION"
+        return status, Health(status="error", errors=[Finding(kind, text)])
+    return status, Health(status="error", error=text)

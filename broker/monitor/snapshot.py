@@ -1,0 +1,218 @@
+"""/varz: the server as a whole. Fields, their order and their names are those of nats-server 2.14.5."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from auth.claims import OperatorClaims
+from auth.creds import parse_decorated_jwt
+from broker.config.options import WriteTimeout
+from broker.monitor.watched import resident_bytes
+from broker.monitor.wording import moment, nanoseconds, number, uptime
+from broker.wire.info import PROTOCOL, PROVIDED_RELEASE
+
+if TYPE_CHECKING:
+    from broker.config.options import Options
+    from broker.monitor.watched import Watched
+
+
+class PeerCounts(msgspec.Struct, kw_only=True):
+    """One number for each kind of peer."""
+
+    clients: int = 0
+    routes: int = 0
+    gateways: int = 0
+    leafs: int = 0
+
+
+class DiskWaits(msgspec.Struct, kw_only=True):
+    """Waits for the disk, of which a server without streams has none."""
+
+    waiters: int = 0
+    waits: int = 0
+    wait_time: int = 0
+    max_wait_time: int = 0
+
+
+class Own(msgspec.Struct, kw_only=True):
+    """What only natskeep says."""
+
+    version: str
+
+
+class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The server's identity, settings and counters. Fields with a default are left out where they hold it."""
+
+    server_id: str
+    server_name: str
+    version: str
+    proto: int
+    git_commit: str = ""
+    go: str
+    host: str
+    port: int
+    auth_required: bool = False
+    tls_required: bool = False
+    tls_verify: bool = False
+    max_connections: int
+    max_subscriptions: int = 0
+    ping_interval: int
+    ping_max: int
+    http_host: str
+    http_port: int
+    http_base_path: str
+    https_port: int
+    auth_timeout: int | float
+    max_control_line: int
+    max_payload: int
+    max_pending: int
+    cluster: dict[str, Any]
+    gateway: dict[str, Any]
+    leaf: dict[str, Any]
+    mqtt: dict[str, Any]
+    websocket: dict[str, Any]
+    jetstream: dict[str, Any]
+    tls_timeout: int | float
+    write_deadline: int
+    write_timeout: str = ""
+    start: str
+    now: str
+    uptime: str
+    mem: int
+    cores: int
+    gomaxprocs: int
+    cpu: int | float
+    connections: int
+    total_connections: int
+    routes: int
+    remotes: int
+    leafnodes: int
+    in_msgs: int
+    in_bytes: int
+    in_client_msgs: int
+    in_client_bytes: int
+    out_msgs: int
+    out_bytes: int
+    out_client_msgs: int
+    out_client_bytes: int
+    slow_consumers: int
+    stale_connections: int
+    stalled_clients: int
+    subscriptions: int
+    http_req_stats: dict[str, int]
+    config_load_time: str
+    config_digest: str
+    tags: list[str] = msgspec.field(default_factory=list)
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    feature_flags: dict[str, bool]
+    trusted_operators_jwt: list[str] = msgspec.field(default_factory=list)
+    trusted_operators_claim: list[OperatorClaims] = msgspec.field(default_factory=list)
+    system_account: str = ""
+    slow_consumer_stats: PeerCounts
+    stale_connection_stats: PeerCounts
+    disk_io_wait_stats: DiskWaits
+    tls_cert_not_after: str = ""
+    natskeep: Own
+
+
+def varz(watched: Watched) -> Varz:
+    """The server as it is now."""
+    options, service = watched.options, watched.service
+    info = service.control.server_info
+    now = time.time()
+    in_messages, in_bytes, out_messages, out_bytes = traffic(watched)
+    operators = [parse_decorated_jwt(operator.token) for operator in options.operators]
+    return Varz(
+        server_id=info.server_id,
+        server_name=info.server_name,
+        version=PROVIDED_RELEASE,
+        proto=PROTOCOL,
+        git_commit=info.git_commit,
+        go=info.runtime,
+        host=info.host,
+        port=info.port,
+        auth_required=info.auth_required,
+        tls_required=info.tls_required,
+        tls_verify=info.tls_verify,
+        max_connections=options.max_connections,
+        max_subscriptions=max(options.max_subscriptions, 0),
+        ping_interval=nanoseconds(options.ping_interval),
+        ping_max=options.ping_max,
+        http_host=watched.http_host,
+        http_port=watched.http_port,
+        http_base_path=shown_base_path(options),
+        https_port=watched.https_port,
+        auth_timeout=number(options.authorization_timeout),
+        max_control_line=options.max_control_line,
+        max_payload=options.max_payload,
+        max_pending=options.max_pending,
+        cluster={},
+        gateway={},
+        leaf={},
+        mqtt={},
+        websocket={},
+        jetstream={},
+        tls_timeout=number(2.0 if options.tls is None else options.tls.timeout),
+        write_deadline=nanoseconds(options.write_deadline),
+        write_timeout="" if options.write_timeout is WriteTimeout.DEFAULT else options.write_timeout.value,
+        start=moment(watched.started_at),
+        now=moment(now),
+        uptime=uptime(now - watched.started_at),
+        mem=resident_bytes(),
+        cores=os.cpu_count() or 1,
+        gomaxprocs=1,
+        cpu=number(watched.usage.percent),
+        connections=len(service.connections),
+        total_connections=service.total_connections,
+        routes=0,
+        remotes=0,
+        leafnodes=0,
+        in_msgs=in_messages,
+        in_bytes=in_bytes,
+        in_client_msgs=in_messages,
+        in_client_bytes=in_bytes,
+        out_msgs=out_messages,
+        out_bytes=out_bytes,
+        out_client_msgs=out_messages,
+        out_client_bytes=out_bytes,
+        slow_consumers=service.slow_consumers,
+        stale_connections=service.stale_connections,
+        stalled_clients=service.stalls,
+        subscriptions=sum(tenant.subscriptions for tenant in service.control.tenants.values()),
+        http_req_stats=watched.requests,
+        config_load_time=moment(watched.started_at),
+        config_digest=options.config_digest,
+        tags=list(options.server_tags),
+        metadata=dict(options.server_metadata),
+        feature_flags={"js_ack_fc_v2": False, "js_raft_delete_range": False},
+        trusted_operators_jwt=operators,
+        trusted_operators_claim=[OperatorClaims.from_token(token) for token in operators],
+        system_account=watched.system_account,
+        slow_consumer_stats=PeerCounts(clients=service.slow_consumers),
+        stale_connection_stats=PeerCounts(clients=service.stale_connections),
+        disk_io_wait_stats=DiskWaits(),
+        tls_cert_not_after="" if watched.certificate_ends is None else moment(watched.certificate_ends),
+        natskeep=Own(version=watched.version),
+    )
+
+
+def traffic(watched: Watched) -> tuple[int, int, int, int]:
+    """Messages and bytes in, messages and bytes out, of all connections that are and that were."""
+    in_messages, in_bytes, out_messages, out_bytes = watched.service.closed_counts
+    for connection in watched.service.connections.values():
+        client = connection.client
+        in_messages += client.in_messages
+        in_bytes += client.in_bytes
+        out_messages += client.out_messages
+        out_bytes += client.out_bytes
+    return in_messages, in_bytes, out_messages, out_bytes
+
+
+def shown_base_path(options: Options) -> str:
+    """The path that all others stand under, empty where none was set."""
+    path = options.monitor.base_path
+    return "" if path == "/" else path

@@ -1,0 +1,84 @@
+"""The orders in which connections can be listed, for those that are open and those that are gone alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.monitor.query import QueryError
+from broker.session.record import ConnectionRecord, active_at, round_trip
+
+if TYPE_CHECKING:
+    from broker.session.record import Carrier
+
+    Source = Carrier | ConnectionRecord
+
+Key = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """One moment on both clocks."""
+
+    now: float
+    """Unix seconds."""
+    loop: float
+    """Seconds of the event loop's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How to sort: by a fact of a living connection and of a record, largest first where `descending`."""
+
+    living: Callable[[Carrier, Clocks], Key]
+    gone: Callable[[ConnectionRecord, Clocks], Key]
+    descending: bool = True
+    closed_only: bool = False
+
+
+def _age(source: Source, clocks: Clocks) -> float:
+    return (clocks.now if source.ended is None else source.ended) - source.started
+
+
+def _last(connection: Carrier, clocks: Clocks) -> float:
+    return active_at(connection, clocks.now, clocks.loop)
+
+
+ORDERS: Final[dict[str, Order]] = {
+    "cid": Order(lambda c, _: c.session.cid, lambda r, _: r.cid, descending=False),
+    "start": Order(lambda c, _: c.started, lambda r, _: r.started, descending=False),
+    "subs": Order(lambda c, _: len(c.session.subscriptions), lambda r, _: r.subscription_count),
+    "pending": Order(lambda c, _: c.client.pending, lambda r, _: r.pending),
+    "msgs_to": Order(lambda c, _: c.client.out_messages, lambda r, _: r.out_messages),
+    "msgs_from": Order(lambda c, _: c.client.in_messages, lambda r, _: r.in_messages),
+    "bytes_to": Order(lambda c, _: c.client.out_bytes, lambda r, _: r.out_bytes),
+    "bytes_from": Order(lambda c, _: c.client.in_bytes, lambda r, _: r.in_bytes),
+    "last": Order(_last, lambda r, _: r.active),
+    "idle": Order(lambda c, at: at.now - _last(c, at), lambda r, at: (r.ended or at.now) - r.active),
+    "uptime": Order(_age, _age, descending=False),
+    "rtt": Order(lambda c, _: round_trip(c), lambda r, _: r.round_trip),
+    "stop": Order(lambda c, _: 0.0, lambda r, _: r.ended or 0.0, closed_only=True),
+    "reason": Order(lambda c, _: "", lambda r, _: r.reason, descending=False, closed_only=True),
+}
+
+
+def find_order(name: str, *, closed_only: bool) -> Order:
+    """The order of that name, by cid without one. Raises QueryError."""
+    order = ORDERS.get(name or "cid")
+    if order is None:
+        raise QueryError(f"invalid sorting option: {name}")
+    if order.closed_only and not closed_only:
+        raise QueryError(f"sort by {name} only valid on closed connections")
+    return order
+
+
+def arrange(
+    order: Order, living: Iterable[Carrier], gone: Iterable[ConnectionRecord], clocks: Clocks
+) -> list[Source]:
+    """All of them in the order; equals stand by their cid."""
+    rows: list[tuple[Key, int, Source]] = [(order.living(one, clocks), one.session.cid, one) for one in living]
+    rows.extend((order.gone(one, clocks), one.cid, one) for one in gone)
+    rows.sort(key=lambda row: row[1])
+    rows.sort(key=lambda row: row[0], reverse=order.descending)
+    return [row[2] for row in rows]

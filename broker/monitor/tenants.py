@@ -1,0 +1,94 @@
+"""/accountz: the accounts that the server knows, and one of them in detail."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from accounts.account import Account
+from auth.claims import AccountClaims
+from auth.envelope import JwtError
+from broker.monitor.query import Query, QueryError
+from broker.monitor.subscriptions import SublistStats, sublist_stats
+from broker.monitor.wording import moment, readable
+
+if TYPE_CHECKING:
+    from broker.monitor.watched import Watched
+
+
+class AccountDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One account. Fields with a default are left out where they hold it."""
+
+    account_name: str
+    update_time: str
+    is_system: bool = False
+    expired: bool
+    complete: bool
+    jetstream_enabled: bool
+    leafnode_connections: int
+    client_connections: int
+    subscriptions: int
+    jwt: str = ""
+    issuer_key: str = ""
+    name_tag: str = ""
+    tags: list[str] = msgspec.field(default_factory=list)
+    decoded_jwt: AccountClaims | None = None
+    revoked_user: dict[str, str] = msgspec.field(default_factory=dict)
+    sublist_stats: SublistStats
+
+
+class Accountz(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The names of all accounts, or the account that was asked for."""
+
+    server_id: str
+    now: str
+    system_account: str = ""
+    accounts: list[str] = msgspec.field(default_factory=list)
+    account_detail: AccountDetail | None = None
+
+
+def accountz(watched: Watched, query: Query) -> Accountz:
+    """All accounts, or the one named by `acc`. Raises QueryError for an unknown one."""
+    now = time.time()
+    answer = Accountz(
+        server_id=watched.identity.server_id, now=moment(now), system_account=watched.system_account
+    )
+    name = query.text("acc")
+    if not name:
+        answer.accounts = [readable(one) for one in watched.account_names]
+        return answer
+    account = watched.account(name)
+    if account is None:
+        raise QueryError(f"Account {name} does not exist")
+    answer.account_detail = _detail(watched, account, now)
+    return answer
+
+
+def _detail(watched: Watched, account: Account, now: float) -> AccountDetail:
+    tenant = watched.service.control.tenants.get(account.name)
+    detail = AccountDetail(
+        account_name=readable(account.name),
+        update_time=moment(watched.started_at),
+        is_system=account.is_system or account.name == watched.system_account,
+        expired=account.expires_at is not None and account.expires_at <= now,
+        complete=True,
+        jetstream_enabled=False,
+        leafnode_connections=0,
+        client_connections=0 if tenant is None else len(tenant.sessions),
+        subscriptions=0 if tenant is None else tenant.subscriptions,
+        issuer_key=account.issuer,
+        name_tag=readable(account.label),
+        tags=list(account.tags),
+        revoked_user={key: moment(at) for key, at in account.revocations.items()},
+        sublist_stats=SublistStats() if tenant is None else sublist_stats(tenant),
+    )
+    token = watched.options.resolver_preload.get(account.name, "")
+    if token:
+        detail.jwt = token
+        try:
+            detail.decoded_jwt = AccountClaims.from_token(token)
+        except JwtError:
+            detail.complete = False
+    return detail
