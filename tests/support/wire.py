@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -55,10 +56,13 @@ class WireConnection:
     def send(self, data: bytes) -> None:
         """Sends all of ``data``; that the server has hung up shows in what is read afterwards."""
         self._trace("<-", data)
-        try:
+        with contextlib.suppress(OSError):
             self._socket.sendall(data)
-        except OSError:
-            return
+
+    def finish_sending(self) -> None:
+        """Tells the server that nothing more will be sent; what it still sends can be read."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def frame(self, seconds: float = FRAME_SECONDS) -> bytes | None:
         """The next frame, or None after ``seconds`` or at the end of the stream."""
