@@ -54,7 +54,7 @@ def run(options: Options, on_ready: Callable[[Server], None] | None = None) -> N
     """Runs a server until a signal ends it. ``on_ready`` is called once clients can connect.
 
     Raises what ``check`` raises, OSError when the log file cannot be opened, PidFileError, and
-    broker.net.listener.ListenError or broker.monitor.http.MonitorListenError for an address that cannot be had.
+    broker.net.listener.ListenError for an address that cannot be had.
     """
     check(options)
     configure(options.logging)
