@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,8 +77,9 @@ def _read(path: str, position: Position | None) -> Source:
 
 
 def _decode(data: bytes, name: str) -> Source:
+    data = data.removeprefix(BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
         before = Source(name, data[: error.start].decode())
         raise ConfigError.at(
@@ -218,6 +220,8 @@ class _Evaluator:
             raise ConfigError.at(position, f"{what} can not be found; {remedy}")
         if name in place.variables:
             raise ConfigError.at(position, f"variable reference cycle for '{name}'")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise ConfigError.at(position, f"{what} could not be parsed: it is not valid UTF-8")
         if not text.strip():
             return Value("", position)
         inner = place.inside(0)

@@ -6,7 +6,8 @@ The nodes keep the tokens of the text; what they are worth (numbers, variables, 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import re
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from functools import cache
 from operator import methodcaller
@@ -26,15 +27,22 @@ class Source:
     name: str
     text: str
     _line_starts: list[int] = field(init=False, repr=False)
+    _wide: list[int] = field(init=False, repr=False)
+    """Offsets of characters that take more than one byte, once for each byte above the first."""
 
     def __post_init__(self) -> None:
-        self._line_starts = [0]
-        self._line_starts.extend(offset + 1 for offset, character in enumerate(self.text) if character == "\n")
+        self._line_starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+        self._wide = [
+            match.start()
+            for match in re.finditer(r"[^\0-\x7f]", self.text)
+            for _ in range(len(match[0].encode("utf-8", "surrogatepass")) - 1)
+        ]
 
     def position(self, offset: int) -> Position:
         """The place of the character at ``offset``."""
         line = bisect_right(self._line_starts, offset)
-        column = len(self.text[self._line_starts[line - 1] : offset].encode())
+        start = self._line_starts[line - 1]
+        column = offset - start + bisect_left(self._wide, offset) - bisect_left(self._wide, start)
         return Position(self.name, line, column if line == 1 else column + 1)
 
 

@@ -163,9 +163,10 @@ def test_a_syntax_error_names_its_place_and_the_remedy(text: str, message: str) 
     assert message in refusal(text)
 
 
-def test_text_that_is_not_utf8_is_refused_at_its_place() -> None:
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_that_is_not_utf8_is_refused_at_its_place(mark: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_bytes(b"a: 1\nb: \xe9\n", "t.conf")
+        parse_bytes(mark + b"a: 1\nb: \xe9\n", "t.conf")
     assert str(caught.value) == "t.conf:2:4: the text is not valid UTF-8 here; save the file as UTF-8"
     assert (caught.value.file, caught.value.line, caught.value.column) == ("t.conf", 2, 4)
 
@@ -212,6 +213,7 @@ class TestVariables:
             ("a: $X", {"X": "$X"}, "variable reference cycle for 'X'"),
             ("a: $X", {"X": "a b"}, "could not be parsed: $X:1:2: Parse error on line 1"),
             ("a: $X", {"X": "a\nb: 1"}, "could not be parsed: $X:2:1: Parse error"),
+            ("a: $X", {"X": "\udce9"}, "could not be parsed: it is not valid UTF-8"),
             ("a: $", {}, "variable reference for '…' on line 1 can not be found"),
         ],
     )
