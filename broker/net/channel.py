@@ -35,7 +35,7 @@ class CiphertextBuffer:
 class Channel:
     """One TLS connection on a non-blocking socket."""
 
-    __slots__ = ("_buffer", "_incoming", "_outgoing", "_records", "_unsent", "connection", "sock")
+    __slots__ = ("_buffer", "_incoming", "_outgoing", "_records", "_unsent", "at_end", "connection", "sock")
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: CiphertextBuffer) -> None:
         self.sock = sock
@@ -43,6 +43,8 @@ class Channel:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._unsent: memoryview | None = None
+        self.at_end = False
+        """Whether the peer has ended its stream; set by `read_into`."""
         self.connection = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._records = cast(Records, self.connection)
 
@@ -68,9 +70,9 @@ class Channel:
         return True
 
     def read_into(self, room: memoryview) -> int:
-        """Opens records into room. Returns the bytes of plaintext, 0 when more ciphertext is needed.
+        """Opens records into room. Returns the bytes of plaintext, 0 when more ciphertext is needed or at the end.
 
-        Raises ssl.SSLZeroReturnError at the peer's end of the stream, ssl.SSLError for what is no valid record.
+        Raises ssl.SSLError for what is no valid record.
         """
         total = 0
         size = len(room)
@@ -80,6 +82,8 @@ class Channel:
             except ssl.SSLWantReadError:
                 break
             if count == 0:
+                # The ssl module raises nothing when the peer has said the end of its stream.
+                self.at_end = True
                 break
             total += count
         return total

@@ -350,16 +350,14 @@ class Connection:
             size = len(room)
             try:
                 count = channel.read_into(room)
-            except ssl.SSLZeroReturnError:
-                session.close(CloseReason.CLIENT_CLOSED)
-                break
             except ssl.SSLError:
                 session.close(CloseReason.READ_ERROR)
                 break
-            if count == 0:
-                break
-            lane.received(count)
-            session.data_received()
+            if count:
+                lane.received(count)
+                session.data_received()
+            if channel.at_end:
+                session.close(CloseReason.CLIENT_CLOSED)
             if count < size:
                 break
         self._turn_over()
