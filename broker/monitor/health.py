@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from auth.gojson import quote
 from broker.monitor.query import Query
 
 LOGGER: Final = logging.getLogger("natskeep.monitor")
@@ -69,7 +70,7 @@ def healthz(options: HealthOptions, *, is_serving: bool) -> tuple[HTTPStatus, He
 
 
 def _failed(status: HTTPStatus, text: str, options: HealthOptions) -> tuple[HTTPStatus, Health]:
-    LOGGER.warning('Healthcheck failed: "%s"', text)
+    LOGGER.warning("Healthcheck failed: %s", quote(text))
     if options.details:
         kind = "BAD_REQUEST" if status is HTTPStatus.BAD_REQUEST else "CONNECTION"
         return status, Health(status="error", errors=[Finding(kind, text)])
