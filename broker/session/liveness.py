@@ -41,7 +41,7 @@ class Liveness:
         """A client that was heard within the interval, and whose round trip is known, is not asked."""
         heard = now - self.last_heard < self.interval
         measured = self.round_trip > 0.0 and now - self.round_trip_at < ROUND_TRIP_AGE
-        return self.outstanding > 0 or not (heard and measured)
+        return not (heard and measured)
 
     def pinged(self, now: float) -> None:
         self.outstanding += 1

@@ -248,7 +248,7 @@ class Session:
 
     def _info(self) -> None:
         try:
-            msgspec.json.decode(self.lane.arguments[0], type=dict[str, msgspec.Raw])
+            msgspec.json.decode(self.lane.arguments[0], type=dict[str, msgspec.Raw] | None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.close(CloseReason.PROTOCOL_VIOLATION)
 
@@ -284,9 +284,11 @@ class Session:
     def ping_due(self) -> None:
         """The ping clock ticked: asks the client for a sign of life, or ends a stale connection."""
         now = self.hub.now
+        if not self.liveness.wants_ping(now):
+            return
         if self.liveness.is_stale():
             self.fail(ErrorText.STALE_CONNECTION, CloseReason.STALE_CONNECTION)
-        elif self.liveness.wants_ping(now):
+        else:
             self.liveness.pinged(now)
             self.client.append(PING)
 

@@ -58,14 +58,14 @@ _FIELDS: Final[dict[str, tuple[str, type]]] = {
     "auth_token": ("unverified_token", str),
     "proxy_sig": ("unverified_proxy_signature", str),
 }
-_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
+_DECODER: Final = msgspec.json.Decoder(dict[str, Any] | None)
 
 
 def parse_connect(argument: bytes, earlier: ConnectOptions) -> ConnectOptions:
     """Reads CONNECT's argument; what it does not name stays as it was in `earlier`.
 
     Names match without regard to case, unknown ones are ignored, `null` leaves a field as it was, and the last of
-    several equal names holds. Raises ConnectError otherwise.
+    several equal names holds; `null` as a whole names nothing. Raises ConnectError otherwise.
     """
     try:
         decoded = _DECODER.decode(argument)
@@ -74,7 +74,7 @@ def parse_connect(argument: bytes, earlier: ConnectOptions) -> ConnectOptions:
     except RecursionError as error:
         raise ConnectError("CONNECT is nested too deeply") from error
     changes: dict[str, Any] = {}
-    for name, value in decoded.items():
+    for name, value in (decoded or {}).items():
         known = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if known is None or value is None:
             continue
