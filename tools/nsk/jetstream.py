@@ -81,7 +81,7 @@ def edit(flags: Flags, limits: OperatorLimits, report: Report, *, is_system: boo
     if is_system and (used := _given(flags, "js-disable", "rm-js-tier")):
         wanted = ", ".join(f"--{name}" for name in used)
         raise NskError(f"system account cannot have jetstream related settings - please rerun without: {wanted}")
-    if not is_system:
+    if not is_system and not flags.given("js-enable"):
         _open_global(limits)
     if flags.boolean("js-disable"):
         _disable(limits, report)
@@ -153,18 +153,16 @@ def _remove_tier(tier: int, limits: OperatorLimits, report: Report) -> None:
 
 
 def _enable(tier: int, limits: OperatorLimits, report: Report) -> None:
-    values = _open()
-    values.memory_storage = values.disk_storage = UNLIMITED
     label = _label(tier)
     if label in limits.tiered_limits or (tier == 0 and _has_global(limits)):
         raise NskError(f"jetstream tier {label} is already enabled")
     _check_mix(tier, limits)
     if tier == 0:
-        _put(limits, values)
+        limits.memory_storage = limits.disk_storage = UNLIMITED
         report.ok("enabled global limit")
         return
     _put(limits, JetStreamLimits())
-    limits.tiered_limits[label] = values
+    limits.tiered_limits[label] = JetStreamLimits(memory_storage=UNLIMITED, disk_storage=UNLIMITED)
     report.ok(f"enabled tier limit {label}")
 
 
