@@ -19,7 +19,6 @@ from broker.config.load import load
 from broker.config.options import Options
 from broker.flags import FlagError, Flags, parse, usage
 from broker.identity import natskeep_version
-from broker.monitor.http import MonitorListenError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
 from broker.process import PidFileError, check, run
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, *, more_usage: str = "") -> int
         print(f"{program}: {error}\nUse {program} --help for the flags there are.", file=sys.stderr)
     except (CommandError, ConfigError, SettingsError, TLSSettingsError) as error:
         print(f"{program}: {error}", file=sys.stderr)
-    except (ListenError, MonitorListenError, PidFileError) as error:
+    except (ListenError, PidFileError) as error:
         # By now there is a log, and who only reads the log must find the reason there.
         LOGGER.critical("%s", error)
     except KeyboardInterrupt:
@@ -97,7 +96,7 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
         print(f"{program}: {warning}", file=sys.stderr)
     try:
         run(options)
-    except (ListenError, MonitorListenError, PidFileError, BrokenPipeError):
+    except (ListenError, PidFileError, BrokenPipeError):
         raise
     except OSError as error:
         raise CommandError(f"error opening file: {_reason(error)}") from error

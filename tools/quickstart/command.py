@@ -15,7 +15,6 @@ from broker.config.errors import ConfigError
 from broker.config.load import load
 from broker.config.options import DEFAULT_PORT, Options
 from broker.flags import Flag, FlagError, Flags, Section, parse, port_value, switch_value, text_value, usage
-from broker.monitor.http import MonitorListenError
 from broker.net.listener import ListenError
 from broker.process import run
 from tls.policy import TLSSettingsError
@@ -25,6 +24,7 @@ from tools.quickstart.guide import Guide, command, displayed, made_text
 
 DIRECTORY: Final = "natskeep-demo"
 HTTP_PORT: Final = 8222
+HIGHEST_PORT: Final = 65535
 DONE: Final = 0
 FAILED: Final = 1
 
@@ -74,7 +74,7 @@ def _start(flags: Flags) -> None:
         run(options, show_guide)
     except (SettingsError, TLSSettingsError, ConfigError) as error:
         raise _unusable(demo, error, here) from error
-    except (ListenError, MonitorListenError) as error:
+    except ListenError as error:
         raise DemoError(_port_text(error, options, here)) from error
 
 
@@ -103,14 +103,16 @@ def _unusable(demo: Demo, error: ValueError, here: Path) -> DemoError:
     return DemoError(f"{error}\nMend {shown}, or remove it and run this again: then it is written anew.")
 
 
-def _port_text(error: OSError, options: Options, here: Path) -> str:
+def _port_text(error: ListenError, options: Options, here: Path) -> str:
     """The reason why a port cannot be had, and what to type instead."""
-    is_monitor = isinstance(error, MonitorListenError)
-    port, flag = (options.monitor.port, "--http_port") if is_monitor else (options.port, "--port")
-    if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+    # The error of the monitoring port wraps that of the socket.
+    is_monitor = isinstance(error.__cause__, ListenError)
+    reason = error.__cause__.__cause__ if isinstance(error.__cause__, ListenError) else error.__cause__
+    if not isinstance(reason, OSError) or reason.errno != errno.EADDRINUSE:
         return str(error)
+    port, flag = (options.monitor.port, "--http_port") if is_monitor else (options.port, "--port")
     host = (options.monitor.host if is_monitor else options.host) or HOST
-    other = f"{command('natskeep', here)} quickstart {flag} {port + 1}"
+    other = f"{command('natskeep', here)} quickstart {flag} {port + 1 if port < HIGHEST_PORT else port - 1}"
     return f"port {port} of {host} is taken by another program: stop that, or take another port: {other}"
 
 

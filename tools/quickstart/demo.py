@@ -120,6 +120,9 @@ class Demo:
     def _ensure_account(self, store: Store, account: str) -> Made:
         outcome = Outcome.REUSED
         if not store.has_account(account):
+            if account in store.accounts():
+                # Its users can prove nothing without its claims, and a new key signs none of them.
+                store.delete_account(account)
             create_account(store, account)
         if not store.has_user(account, USER):
             create_user(store, account, USER)
