@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+from importlib import import_module
+from typing import Any
 
 import click
 
@@ -49,8 +50,10 @@ class _Root(Group):
 
 
 def _version() -> str:
+    # Slow to import, and needed here only.
+    metadata: Any = import_module("importlib.metadata")
     try:
-        return metadata.version("natskeep")
+        return str(metadata.version("natskeep"))
     except metadata.PackageNotFoundError:
         return "unknown"
 

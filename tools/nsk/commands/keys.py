@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from auth.claims import AccountClaims, UserScope
+from auth.claims import UserScope
 from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.cli import Command
 from tools.nsk.commands import LIST_FLAGS
@@ -16,7 +17,7 @@ from tools.nsk.render import Table, printable
 from tools.nsk.session import Session
 
 _LEGEND = "[ T ] auth callout encryption target"
-_NOT_STORED = "[ ! ] seed is not stored"
+_SEED_LEGEND = f"[ ! ] seed is not stored\n[ERR] error reading seed\n{_LEGEND}"
 _UNREFERENCED = "[?] unreferenced key - may belong to a different operator context"
 
 
@@ -28,8 +29,16 @@ class Key:
     public: str
     depth: int
     kind: KeyKind
+    token: str = ""
+    """The JWT of the entity whose identity the key is; none for its other keys."""
+    parent: str = ""
     is_signing_key: bool = False
     is_encryption_key: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What the key is for, when it is no identity."""
+        return "T" if self.is_encryption_key else "*" if self.is_signing_key else ""
 
     @property
     def entity(self) -> str:
@@ -73,32 +82,30 @@ class Selection:
     def keys(self, session: Session) -> Iterator[Key]:
         """The keys that the JWTs name, in the order of the tree. Raises StoreError."""
         store = session.store
+        operator, token = store.operator(), store.operator_token()
         if self.operator:
-            operator = store.operator()
-            yield Key(store.name, operator.subject, 0, KeyKind.OPERATOR)
+            yield Key(store.name, operator.subject, 0, KeyKind.OPERATOR, token)
             for public in sorted(operator.nats.signing_keys):
                 yield Key(store.name, public, 0, KeyKind.OPERATOR, is_signing_key=True)
         for name in self.names(session):
-            account = store.account(name)
+            account, token = store.account(name), store.account_token(name)
+            identity = Key(name, account.subject, 1, KeyKind.ACCOUNT, token, operator.subject)
             if self.accounts:
-                yield from _account_keys(name, account)
-            if self.curve and account.nats.authorization.xkey:
-                yield Key(name, account.nats.authorization.xkey, 1, KeyKind.CURVE, is_encryption_key=True)
+                yield identity
+                for item in account.nats.signing_keys:
+                    public = item.key if isinstance(item, UserScope) else item
+                    yield replace(identity, public=public, token="", parent="", is_signing_key=True)
+            if self.curve and (xkey := account.nats.authorization.xkey):
+                yield replace(identity, public=xkey, token="", parent="", is_encryption_key=True)
             if self.users:
                 for user in self.users_of(session, name):
-                    yield Key(user, store.user(name, user).subject, 2, KeyKind.USER)
+                    public, token = store.user(name, user).subject, store.user_token(name, user)
+                    yield Key(user, public, 2, KeyKind.USER, token, account.subject)
 
     def wants(self, kind: KeyKind) -> bool:
         """Whether keys of a kind are asked for."""
         wanted = {KeyKind.OPERATOR: self.operator, KeyKind.ACCOUNT: self.accounts, KeyKind.USER: self.users}
         return wanted.get(kind, self.curve)
-
-
-def _account_keys(name: str, account: AccountClaims) -> Iterator[Key]:
-    yield Key(name, account.subject, 1, KeyKind.ACCOUNT)
-    for item in account.nats.signing_keys:
-        public = item.key if isinstance(item, UserScope) else item
-        yield Key(name, public, 1, KeyKind.ACCOUNT, is_signing_key=True)
 
 
 def _list(session: Session, flags: Flags) -> None:
@@ -119,7 +126,7 @@ def _list(session: Session, flags: Flags) -> None:
     elif not keys:
         session.output.message("no keys matched query")
     elif seeds:
-        session.output.line(f"{_seeds(session, keys).render()}{_NOT_STORED}")
+        session.output.line(f"{_seeds(session, keys).render()}{_SEED_LEGEND}\n")
     else:
         note = _UNREFERENCED if unreferenced else ""
         session.output.line(f"{_keys(session, keys).render()}{note}{_LEGEND}\n")
@@ -140,17 +147,19 @@ def _unreferenced(session: Session, selection: Selection) -> list[Key]:
 def _keys(session: Session, keys: list[Key]) -> Table:
     table = Table("Keys", ("Entity", "Key", "Signing Key", "Stored"))
     for key in keys:
-        mark = "T" if key.is_encryption_key else "*" if key.is_signing_key else ""
-        table.row(key.entity, key.public, mark, "*" if session.keystore.has_key(key.public) else "")
+        table.row(key.entity, key.public, key.mark, "*" if session.keystore.has_key(key.public) else "")
     return table
 
 
 def _seeds(session: Session, keys: list[Key]) -> Table:
     table = Table("Seeds Keys", ("Entity", "Private Key", "Signing Key"))
     for key in keys:
-        pair = session.keystore.key(key.public)
-        shown = pair.seed if pair else f"{key.public} [!]"
-        table.row(key.entity, shown, "*" if key.is_signing_key else "")
+        try:
+            pair = session.keystore.key(key.public)
+            shown = pair.seed if pair else f"{key.public} [!]"
+        except StoreError:
+            shown = f"{key.public} [ERR]"
+        table.row(key.entity, shown, key.mark)
     return table
 
 
@@ -161,12 +170,19 @@ def _json(session: Session, keys: list[Key], *, seeds: bool) -> str:
         entry: dict[str, object] = {
             "name": key.name,
             "pub": key.public,
+            **({"parent": key.parent} if key.parent else {}),
             "signing": key.is_signing_key,
-            "curve": key.kind is KeyKind.CURVE,
+            "curve": public_key_kind(key.public) is KeyKind.CURVE,
             "key_path": str(path) if path.is_file() else "",
+            "invalid": False,
+            **({"jwt": base64.b64encode(key.token.encode()).decode()} if key.token else {}),
             "expected_kind": key.kind.label,
         }
-        if seeds and (pair := session.keystore.key(key.public)):
+        try:
+            pair = session.keystore.key(key.public)
+        except StoreError:
+            entry["invalid"], pair = True, None
+        if seeds and pair:
             entry["seed"] = pair.seed
         entries.append(entry)
     return json.dumps(entries, indent=1, ensure_ascii=False)
