@@ -58,12 +58,9 @@ class Listener:
         self.service = service
         self.listening = listening
         self.accepting = False
+        self.port = int(listening.getsockname()[1])
+        """The port listened on, or once listened on."""
         self._next_cid = 0
-
-    @property
-    def port(self) -> int:
-        """The port listened on."""
-        return int(self.listening.getsockname()[1])
 
     def start(self) -> None:
         """Begins to accept."""
