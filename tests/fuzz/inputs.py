@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 LONG = os.environ.get("NATSKEEP_FUZZ") == "long"
 budget = settings(
-    max_examples=50_000 if LONG else 300,
+    max_examples=20_000 if LONG else 300,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
