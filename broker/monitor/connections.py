@@ -165,7 +165,7 @@ def read_subscriptions(query: Query) -> tuple[bool, bool]:
 def connz(watched: Watched, options: ConnzOptions) -> Connz:
     """The page of connections that was asked for. Raises QueryError for an order that does not exist."""
     order = find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
-    clocks = Clocks(time.time(), watched.service.loop.time())
+    clocks = Clocks(time.time(), time.monotonic())
     page = Connz(
         server_id=watched.identity.server_id,
         now=moment(clocks.now),
@@ -191,7 +191,7 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
         gone = [one for one in gone if one.user == options.user]
     shown = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
     page.connections = [
-        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.loop),
+        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.monotonic),
               options, clocks.now)
         for one in shown
     ]

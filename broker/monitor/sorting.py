@@ -23,8 +23,8 @@ class Clocks:
 
     now: float
     """Unix seconds."""
-    loop: float
-    """Seconds of the event loop's clock."""
+    monotonic: float
+    """Seconds of the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def _age(source: Source, clocks: Clocks) -> float:
 
 
 def _last(connection: Carrier, clocks: Clocks) -> float:
-    return active_at(connection, clocks.now, clocks.loop)
+    return active_at(connection, clocks.now, clocks.monotonic)
 
 
 ORDERS: Final[dict[str, Order]] = {

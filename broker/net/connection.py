@@ -97,8 +97,8 @@ class Connection:
         self.started = time.time()
         self.connected: float | None = None
         """Unix time at which CONNECT was accepted."""
-        self.active = service.loop.time()
-        """Loop time of the last message, subscription or CONNECT; signs of life do not count."""
+        self.active = time.monotonic()
+        """Monotonic time of the last message, subscription or CONNECT; signs of life do not count."""
         self.stalls = 0
         """How often it had to wait as a publisher for its receivers."""
         self._messages_in = 0
@@ -135,7 +135,7 @@ class Connection:
             remote_ip=host,
             remote_port=port,
             nonce=service.control.new_nonce(),
-            liveness=Liveness(options.ping_interval, options.ping_max, service.loop.time()),
+            liveness=Liveness(options.ping_interval, options.ping_max, time.monotonic()),
         )
         client.owner = self.session
 
@@ -290,7 +290,7 @@ class Connection:
                 service.options.authorization_timeout, self.session.connect_overdue
             )
         liveness = self.session.liveness
-        liveness.last_heard = service.loop.time()
+        liveness.last_heard = time.monotonic()
         self._ping_timer = service.loop.call_later(liveness.first_delay(), self._ping)
         self._read_on()
 
@@ -322,7 +322,7 @@ class Connection:
             self.session.close(CloseReason.CLIENT_CLOSED)
             return
         service = self.service
-        service.hub.now = self.session.liveness.last_heard = service.loop.time()
+        service.hub.now = self.session.liveness.last_heard = time.monotonic()
         lane.received(count)
         self.session.data_received()
         self._turn_over()
@@ -344,7 +344,7 @@ class Connection:
 
     def _opened_records(self, channel: Channel) -> None:
         service, session, lane = self.service, self.session, self.lane
-        service.hub.now = session.liveness.last_heard = service.loop.time()
+        service.hub.now = session.liveness.last_heard = time.monotonic()
         while session.state is not State.CLOSED:
             room = lane.room()
             size = len(room)
@@ -497,7 +497,7 @@ class Connection:
 
     def _ping(self) -> None:
         session = self.session
-        self.service.hub.now = self.service.loop.time()
+        self.service.hub.now = time.monotonic()
         if session.state is State.ACTIVE or not self.service.control.authentication_required:
             session.ping_due()
             self.service.flush_dirty()
@@ -508,7 +508,7 @@ class Connection:
         """CONNECT has come: its deadline is over."""
         if self.connected is None:
             self.connected = time.time()
-        self.active = self.service.loop.time()
+        self.active = time.monotonic()
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
@@ -528,7 +528,7 @@ class Connection:
         error = work.exception()
         if error is not None and not isinstance(error, AuthError):
             raise error
-        self.service.hub.now = self.service.loop.time()
+        self.service.hub.now = time.monotonic()
         self.session.verified(work.result() if error is None else error)
         self._read_on()
         self._turn_over()

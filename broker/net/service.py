@@ -120,7 +120,7 @@ class Service:
         if connection.session.close_reason is CloseReason.STALE_CONNECTION:
             self.stale_connections += 1
         if self.closed.maxlen:
-            self.closed.append(ConnectionRecord.of(connection, time.time(), self.loop.time()))
+            self.closed.append(ConnectionRecord.of(connection, time.time(), time.monotonic()))
         LOGGER.debug("%s:%d - cid:%d - Client connection closed: %s", connection.session.remote_ip,
                      connection.session.remote_port, connection.session.cid,
                      "" if connection.session.close_reason is None else connection.session.close_reason.value)

@@ -36,7 +36,7 @@ class Carrier(Protocol):
     connected: float | None
     """When CONNECT was accepted."""
     active: float
-    """Loop time of the last message, subscription or CONNECT."""
+    """Monotonic time of the last message, subscription or CONNECT."""
     stalls: int
     tls_first: bool
 
@@ -121,7 +121,7 @@ class ConnectionRecord:
 
     @classmethod
     def of(cls, carrier: Carrier, now: float, clock: float) -> Self:
-        """Reads a connection. `now` is the Unix time and `clock` the loop's time of the same moment."""
+        """Reads a connection. `now` is the Unix time and `clock` the monotonic time of the same moment."""
         session, client = carrier.session, carrier.client
         connect, principal = session.connect, session.principal
         is_open = session.close_reason is None
@@ -168,7 +168,7 @@ class ConnectionRecord:
 
 
 def active_at(carrier: Carrier, now: float, clock: float) -> float:
-    """The Unix time at which something last happened; the loop's clock is the steadier one to have kept."""
+    """The Unix time at which something last happened; the monotonic clock is the steadier one to have kept."""
     return max(now - (clock - carrier.active), carrier.started)
 
 
