@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -98,6 +99,8 @@ class Link:
 
     async def open(self) -> None:
         """Connect. Raises NskError with the server's words, or the reason why no server was reached."""
+        # asyncio warns of each TLS stream that ends while nats-py reads it; that is no news for a person.
+        logging.getLogger("asyncio").setLevel(logging.ERROR)
         target = self._target
         credentials, context = target.credentials(), target.tls_context()
         token_callback: Callable[[], bytes] | None = None

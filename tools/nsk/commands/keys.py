@@ -55,7 +55,7 @@ class Selection:
         self.operator = everything or flags.boolean("operator") or not named
         self.accounts = everything or flags.boolean("accounts") or not named
         self.users = everything or flags.boolean("users") or not named
-        self.curve = everything or flags.boolean("curve")
+        self.curve = self.accounts or flags.boolean("curve")
         # Without a kind, only what is current is shown.
         self._all_accounts = everything or (named and not flags.given("account"))
         self._account = flags.text("account") or session.environment.account
