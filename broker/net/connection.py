@@ -345,7 +345,7 @@ class Connection:
     def _opened_records(self, channel: Channel) -> None:
         service, session, lane = self.service, self.session, self.lane
         service.hub.now = session.liveness.last_heard = time.monotonic()
-        while session.state is not State.CLOSED:
+        while session.state is not State.CLOSED and session.state is not State.VERIFYING:
             room = lane.room()
             size = len(room)
             try:
@@ -531,7 +531,11 @@ class Connection:
         self.service.hub.now = time.monotonic()
         self.session.verified(work.result() if error is None else error)
         self._read_on()
-        self._turn_over()
+        if self.channel is None:
+            self._turn_over()
+        else:
+            # Records that came meanwhile wait in the channel, and the socket will not announce them again.
+            self._opened_records(self.channel)
 
     def expire_at(self, moment: float | None) -> None:
         """Ends the session at a Unix time; None calls it off."""
