@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from auth.authenticate import Authenticator
-from broker.config.options import Options
+from broker.config.options import ANY_ADDRESS, Options
 from broker.control.control import Control
 from broker.core.outbox import Hub
 from broker.identity import Identity, natskeep_version
@@ -154,7 +154,7 @@ class Server:
     def url(self) -> str:
         """Where a client on this machine connects."""
         host = self.options.host
-        if host in {"0.0.0.0", "::", ""}:  # noqa: S104
+        if host in {ANY_ADDRESS, "::", ""}:
             host = "127.0.0.1"
         scheme = "tls" if self.options.tls is not None and not self.options.allow_non_tls else "nats"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.config.language import parse_bytes
+from broker.config.load import read_options
 from tests.source.sources import ROOT, documents, relative
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -24,6 +26,12 @@ def _blocks(path: Path, language: str) -> list[str]:
 def test_python_examples_compile(path: Path) -> None:
     for number, example in enumerate(_blocks(path, "python"), 1):
         compile(example, f"{relative(path)} example {number}", "exec", flags=0, dont_inherit=True)
+
+
+@pytest.mark.parametrize("path", documents(), ids=relative)
+def test_configuration_examples_are_read(path: Path) -> None:
+    for example in _blocks(path, "conf"):
+        read_options(parse_bytes(example.encode()))
 
 
 @pytest.mark.parametrize("path", documents(), ids=relative)
