@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -25,6 +28,7 @@ from tests.support.certificates import Certificates, make_certificates
 Main = Callable[[], Coroutine[Any, Any, None]]
 OPTIONS = Options(host="127.0.0.1", port=-1)
 MESSAGE_SECONDS = 10.0
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -253,3 +257,19 @@ def test_a_lame_duck_ends_by_itself(run: Callable[[Main], None]) -> None:
                 await client.close()
 
     run(main)
+
+
+def test_the_example_of_the_readme(tmp_path: Path) -> None:
+    """The first example of Python prints what stands below it."""
+    example = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert example is not None
+    result = subprocess.run(
+        [sys.executable, "-c", example[1]],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(README.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (result.stdout, list(tmp_path.iterdir())) == (example[2], [])

@@ -131,6 +131,26 @@ def test_the_account_tool_works_on_the_store(running: Running) -> None:
     assert all(name in output for name in ("ACME", "GLOBEX", "SYS"))
 
 
+def test_the_documented_program_talks(running: Running) -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text()
+    example = re.search(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    assert "tls://127.0.0.1:4222" in example[1]
+    program = example[1].replace(":4222", f":{running.port}")
+    assert "from a program\n" in running.paste([sys.executable, "-c", program])
+
+
+def test_the_readme_shows_what_is_printed(running: Running) -> None:
+    """All but the port and the directory, which are this run's own."""
+    printed = running.process.output.replace(f":{running.port}", ":4222").replace(str(running.here), "/srv/natskeep")
+    printed = re.sub(r"http://127.0.0.1:\d+", "http://127.0.0.1:8222", printed)
+    printed = re.sub(r"^  .*( tool )", r"  .venv/bin/nsk\1", printed, flags=re.MULTILINE)
+    shown = (ROOT / "README.md").read_text()
+    block = re.search(r"^```\n(  made .*?)^```", shown, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    assert set(block[1].splitlines()) <= set(printed.splitlines())
+
+
 # The accounts are sealed.
 
 SUBJECTS = ["hello", "hello.world", "a.b.c.d", "_INBOX.x", "$SYS.REQ.SERVER.PING", "$JS.API.INFO", "$G", "ACME.x", "*x"]
