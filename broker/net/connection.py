@@ -306,7 +306,7 @@ class Connection:
             self._reading = False
 
     def _read_on(self) -> None:
-        if not self._reading and self.ended is None and self.session.state is not State.CLOSED:
+        if not self._reading and self.ended is None and self._stall_timer is None and self.session.listens:
             self._watch(self._readable if self.channel is None else self._readable_sealed)
 
     def _readable(self) -> None:

@@ -108,6 +108,11 @@ class Session:
         """Whether the client takes INFO at any time: it speaks protocol 1 and has sent a PING."""
         return self.lane.answer_pings and self.connect.protocol >= 1
 
+    @property
+    def listens(self) -> bool:
+        """Whether it takes bytes now: not while its password is compared in a thread, and not after the end."""
+        return self.state is not State.CLOSED and self.state is not State.VERIFYING
+
     def greet(self) -> None:
         """Sends the first INFO."""
         self.client.append(self.backend.info(self))
@@ -115,7 +120,7 @@ class Session:
     def data_received(self) -> None:
         """Handles everything that the lane has; called after `Lane.received`."""
         lane = self.lane
-        while self.state is not State.CLOSED and self.state is not State.VERIFYING:
+        while self.listens:
             event = lane.advance()
             if event == 0:
                 self.check_data()

@@ -28,6 +28,32 @@ class FakeTimer:
         return self.is_cancelled
 
 
+class FakeWork:
+    """What `run_in_executor` returns: work that a test finishes, with the result that it chooses."""
+
+    def __init__(self) -> None:
+        self.outcome: object = None
+        self._callbacks: list[Callable[[Any], object]] = []
+
+    def add_done_callback(self, callback: Callable[[Any], object]) -> None:
+        self._callbacks.append(callback)
+
+    def finish(self, outcome: object) -> None:
+        """Ends the work with a value, or with an exception that it raised."""
+        self.outcome = outcome
+        for callback in self._callbacks:
+            callback(self)
+
+    def cancelled(self) -> bool:
+        return False
+
+    def exception(self) -> BaseException | None:
+        return self.outcome if isinstance(self.outcome, BaseException) else None
+
+    def result(self) -> object:
+        return self.outcome
+
+
 class FakeClock:
     """Stands in for the time module. The wall clock can be set, as a real one can."""
 
@@ -49,7 +75,9 @@ class FakeLoop:
         self.clock = clock
         self.readers: dict[int, Callable[[], object]] = {}
         self.writers: dict[int, Callable[[], object]] = {}
-        self.aside: list[Callable[[], object]] = []
+        self.aside: list[FakeWork] = []
+        """Work that was given to threads."""
+
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._numbers = count()
 
@@ -60,6 +88,10 @@ class FakeLoop:
         timer = FakeTimer(self.clock.now + delay, callback, arguments)
         heapq.heappush(self._timers, (timer.when, next(self._numbers), timer))
         return timer
+
+    def run_in_executor(self, executor: object, function: Callable[..., object], *arguments: Any) -> FakeWork:
+        self.aside.append(FakeWork())
+        return self.aside[-1]
 
     def add_reader(self, descriptor: int, callback: Callable[[], object]) -> None:
         self.readers[descriptor] = callback
