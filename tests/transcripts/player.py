@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,20 @@ _ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "rawstd": lambda raw: base64.b64encode(raw).rstrip(b"="),
 }
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _old_client() -> ssl.SSLContext:
+    """A client that knows TLS 1.1 at most, which Python makes under protest only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    return context
+
+
+# Made before there are threads: catching warnings is not safe among them.
+_OLD_CLIENT = _old_client()
 
 
 class MismatchError(AssertionError):
@@ -153,16 +168,12 @@ class _Player:
 
     def _client_context(self, tls: dict[str, Any]) -> ssl.SSLContext:
         directory = self._certificates.directory
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _OLD_CLIENT if tls.get("max") == "1.1" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(str(directory / "ca.pem"))
         if name := tls.get("cert"):
             context.load_cert_chain(str(directory / f"{name}.pem"), str(directory / f"{name}-key.pem"))
-        if highest := tls.get("max"):
-            version = ssl.TLSVersion[f"TLSv{highest.replace('.', '_')}"]
-            if version < ssl.TLSVersion.TLSv1_2:
-                context.set_ciphers("DEFAULT@SECLEVEL=0")
-            context.maximum_version = version
-            context.minimum_version = version
+        if tls.get("max") == "1.2":
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
         return context
 
     def _connect(self, argument: list[Any]) -> None:

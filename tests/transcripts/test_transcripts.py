@@ -18,9 +18,6 @@ from tests.support.outcomes import selected_parameters, side_by_side
 from tests.support.servers import Target, targets
 from tests.transcripts.player import Case, play
 
-# The case of a client that offers TLS 1.1 at most needs a client that does.
-pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1:DeprecationWarning")
-
 CASES = [Case.load(path) for path in sorted((Path(__file__).parent / "cases").rglob("*.yaml"))]
 
 
