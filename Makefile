@@ -6,6 +6,8 @@ CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd)
 STAMP := $(VENV)/.installed
 
 .PHONY: run test lint bench fuzz clean
+# A virtual environment that was not finished is begun again, not used.
+.DELETE_ON_ERROR:
 
 run: $(STAMP)
 	@exec $(BIN)/natskeep quickstart
@@ -34,5 +36,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(VENV)/bin/python pyproject.toml setup.py $(CORE)
+	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "natskeep needs a C compiler and found none: \
+	install one (on Debian or Ubuntu: apt-get install build-essential) and run the command again." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
