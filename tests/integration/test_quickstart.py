@@ -251,10 +251,12 @@ def test_a_taken_port(flag: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         taken = holder.getsockname()[1]
         other = "--http_port" if flag == "--port" else "--port"
-        with quickstart(tmp_path, flag, str(taken), other, "-1") as process:
+        with quickstart(tmp_path, "--directory", "my demo", flag, str(taken), other, "-1") as process:
             assert process.wait_until_exit(EXIT_SECONDS) == 1
     assert f"port {taken} of 127.0.0.1 is taken by another program" in process.output
-    assert f"quickstart {flag} {taken + 1}" in process.output
+    ports = {flag: taken + 1, other: -1}
+    words = f"--port {ports['--port']} --http_port {ports['--http_port']}"
+    assert f"quickstart --directory 'my demo' {words}\n" in process.output
     assert "Traceback" not in process.output
 
 

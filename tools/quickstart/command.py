@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +76,7 @@ def _start(flags: Flags) -> None:
     except (SettingsError, TLSSettingsError, ConfigError) as error:
         raise _unusable(demo, error, here) from error
     except ListenError as error:
-        raise DemoError(_port_text(error, options, here)) from error
+        raise DemoError(_port_text(error, options, flags, here)) from error
 
 
 def _options(demo: Demo, flags: Flags, here: Path) -> Options:
@@ -103,16 +104,20 @@ def _unusable(demo: Demo, error: ValueError, here: Path) -> DemoError:
     return DemoError(f"{error}\nMend {shown}, or remove it and run this again: then it is written anew.")
 
 
-def _port_text(error: ListenError, options: Options, here: Path) -> str:
+def _port_text(error: ListenError, options: Options, flags: Flags, here: Path) -> str:
     """The reason why a port cannot be had, and what to type instead."""
     # The error of the monitoring port wraps that of the socket.
     is_monitor = isinstance(error.__cause__, ListenError)
     reason = error.__cause__.__cause__ if isinstance(error.__cause__, ListenError) else error.__cause__
     if not isinstance(reason, OSError) or reason.errno != errno.EADDRINUSE:
         return str(error)
-    port, flag = (options.monitor.port, "--http_port") if is_monitor else (options.port, "--port")
+    port, key = (options.monitor.port, "http_port") if is_monitor else (options.port, "port")
     host = (options.monitor.host if is_monitor else options.host) or HOST
-    other = f"{command('natskeep', here)} quickstart {flag} {port + 1 if port < HIGHEST_PORT else port - 1}"
+    again = {name: flags.text(name) for name in ("directory",) if name in flags}
+    again |= {name: str(flags.number(name)) for name in ("port", "http_port") if name in flags}
+    again[key] = str(port + 1 if port < HIGHEST_PORT else port - 1)
+    words = shlex.join(word for name, value in again.items() for word in (f"--{name}", value))
+    other = f"{command('natskeep', here)} quickstart {words}"
     return f"port {port} of {host} is taken by another program: stop that, or take another port: {other}"
 
 
