@@ -24,8 +24,8 @@ from tools.bench.rows import all_rows, select_rows
 from tools.bench.run import Bench, Settings
 from tools.bench.servers import Program, default_programs
 
-DEFAULT = Settings(rounds=5, seconds=1.5)
-QUICK = Settings(rounds=3, seconds=0.5)
+DEFAULT = Settings(rounds=11, seconds=0.8)
+QUICK = Settings(rounds=5, seconds=0.3)
 DEFAULT_NAMES = ("natskeep", "nats-server")
 
 

@@ -64,6 +64,12 @@ class Side:
         """The number of frames."""
         return len(self.data) // self.size
 
+    def fresh(self) -> Side:
+        """A copy in its first epoch."""
+        side = Side(bytearray(self.data), self.size, self.epoch_offsets)
+        side._stamp()
+        return side
+
     def renew(self) -> None:
         """Go to the next epoch; call it each time the whole ring has been used."""
         self.epoch += 1

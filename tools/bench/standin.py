@@ -130,7 +130,7 @@ class _Hub:
         for name in route.receivers if frames else ():
             receiver = self._peers[name]
             if receiver.walk is None:
-                receiver.walk = Walk(route.delivered)
+                receiver.walk = Walk(route.delivered.fresh())
                 receiver.frame = route.delivered.size
             receiver.owed += frames * receiver.frame
             touched.append(receiver)

@@ -66,6 +66,13 @@ def test_no_subject_comes_twice_over_many_epochs() -> None:
     assert all(frame.startswith(b"PUB s.") and b"@" not in frame for frame in seen)
 
 
+def test_a_fresh_side_starts_over_and_leaves_the_other_alone() -> None:
+    side = Side.join([b"<@@@1>", b"<@@@2>"])
+    side.renew()
+    assert bytes(side.fresh().data) == b"<0001><0002>"
+    assert bytes(side.data) == b"<0011><0012>"
+
+
 def test_walk_takes_frames_round_the_ring_with_new_epochs() -> None:
     side = Side.join([f"<@@@{number}>".encode() for number in range(3)])
     walk = Walk(side)

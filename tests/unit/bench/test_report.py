@@ -122,6 +122,13 @@ def test_every_row_has_its_own_key_and_what_is_wanted() -> None:
     assert wanted["1-1-128"] == wanted["4-4-128"] == wanted["tls-1-1-128"] == wanted["subjects-1000"] == 2.0
 
 
+def test_the_best_round_follows_the_first_metric_that_is_there() -> None:
+    row = FixedRow("fixed", LATENCY, RATE)
+    assert row.best([{"rate": 1.0}, {"rate": 3.0}, {"rate": 2.0}]) == {"rate": 3.0}
+    assert row.best([{"p99": 2.0, "rate": 9.0}, {"p99": 1.0, "rate": 1.0}]) == {"p99": 1.0, "rate": 1.0}
+    assert row.best([{}, {}]) == {}
+
+
 def test_rows_are_selected_by_pattern() -> None:
     rows = all_rows(idle=10, subscriptions=10)
     assert select_rows(rows, ()) == rows
