@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from auth.authenticate import Authenticator
 from broker.config.options import ANY_ADDRESS, Options
+from broker.config.validate import validate
 from broker.control.control import Control
 from broker.core.outbox import Hub
 from broker.identity import Identity, natskeep_version
@@ -65,6 +66,7 @@ class Server:
         """Builds everything that can fail before it listens; after an error nothing is left behind."""
         options = self.options
         loop = asyncio.get_running_loop()
+        validate(options)
         context = None if options.tls is None else server_context(options.tls)
         settings = auth_settings(options)
         authenticator = Authenticator(settings)
