@@ -84,11 +84,15 @@ _scalars = st.one_of(
     st.integers(-(1 << 63), (1 << 63) - 1),
     st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: "e" not in repr(number)),
     # JSON can write characters that this language has no escapes for.
-    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))),
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=12),
 )
-_keys = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters='"\\'))
-_values = st.recursive(_scalars, lambda inner: st.one_of(st.lists(inner), st.dictionaries(_keys, inner)), max_leaves=20)
-_documents = st.dictionaries(_keys, _values)
+_keys = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters='"\\'), max_size=12)
+_values = st.recursive(
+    _scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(_keys, inner, max_size=4)),
+    max_leaves=8,
+)
+_documents = st.dictionaries(_keys, _values, max_size=4)
 
 
 @budget
