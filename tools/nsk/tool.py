@@ -12,7 +12,7 @@ import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from tools.nsk.errors import NskError
 
 Result = TypeVar("Result")
 
+_CLOSE_SECONDS = 0.5
+_GRACE_SECONDS = 0.1
 _FLUSH_EVERY = 1000
 _CLOSED = "the server closed the connection"
 _SERVER_TEXTS = (
@@ -125,11 +127,17 @@ class Link:
                 signature_cb=signature_callback,
             )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
-            await self.client.close()
+            await self.close()
             raise NskError(self._why(error)) from None
         except NskError:
-            await self.client.close()
+            await self.close()
             raise
+
+    async def close(self) -> None:
+        """Close the connection, or what there is of it."""
+        # After a TLS handshake that failed, nats-py would wait forever for the end of a connection that is gone.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.client.close(), _CLOSE_SECONDS)
 
     def _sign(self, pair: KeyPair, nonce: str) -> bytes:
         # A tls:// URL is a demand. Whoever stands in between could have taken TLS out of the server's INFO.
@@ -174,18 +182,23 @@ class Link:
         if isinstance(error, nats.errors.UnexpectedEOF):
             return _CLOSED
         text = str(error).removeprefix("nats: ").strip().strip("'")
-        for known in (*_SERVER_TEXTS, *subjects):
+        for known in (*_SERVER_TEXTS, *(f'"{subject}"' for subject in subjects)):
             text = text.replace(known.lower(), known)
         return text
 
     async def done(self, work: Awaitable[Result], *subjects: str) -> Result:
-        """Wait for the work, or for the first failure, which is raised as NskError."""
+        """Wait for the work, or for the first failure, which is raised as NskError; so are errors but timeouts."""
         task = asyncio.ensure_future(work)
         try:
             waiting: set[asyncio.Future[Any]] = {task, self._failure}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                # What was refused may still be answered; nats-py stumbles when nobody waits for that any more.
+                await asyncio.wait({task}, timeout=_GRACE_SECONDS)
             self.check(*subjects)
             return await task
+        except nats.errors.TimeoutError:
+            raise
         except nats.errors.Error as error:
             raise NskError(str(error)) from None
         finally:
@@ -201,7 +214,10 @@ class Link:
 
     async def flush(self, *subjects: str) -> None:
         """Wait until the server has seen everything, and raise what it found wrong."""
-        await self.done(self.client.flush(max(1, round(self._target.timeout))), *subjects)
+        try:
+            await self.done(self.client.flush(max(1, round(self._target.timeout))), *subjects)
+        except nats.errors.TimeoutError:
+            raise NskError(f"the server does not answer within {self._target.timeout:g} s") from None
         self.check(*subjects)
 
 
@@ -213,7 +229,7 @@ async def linked(target: Target) -> AsyncIterator[Link]:
     try:
         yield link
     finally:
-        await link.client.close()
+        await link.close()
 
 
 async def publish(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def _seconds(given: str) -> float:
 
 def _run(work: Coroutine[Any, Any, Result], *, until_interrupted: bool = False) -> Result | None:
     """Run to the end. Ctrl-C is the usual end of what listens; what works is ended by it."""
+    # What nats-py logs is said by the errors that follow.
+    logging.getLogger("nats").addHandler(logging.NullHandler())
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
