@@ -18,8 +18,8 @@ import pytest
 from auth import jwt
 from auth.claims import AccountClaims, OperatorClaims, UserClaims
 from auth.nkey import KeyKind, KeyPair
-from auth.settings import SettingsError
 from broker import Options, Server
+from broker.config.errors import ConfigError
 from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
@@ -464,7 +464,7 @@ async def test_a_taken_port_leaves_nothing_behind() -> None:
     ],
 )
 async def test_settings_that_contradict_themselves(monitor: MonitorOptions, text: str) -> None:
-    with pytest.raises(SettingsError) as refused:
+    with pytest.raises(ConfigError) as refused:
         await Server(Options(host="127.0.0.1", port=-1, monitor=monitor)).start()
     assert str(refused.value) == text
 
