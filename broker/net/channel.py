@@ -35,7 +35,9 @@ class CiphertextBuffer:
 class Channel:
     """One TLS connection on a non-blocking socket."""
 
-    __slots__ = ("_buffer", "_incoming", "_outgoing", "_records", "_unsent", "at_end", "connection", "sock")
+    __slots__ = (
+        "_buffer", "_incoming", "_outgoing", "_records", "_unsent", "at_end", "broken", "connection", "sent", "sock",
+    )
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: CiphertextBuffer) -> None:
         self.sock = sock
@@ -43,8 +45,12 @@ class Channel:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._unsent: memoryview | None = None
+        self.sent = 0
+        """Bytes of ciphertext that the socket has taken."""
         self.at_end = False
-        """Whether the peer has ended its stream; set by `read_into`."""
+        """Whether nothing more can be read: the peer has ended its stream, or broken it; set by `read_into`."""
+        self.broken = False
+        """Whether the stream ended with what is no valid record."""
         self.connection = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._records = cast(Records, self.connection)
 
@@ -72,7 +78,7 @@ class Channel:
     def read_into(self, room: memoryview) -> int:
         """Opens records into room. Returns the bytes of plaintext, 0 when more ciphertext is needed or at the end.
 
-        Raises ssl.SSLError for what is no valid record.
+        What came before the end, or before a record that is not valid, is read first.
         """
         total = 0
         size = len(room)
@@ -81,6 +87,9 @@ class Channel:
                 count = self._records.read(size - total, room[total:])
             except ssl.SSLWantReadError:
                 break
+            except ssl.SSLError:
+                self.broken = True
+                count = 0
             if count == 0:
                 # The ssl module raises nothing when the peer has said the end of its stream.
                 self.at_end = True
@@ -89,8 +98,11 @@ class Channel:
         return total
 
     def write(self, plaintext: memoryview) -> int:
-        """Seals plaintext and sends what the socket takes. Returns how much was sealed, 0 while older bytes wait."""
-        if self._unsent is not None and not self.send_sealed():
+        """Seals plaintext and sends what the socket takes. Returns how much was sealed, 0 while older bytes wait.
+
+        Without plaintext it sends what else waits, such as an alert.
+        """
+        if not self.send_sealed():
             return 0
         sealed = 0
         size = len(plaintext)
@@ -111,6 +123,7 @@ class Channel:
             count = self.sock.send(unsent)
         except (BlockingIOError, InterruptedError):
             count = 0
+        self.sent += count
         if count == len(unsent):
             self._unsent = None
             return not self._outgoing.pending or self.send_sealed()

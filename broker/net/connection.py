@@ -65,6 +65,7 @@ class Connection:
         "_messages_out",
         "_ping_timer",
         "_reading",
+        "_sent_by_deadline",
         "_stall_timer",
         "_subscriptions",
         "_upgrade_timer",
@@ -108,6 +109,7 @@ class Connection:
         self._writing = False
         self._written = 0
         self._written_by_deadline = 0
+        self._sent_by_deadline = 0
         self._waiting: list[Connection] | None = None
         self._connect_timer: TimerHandle | None = None
         self._deadline_timer: TimerHandle | None = None
@@ -171,7 +173,10 @@ class Connection:
         self._greet()
         if self.ended is None:
             self._watch(self._first_bytes_after_info)
-            if not self.service.options.allow_non_tls:
+            if self.service.options.allow_non_tls:
+                # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
+                self._upgrade_timer = self.service.loop.call_later(self._tls_timeout, self._stay_in_the_clear)
+            else:
                 self._upgrade_within(self._tls_timeout)
 
     def _no_tls_first(self) -> None:
@@ -226,10 +231,16 @@ class Connection:
         elif first == b"":
             self.session.close(CloseReason.CLIENT_CLOSED)
         elif self.service.options.allow_non_tls:
-            self._unwatch()
-            self._open()
+            self._stay_in_the_clear()
         else:
             self._upgrade_failed("bytes in the clear where TLS is required")
+
+    def _stay_in_the_clear(self) -> None:
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            self._upgrade_timer = None
+        self._unwatch()
+        self._open()
 
     def _begin_upgrade(self) -> None:
         context = self.service.tls_context
@@ -345,20 +356,17 @@ class Connection:
     def _opened_records(self, channel: Channel) -> None:
         service, session, lane = self.service, self.session, self.lane
         service.hub.now = session.liveness.last_heard = time.monotonic()
-        while session.state is not State.CLOSED and session.state is not State.VERIFYING:
+        while session.listens:
+            if channel.at_end:
+                session.close(CloseReason.READ_ERROR if channel.broken else CloseReason.CLIENT_CLOSED)
+                break
             room = lane.room()
             size = len(room)
-            try:
-                count = channel.read_into(room)
-            except ssl.SSLError:
-                session.close(CloseReason.READ_ERROR)
-                break
+            count = channel.read_into(room)
             if count:
                 lane.received(count)
                 session.data_received()
-            if channel.at_end:
-                session.close(CloseReason.CLIENT_CLOSED)
-            if count < size:
+            if count < size and not channel.at_end:
                 break
         self._turn_over()
 
@@ -476,6 +484,8 @@ class Connection:
     def _expect_progress(self) -> None:
         """Whatever waits now must be written before the deadline; a receiver that trickles does not count as alive."""
         self._written_by_deadline = self._written + self.client.pending
+        if self.channel is not None:
+            self._sent_by_deadline = self.channel.sent + self.channel.waiting
         seconds = LINGER if self.session.state is State.CLOSED else self.service.options.write_deadline
         self._deadline_timer = self.service.loop.call_later(seconds, self._deadline)
 
@@ -483,7 +493,9 @@ class Connection:
         self._deadline_timer = None
         if self.session.state is State.CLOSED:
             self._destroy()
-        elif self._written < self._written_by_deadline or (self.channel is not None and not self._written):
+        elif self._written < self._written_by_deadline or (
+            self.channel is not None and self.channel.sent < self._sent_by_deadline
+        ):
             self.service.slow_consumer(
                 self.session,
                 f"WriteDeadline of {self.service.options.write_deadline:g}s exceeded with {self.client.pending} bytes",
@@ -530,12 +542,12 @@ class Connection:
             raise error
         self.service.hub.now = time.monotonic()
         self.session.verified(work.result() if error is None else error)
-        self._read_on()
         if self.channel is None:
             self._turn_over()
         else:
             # Records that came meanwhile wait in the channel, and the socket will not announce them again.
             self._opened_records(self.channel)
+        self._read_on()
 
     def expire_at(self, moment: float | None) -> None:
         """Ends the session at a Unix time; None calls it off."""

@@ -48,6 +48,39 @@ class Peer:
             return self.sock.recv(size)
         return b""
 
+    def read_sealed(self, size: int = 1 << 20) -> bytes:
+        """What has come through TLS of the next `size` bytes off the socket."""
+        assert self.records is not None
+        self._incoming.write(self.read(size))
+        data = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while piece := self.records.read(1 << 20):
+                data += piece
+        return data
+
+    def seal(self, data: bytes) -> bytes:
+        """The records that carry data."""
+        assert self.records is not None
+        self.records.write(data)
+        return self._outgoing.read()
+
+    def rest(self) -> bytes:
+        """Records that are sealed and not yet taken, as those of the end of the stream."""
+        return self._outgoing.read()
+
+    def last_flight(self, loop: FakeLoop, context: ssl.SSLContext) -> bytes:
+        """Shakes hands up to the client's last words, which are returned instead of sent."""
+        self.records = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        while True:
+            try:
+                self.records.do_handshake()
+            except ssl.SSLWantReadError:
+                self.send(self._outgoing.read())
+                loop.settle()
+                self._incoming.write(self.read())
+            else:
+                return self._outgoing.read()
+
     @property
     def reason(self) -> CloseReason | None:
         """Why the server's side closed the session; None while it is open."""
