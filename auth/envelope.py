@@ -1,80 +1,37 @@
 """The JWT envelope of NATS: header, payload and an Ed25519 signature by the issuer's nkey.
 
-PyJWT reads and writes the compact form; the algorithm ``ed25519-nkey`` is registered with it here. Two
-generations of tokens exist. Version 2 signs header and payload; version 1 (``type`` at the top level of the payload)
-signs the payload alone, and is read but never written. RFC 7515 and RFC 7519 say what is refused beyond that:
-non-canonical base64url, unknown critical headers, duplicate names, invalid UTF-8.
+:mod:`auth.compact` reads and writes the compact form. Two generations of tokens exist. Version 2 signs header and
+payload; version 1 (``type`` at the top level of the payload) signs the payload alone, and is read but never written.
+RFC 7515 and RFC 7519 say what is refused beyond that: non-canonical base64url, unknown critical headers, duplicate
+names, invalid UTF-8.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
-
-import jwt
-from jwt.algorithms import Algorithm
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from auth.gojson import quote
-from auth.nkey import KeyPair, NKeyError, verify
 
-ALGORITHM: Final = "ed25519-nkey"
-ALGORITHM_V1: Final = "ed25519"
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from auth.compact import Opened
+    from auth.nkey import KeyPair
+
 MAXIMUM_TOKEN_BYTES: Final = 1024 * 1024
-_ALGORITHMS: Final = [ALGORITHM, ALGORITHM_V1]
+_ALGORITHMS: Final = ("ed25519-nkey", "ed25519")
 
 
 class JwtError(ValueError):
     """A token that cannot be read or whose signature does not hold; the text never holds the token."""
 
 
-class _NKeyAlgorithm(Algorithm):
-    """Ed25519 with nkeys: a KeyPair signs, the text of a public key verifies."""
-
-    def prepare_key(self, key: Any) -> Any:
-        return key
-
-    def sign(self, msg: bytes, key: Any) -> bytes:
-        if not isinstance(key, KeyPair):
-            raise jwt.InvalidKeyError("a key pair is needed to sign")
-        return key.sign(msg)
-
-    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
-        try:
-            verify(str(key), self._signed(msg), sig)
-        except NKeyError:
-            return False
-        return True
-
-    def _signed(self, message: bytes) -> bytes:
-        return message
-
-    @staticmethod
-    def to_jwk(key_obj: Any, as_dict: bool = False) -> NoReturn:
-        raise NotImplementedError("nkeys have no JWK form")
-
-    @staticmethod
-    def from_jwk(jwk: Any) -> NoReturn:
-        raise NotImplementedError("nkeys have no JWK form")
-
-
-class _NKeyAlgorithmV1(_NKeyAlgorithm):
-    """Version 1 tokens: the signature covers the encoded payload without the header."""
-
-    def _signed(self, message: bytes) -> bytes:
-        return message.partition(b".")[2]
-
-
-def _envelope() -> jwt.PyJWS:
-    envelope = jwt.PyJWS(algorithms=[])
-    envelope.register_algorithm(ALGORITHM, _ALGORITHM)
-    envelope.register_algorithm(ALGORITHM_V1, _ALGORITHM_V1)
-    return envelope
-
-
-_ALGORITHM: Final = _NKeyAlgorithm()
-_ALGORITHM_V1: Final = _NKeyAlgorithmV1()
-_ENVELOPE: Final = _envelope()
+def _compact() -> ModuleType:
+    """PyJWT takes long to load, and a server without operators needs none of it."""
+    return import_module("auth.compact")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -109,8 +66,8 @@ def loads(payload: bytes) -> dict[str, Any]:
 
 def seal(payload: bytes, keypair: KeyPair) -> str:
     """The version 2 token with this payload, signed."""
-    signer: Any = keypair
-    return _ENVELOPE.encode(payload, signer, algorithm=ALGORITHM, sort_headers=False)
+    token: str = _compact().seal(payload, keypair)
+    return token
 
 
 def is_v1(payload: Mapping[str, Any]) -> bool:
@@ -129,10 +86,9 @@ def open_verified(token: str, *, limit: int | None = MAXIMUM_TOKEN_BYTES) -> dic
     Raises JwtError.
     """
     payload, signature = _open(token, limit)
-    version, algorithm = ("V1", _ALGORITHM_V1) if is_v1(payload) else ("V2", _ALGORITHM)
-    signed = token.rpartition(".")[0].encode("ascii")
-    if not algorithm.verify(signed, payload.get("iss", ""), signature):
-        raise JwtError(f"claim failed {version} signature verification")
+    v1 = is_v1(payload)
+    if not _compact().is_signed_by(token, payload.get("iss", ""), signature, v1=v1):
+        raise JwtError(f"claim failed {'V1' if v1 else 'V2'} signature verification")
     return payload
 
 
@@ -142,12 +98,13 @@ def _open(token: str, limit: int | None) -> tuple[dict[str, Any], bytes]:
         raise JwtError(f"token size {len(token)} exceeds maximum of {limit} bytes: token too large")
     if token.count(".") != 2:
         raise JwtError("expected 3 chunks")
+    compact = _compact()
     try:
-        opened = _ENVELOPE.decode_complete(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, UnicodeEncodeError):
-        raise JwtError("token is not a well-formed JWT") from None
-    _check_header(opened["header"])
-    return loads(opened["payload"]), opened["signature"]
+        opened: Opened = compact.split(token)
+    except compact.CompactError as error:
+        raise JwtError(str(error)) from None
+    _check_header(opened.header)
+    return loads(opened.payload), opened.signature
 
 
 def _check_header(header: dict[str, Any]) -> None:

@@ -6,9 +6,13 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from auth.claims.permissions import CLOCK, is_network
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -44,7 +48,7 @@ class DailyWindows:
     @classmethod
     def parse(cls, windows: Iterable[tuple[str, str]], location: str) -> DailyWindows:
         """From pairs of ``HH:MM:SS`` and the name of an IANA zone. Raises ValueError for anything else."""
-        zone = ZoneInfo(location) if location else None
+        zone = import_module("zoneinfo").ZoneInfo(location) if location else None
         return cls(tuple((_clock(start), _clock(end)) for start, end in windows), zone)
 
     def closes_at(self, now: float) -> float | None:

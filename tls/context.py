@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final, NoReturn
-
-from cryptography import x509
 
 from tls.policy import (
     INSECURE_SUITES,
@@ -46,6 +45,8 @@ def server_context(settings: TLSSettings) -> ssl.SSLContext:
     pairs = _pairs(settings)
     if not pairs:
         raise TLSSettingsError("TLS needs a certificate and its key; set 'cert_file' and 'key_file'")
+    # What reads the peers' certificates is loaded now, not while the first of them waits.
+    import_module("tls.certificates")
     contexts = [_server_context(settings, pair) for pair in pairs]
     if len(contexts) > 1:
         contexts[0].sni_callback = _chooser(
@@ -205,18 +206,9 @@ def _reason(error: Exception, pair: CertificatePair) -> str:
 
 
 def _host_names(path: str) -> list[str]:
-    """The names that a certificate is good for, in lower case."""
-    try:
-        with open(path, "rb") as file:
-            certificate = x509.load_pem_x509_certificate(file.read())
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
-    except x509.ExtensionNotFound:
-        return []
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise TLSSettingsError(f"open {path}: {error.strerror}") from None
-        raise TLSSettingsError(f"{path} holds no certificate in PEM format") from None
+    """The names that a certificate is good for, in lower case. Raises TLSSettingsError."""
+    names: list[str] = import_module("tls.certificates").read_host_names(path)
+    return names
 
 
 def _chooser(contexts: dict[str, ssl.SSLContext]) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:

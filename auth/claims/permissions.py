@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -142,8 +142,8 @@ def is_network(text: str) -> bool:
 def is_zone(name: str) -> bool:
     """Whether a name is in the IANA time zone database."""
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        import_module("zoneinfo").ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
         return False
     return True
 

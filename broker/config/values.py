@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 from broker.config.errors import ConfigError, Position, Problem
@@ -83,7 +83,7 @@ def read_block(
 def _hint(key: str, keys: Keys) -> str:
     if "{" in key:
         return "; put a space before the {"
-    similar = get_close_matches(key.lower(), keys, n=1, cutoff=0.7)
+    similar: list[str] = import_module("difflib").get_close_matches(key.lower(), keys, n=1, cutoff=0.7)
     return f"; did you mean {similar[0]}?" if similar else ""
 
 

@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from auth.settings import SettingsError
-from broker.monitor.certificates import certificate_ends
 from broker.monitor.watched import Watched
 from broker.net.listener import ListenError, open_socket
 from tls.context import server_context
@@ -69,6 +68,9 @@ class Monitor:
     def _watched(self) -> Watched:
         service = self._service
         tls = service.options.tls
+        ends: float | None = None
+        if tls is not None:
+            ends = import_module("broker.monitor.certificates").certificate_ends(tls)
         return Watched(
             identity=self._server.identity,
             started_at=self._server.started_at,
@@ -77,5 +79,5 @@ class Monitor:
             http_host=self.host,
             http_port=0 if self.is_secure else self.port,
             https_port=self.port if self.is_secure else 0,
-            certificate_ends=None if tls is None else certificate_ends(tls),
+            certificate_ends=ends,
         )
