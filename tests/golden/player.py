@@ -274,7 +274,7 @@ def _lines(text: str) -> list[str]:
 
 def _own_words(line: str) -> str:
     """A recorded line as nsk words it where nsc's own output is not asked for."""
-    line = _PROGRAM.sub("nsk", _ESCAPE.sub("", line)).replace("NSC Environment", "NSK Environment")
+    line = _PROGRAM.sub("nsk", _ESCAPE.sub("", line))
     return line.replace("start a nats-server", "start a natskeep").replace("  nats-server -c", "  natskeep -c")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from auth.nkey import KeyKind, KeyPair, NKeyError, public_key_kind
+from auth.nkey import KeyPair, NKeyError, public_key_kind
 from tools.nsk.errors import StoreError
 from tools.nsk.files import make_directory, sync_directory, write_store_file
 
@@ -135,16 +135,3 @@ def _remove_empty(directory: Path) -> None:
     else:
         directory.rmdir()
         sync_directory(directory.parent)
-
-
-def seed_in(text: str) -> KeyPair | None:
-    """The key pair when the text is a seed, else None."""
-    try:
-        return KeyPair.from_seed(text.strip())
-    except NKeyError:
-        return None
-
-
-def new_key(kind: KeyKind) -> KeyPair:
-    """A new key pair that is not stored yet."""
-    return KeyPair.generate(kind)

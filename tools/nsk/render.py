@@ -48,11 +48,6 @@ class Table:
         """A line below what is there."""
         self._rows.append(None)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
-        return not self._rows
-
     def render(self) -> str:
         """The table as text, ending in a newline."""
         rows = [None if row is None else [_lines(cell) for cell in row] for row in self._rows]

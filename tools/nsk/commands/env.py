@@ -34,7 +34,7 @@ def _env(session: Session, flags: Flags) -> None:
 def _table(session: Session) -> Table:
     environment = session.environment
     variables = environment.variables
-    table = Table(f"{session.output.program.upper()} Environment", ("Setting", "Set", "Effective Value"))
+    table = Table("NSC Environment", ("Setting", "Set", "Effective Value"))
 
     def setting(label: str, variable: str, value: str) -> None:
         table.row(label, "Yes" if variable in variables else "No", value)
