@@ -67,5 +67,8 @@ def effective_subscriptions(server: int, account: AccountLimits, user: UserLimit
 
 
 def effective_data(account: AccountLimits, user: UserLimits) -> int:
-    """Return how many bytes a connection may move in all."""
-    return tightest(account.data, user.data)
+    """Return how many bytes a connection may move in all.
+
+    Only a positive number is a limit here: 0 is what an absent one reads as, and no connection could live under it.
+    """
+    return min((limit for limit in (account.data, user.data) if limit > 0), default=UNLIMITED)

@@ -70,7 +70,7 @@ cdef class Namespace:
     cdef readonly Sublist sublist
     cdef uint32_t generation        # counts changes of wildcard subscriptions
     cdef uint32_t epochs[1024]      # counts changes of literal subscriptions, by the subject's hash
-    cdef dict queue_names           # one bytes object for each queue name, so that names compare by address
+    cdef dict queue_names           # for each name in use: one bytes object, so that names compare by address, and uses
     cdef readonly str name
 
     cdef int changed(self, Subscription subscription) except -1

@@ -57,20 +57,36 @@ cdef class Namespace:
 
     def insert(self, Subscription subscription not None):
         """Opens the namespace to a subscription: the next message on a matching subject reaches it."""
-        if subscription.queue is not None:
-            subscription.queue = self.queue_names.setdefault(subscription.queue, subscription.queue)
+        cdef list queue
         self.sublist.insert(subscription.subject, subscription)
+        if subscription.queue is not None:
+            queue = self.queue_names.setdefault(subscription.queue, [subscription.queue, 0])
+            subscription.queue = queue[0]
+            queue[1] += 1
         self.changed(subscription)
 
     def remove(self, Subscription subscription not None):
         """Takes the subscription out; returns whether it was in."""
+        cdef list queue
         subscription.closed = True
         self.changed(subscription)
-        return self.sublist.remove(subscription.subject, subscription)
+        if not self.sublist.remove(subscription.subject, subscription):
+            return False
+        if subscription.queue is not None:
+            queue = self.queue_names[subscription.queue]
+            queue[1] -= 1
+            if queue[1] == 0:
+                del self.queue_names[subscription.queue]
+        return True
 
     def invalidate(self):
         """Makes every plan stale, as after a change of policy."""
         self.generation += 1
+
+    @property
+    def queues(self):
+        """How many queue names are in use."""
+        return len(self.queue_names)
 
     def __len__(self):
         return len(self.sublist)
@@ -427,6 +443,8 @@ cdef class Client(Outbox):
         cdef size_t delivered = 0
         cdef char *base
         cdef Grant opened = None
+        if plans is None:
+            return SUBJECT_REFUSED
         self.in_messages += 1
         self.in_bytes += message.size
         plan = plans.find(message.subject, message.subject_length)

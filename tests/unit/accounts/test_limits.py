@@ -39,3 +39,10 @@ def test_server_account_and_user_together() -> None:
     assert effective_subscriptions(-1, account, UserLimits(subscriptions=8)) == 7
     assert effective_subscriptions(-1, AccountLimits(), UserLimits()) == -1
     assert effective_data(account, UserLimits(data=4)) == 4
+
+
+@pytest.mark.parametrize("absent", [0, -1, -2])
+def test_absent_data_limits_neither_end_nor_lift_the_other(absent: int) -> None:
+    assert effective_data(AccountLimits(data=absent), UserLimits(data=9)) == 9
+    assert effective_data(AccountLimits(data=9), UserLimits(data=absent)) == 9
+    assert effective_data(AccountLimits(data=absent), UserLimits(data=absent)) == -1
