@@ -24,7 +24,10 @@ def label(session: Session) -> str:
     """Who a line is about: address, connection and, once known, account and user."""
     text = f"{session.remote_ip}:{session.remote_port} - cid:{session.cid}"
     principal = session.principal
-    return text if principal is None else f'{text} - "{principal.account.label}/{principal.user}"'
+    if principal is None:
+        return text
+    # Names come from tokens and configurations, and behind a sentinel from the client itself.
+    return f'{text} - "{printable(principal.account.label)}/{printable(principal.user)}"'
 
 
 def denial_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from auth.authenticate import Authenticator
 from auth.errors import AuthError
@@ -12,7 +13,7 @@ from auth.settings import AuthSettings
 from broker.core.outbox import Hub
 from broker.core.parser import Lane, ReadBuffer
 from broker.core.plan import Client, Namespace, PlanCache, Policy, Subscription
-from broker.session.backend import LimitError
+from broker.session.backend import Backend, LimitError
 from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.wire.connect import ConnectOptions
@@ -133,10 +134,13 @@ class NotedTransport:
 class Conversation:
     """One session and everything around it."""
 
+    backend: Any
+
     def __init__(
         self,
-        backend: NotedBackend | None = None,
+        backend: Backend | None = None,
         *,
+        hub: Hub | None = None,
         buffer: int = 4096,
         control_line: int = 256,
         payload: int = 100,
@@ -146,7 +150,7 @@ class Conversation:
     ) -> None:
         self.backend = backend or NotedBackend()
         self.transport = NotedTransport()
-        self.hub = Hub()
+        self.hub = hub or Hub()
         self.hub.now = 1000.0
         self.client = Client(self.hub)
         self.lane = Lane(self.client, ReadBuffer(buffer))

@@ -62,7 +62,7 @@ def test_a_taken_port_names_the_remedy() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ListenError, match=f"listen tcp 127.0.0.1:{port}: bind: address already in use; .* -p"):
             open_socket("127.0.0.1", port)
-        with pytest.raises(ListenError, match=" -m$"):
+        with pytest.raises(ListenError, match=r" -m$"):
             open_socket("127.0.0.1", port, "-m")
 
 
