@@ -9,6 +9,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Self
 
@@ -23,10 +24,19 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time to linger: closing sends RST."""
 
 
+_OPENED: ContextVar[list[socket.socket]] = ContextVar("_OPENED")
+"""Sockets of the clients that a test has opened, for it to close none by hand."""
+
+
 @asynccontextmanager
 async def serving(options: Options | None = None, **changes: Any) -> AsyncIterator[Server]:
-    """A server on a free port. The block fails where a callback raised, or the stop leaves anything behind."""
+    """A server on a free port. The block fails where a callback raised, or the stop leaves anything behind.
+
+    Clients that are still open at the end find out what a stop does to them, and are closed.
+    """
     loop = asyncio.get_running_loop()
+    opened: list[socket.socket] = []
+    _OPENED.set(opened)
     raised: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: raised.append(context))
     tasks = asyncio.all_tasks()
@@ -40,6 +50,8 @@ async def serving(options: Options | None = None, **changes: Any) -> AsyncIterat
         raise
     finally:
         loop.set_exception_handler(None)
+        for sock in opened:
+            sock.close()
     assert not raised, raised
     assert asyncio.all_tasks() == tasks
     assert not server.service.connections
@@ -98,6 +110,7 @@ class Client:
     async def open(cls, server: Server, *, receive_buffer: int = 0) -> Self:
         """A connection of which nothing is read yet; a small receive buffer makes a receiver lag early."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        _OPENED.get().append(sock)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
