@@ -39,6 +39,7 @@ from auth.settings import (
     load_sentinel,
     resolve_system_account,
 )
+from auth.standing import Standing
 from auth.trust import TrustedOperators
 from auth.user import Binding, SignedUser, bind_user, read_user
 from auth.windows import is_within
@@ -76,10 +77,12 @@ class Authenticator:
         self._users: dict[str, UserEntry] = {entry.name: entry for entry in settings.users}
         self._nkeys: dict[str, NkeyEntry] = {entry.public_key: entry for entry in settings.nkeys}
         self._no_auth_user = settings.no_auth_user
-        if self._needs_hidden_user():
+        self._has_hidden_user = self._needs_hidden_user()
+        if self._has_hidden_user:
             self._no_auth_user = f"nats-{secrets.token_hex(4)}"
             self._users[self._no_auth_user] = UserEntry(name=self._no_auth_user, password=secrets.token_hex(16))
-        self._policies = {name: self._compile(name, entry) for name, entry in (self._users | self._nkeys).items()}
+        self._entries: dict[str, UserEntry | NkeyEntry] = {**self._users, **self._nkeys}
+        self._policies = {name: self._compile(name, entry) for name, entry in self._entries.items()}
         self._unrestricted = compile_policy(Permissions(), self._accounts[GLOBAL_ACCOUNT])
         # A password for names that do not exist is compared as slowly as those of names that do.
         self._decoy = next((e.password for e in settings.users if password.is_bcrypt(e.password)), "no such user")
@@ -200,6 +203,133 @@ class Authenticator:
         fields = {field.name: getattr(principal, field.name) for field in dataclasses.fields(principal)}
         fields |= {"account": account, "policy": policy, "name_tag": account.display_name}
         return _mint(**fields | self._ends(self._trust, account, principal.user_expires_at))
+
+    # Settings that take the place of others while clients are connected.
+
+    @property
+    def user_names(self) -> frozenset[str]:
+        """Names and nkeys of the users of the configuration."""
+        return frozenset(self._entries) - ({self._no_auth_user} if self._has_hidden_user else set())
+
+    def account_of(self, user: str) -> str:
+        """The account's name of a user of the configuration, empty for one that there is not."""
+        entry = self._entries.get(user)
+        return "" if entry is None else entry.account
+
+    def policy_of(self, user: str) -> PolicyTable | None:
+        """What a user of the configuration may do; None for one that there is not."""
+        return self._policies.get(user)
+
+    def account(self, name: str) -> Account | None:
+        """The account of that name as these settings have it; None where there is none that can be used."""
+        if self._trust is None:
+            return self._accounts.get(name)
+        try:
+            return self._trust.account(name)
+        except AuthError:
+            return None
+
+    def standing_since(self, earlier: Authenticator) -> Standing:
+        """What is the same as under earlier settings to those who are connected."""
+        old, new = earlier._settings, self._settings
+        if self._trust is not None:
+            same = frozenset(name for name, token in new.preload.items() if old.preload.get(name) == token)
+        else:
+            known = earlier._accounts
+            same = frozenset(name for name, found in self._accounts.items() if _is_same_account(found, known.get(name)))
+        is_same_proxy = new.proxy_required == old.proxy_required
+        is_same_single = (new.user, new.password) == (old.user, old.password) and is_same_proxy
+        return Standing(
+            users=frozenset(name for name in self._entries if is_same_proxy and self._is_same_user(name, earlier)),
+            accounts=same,
+            single=new.user if is_same_single else "",
+            token=bool(new.token) and new.token == old.token and is_same_proxy,
+            sentinel=new.default_sentinel == old.default_sentinel,
+            nobody=not self.required and not earlier.required,
+            hidden=self._has_hidden_user and earlier._has_hidden_user,
+        )
+
+    def _is_same_user(self, name: str, earlier: Authenticator) -> bool:
+        entry, before = self._entries[name], earlier._entries.get(name)
+        return (
+            before is not None
+            and type(entry) is type(before)
+            and _secret(entry) == _secret(before)
+            and entry.account == before.account
+            and entry.connection_types == before.connection_types
+            and entry.proxy_required == before.proxy_required
+            and self._policies[name].fingerprint == earlier._policies[name].fingerprint
+        )
+
+    def readmission_is_slow(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
+        """Whether `readmit` computes a bcrypt hash: better done in a thread."""
+        if self._trust is not None or self._is_proven(principal, evidence, earlier):
+            return False
+        return self.is_slow(evidence)
+
+    def readmit(self, principal: Principal, evidence: Evidence, now: float, earlier: Authenticator) -> Principal:
+        """The principal of a live connection that `earlier` settings admitted, at a time in Unix seconds.
+
+        What was proved then holds as long as the secret that it was compared with is the same. Raises AuthError, with
+        no text for the client where its user is gone, or belongs to another account.
+        """
+        readmitted = self._readmit(principal, evidence, now, earlier)
+        if readmitted.account.name != principal.account.name:
+            raise AuthError(AuthFailure.USER_MOVED_LIVE, readmitted.account.name)
+        return readmitted
+
+    def _readmit(self, principal: Principal, evidence: Evidence, now: float, earlier: Authenticator) -> Principal:
+        if self._trust is not None:
+            if principal.method is Method.SENTINEL and self._sentinel != earlier._sentinel:
+                return self.authenticate(evidence, now)
+            self._trust.check_account_times(self._trust.account(principal.account.name), now)
+            return self.recheck(principal, now)
+        proxy_key = principal.proxy_key
+        if proxy_key is not None and proxy_key not in self._settings.trusted_proxies:
+            raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
+        is_unasked = principal.method is Method.NO_AUTH_USER
+        if principal.method is Method.NONE and not self.required:
+            return self._nobody()
+        if is_unasked and self._has_hidden_user and earlier._has_hidden_user:
+            return self._as_no_auth_user(evidence.connection_type, proxy_key)
+        name = evidence.unverified_nkey or evidence.unverified_user or (principal.user if is_unasked else "")
+        entry = self._entries.get(name) if name else None
+        if name and entry is None and (is_unasked or name != self._settings.user):
+            raise AuthError(AuthFailure.USER_GONE_LIVE, name)
+        if entry is not None and entry.account != principal.account.name:
+            raise AuthError(AuthFailure.USER_MOVED_LIVE, entry.account)
+        if entry is not None and (is_unasked or self._is_proven(principal, evidence, earlier)):
+            self._check_entry(entry, evidence.connection_type, proxy_key)
+            return self._of_entry(entry, principal.method, proxy_key)
+        if self._is_proven(principal, evidence, earlier):
+            if self._settings.proxy_required and proxy_key is None:
+                raise AuthError(AuthFailure.PROXY_REQUIRED)
+            return self._of_configuration(self._accounts[GLOBAL_ACCOUNT], principal.user, principal.method, proxy_key)
+        try:
+            return self.authenticate(evidence, now)
+        except AuthError as problem:
+            if name and entry is None:
+                raise AuthError(AuthFailure.USER_GONE_LIVE, f"{name}: {problem}") from None
+            raise
+
+    def _is_proven(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
+        """Whether the evidence was compared with the very secret that counts now."""
+        match principal.method:
+            case Method.NKEY:
+                return evidence.unverified_nkey in self._nkeys
+            case Method.TOKEN:
+                return bool(self._settings.token) and self._settings.token == earlier._settings.token
+            case Method.PASSWORD:
+                name = evidence.unverified_user or ""
+                stored = self._stored_password(name)
+                return stored is not None and stored == earlier._stored_password(name)
+        return False
+
+    def _stored_password(self, name: str) -> str | None:
+        if name in self._users:
+            return self._users[name].password
+        settings = self._settings
+        return settings.password if name and name == settings.user else None
 
     def _nobody(self) -> Principal:
         account = self._accounts[GLOBAL_ACCOUNT]
@@ -401,6 +531,18 @@ class Authenticator:
             name_tag=account.label,
             proxy_key=proxy_key,
         )
+
+
+def _secret(entry: UserEntry | NkeyEntry) -> str:
+    return entry.password if isinstance(entry, UserEntry) else entry.public_key
+
+
+def _is_same_account(account: Account, before: Account | None) -> bool:
+    """Whether both grant the same; the defaults of users have become part of their policies."""
+    if before is None:
+        return False
+    defaults = before.default_permissions
+    return dataclasses.replace(account, origin=before.origin, default_permissions=defaults) == before
 
 
 def _has_evidence(evidence: Evidence) -> bool:

@@ -17,6 +17,7 @@ USER_REVOKED_TEXT: Final = "User Authentication Revoked"
 
 _FAILED: Final = "Authentication Failure"
 _EXPIRED: Final = "Authentication Expired"
+_CLOSED: Final = "Client Closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ class AuthFailure(Enum):
     )
     SIGNING_KEY_CHANGED_LIVE = FailureTexts(
         "signing-key-changed-live", "Signing key was removed or its scope changed", client=""
+    )
+
+    USER_GONE_LIVE = FailureTexts("user-gone-live", "User is not known any more", client="", closed_reason=_CLOSED)
+    USER_MOVED_LIVE = FailureTexts(
+        "user-moved-live", "User belongs to another account now", client="", closed_reason=_CLOSED
     )
 
     @property

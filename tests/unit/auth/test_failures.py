@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from accounts.account import Account
 from auth import jwt
 from auth.authenticate import Authenticator, ConnectionType, Evidence
 from auth.claims import TimeRange, UserScope
@@ -560,6 +562,44 @@ def signing_key_removed_later() -> Any:
 @fails_with(AuthFailure.SIGNING_KEY_CHANGED_LIVE)
 def signing_key_scoped_later() -> Any:
     return live(lambda realm: realm.account.set_signing_key(UserScope.new(ACCOUNT_SIGNING.public)))
+
+
+def readmitted(before: AuthSettings, after: AuthSettings, **evidence: Any) -> Any:
+    """Connect under some settings, look again under others."""
+    earlier, shown = Authenticator(before), Evidence(nonce=NONCE, remote_ip="127.0.0.1", **evidence)
+    return Authenticator(after).readmit(earlier.authenticate(shown, NOW), shown, NOW, earlier)
+
+
+@fails_with(AuthFailure.USER_GONE_LIVE)
+def user_removed_later() -> Any:
+    return readmitted(
+        AuthSettings(users=(UserEntry(name="bob", password="pw"), UserEntry(name="al", password="pw"))),
+        AuthSettings(users=(UserEntry(name="al", password="pw"),)),
+        unverified_user="bob",
+        unverified_password="pw",
+    )
+
+
+@fails_with(AuthFailure.USER_GONE_LIVE)
+def single_password_changed_later() -> Any:
+    return readmitted(
+        AuthSettings(user="bob", password="pw"),
+        AuthSettings(user="bob", password="other"),
+        unverified_user="bob",
+        unverified_password="pw",
+    )
+
+
+@fails_with(AuthFailure.USER_MOVED_LIVE)
+def user_moved_later() -> Any:
+    user = UserEntry(name="bob", password="pw", account="A")
+    accounts = {"A": Account("A"), "B": Account("B")}
+    return readmitted(
+        AuthSettings(accounts=accounts, users=(user,)),
+        AuthSettings(accounts=accounts, users=(dataclasses.replace(user, account="B"),)),
+        unverified_user="bob",
+        unverified_password="pw",
+    )
 
 
 @fails_with(AuthFailure.PERMISSIONS_NOT_VALID)
