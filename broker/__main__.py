@@ -19,6 +19,7 @@ from broker.config.load import load
 from broker.config.options import Options
 from broker.flags import FlagError, Flags, parse, usage
 from broker.identity import natskeep_version
+from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
 from broker.process import PidFileError, check, run
@@ -95,11 +96,9 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
     for warning in warnings:
         print(f"{program}: {warning}", file=sys.stderr)
     try:
-        run(options)
-    except (ListenError, PidFileError, BrokenPipeError):
-        raise
-    except OSError as error:
-        raise CommandError(f"error opening file: {_reason(error)}") from error
+        run(options, program=program)
+    except LogError as error:
+        raise CommandError(str(error)) from error
     return DONE
 
 
@@ -131,11 +130,6 @@ def _check(program: str, options: Options, warnings: list[str]) -> int:
         raise CommandError("\n".join(warnings))
     print(f"{program}: configuration file {options.config_file} is valid ({options.config_digest})", file=sys.stderr)
     return DONE
-
-
-def _reason(error: OSError) -> str:
-    reason = (error.strerror or str(error)).lower()
-    return f"open {error.filename}: {reason}" if error.filename else reason
 
 
 if __name__ == "__main__":

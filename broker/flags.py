@@ -131,6 +131,13 @@ def switch_value(text: str) -> bool:
     raise ValueError("it is a switch; say true or false")
 
 
+def number_value(text: str) -> int:
+    """A whole number, 0 or more. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("it is no whole number")
+    return int(text)
+
+
 def port_value(text: str) -> int:
     """A TCP port; -1 asks for a free one and 0 for the default. Raises ValueError."""
     try:

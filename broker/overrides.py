@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from broker.config.errors import ConfigError, Problem
 from broker.config.options import ANY_ADDRESS, DEFAULT_PORT, LoggingOptions, MonitorOptions, Options, TLSOptions
-from broker.flags import Flag, Flags, Section, port_value, switch_value, text_value
+from broker.flags import Flag, Flags, Section, number_value, port_value, switch_value, text_value
 
 SECTIONS: Final = (
     Section(
@@ -28,6 +28,9 @@ SECTIONS: Final = (
         "Logging Options",
         (
             Flag("log_file", ("l", "log"), text_value, "File to redirect log output", "<file>"),
+            Flag("log_size_limit", ("log_size_limit",), number_value, "Bytes after which it is rotated", "<limit>"),
+            Flag("syslog", ("s", "syslog"), switch_value, "Log to syslog"),
+            Flag("remote_syslog", ("r", "remote_syslog"), text_value, "Syslog server, as udp://localhost:514", "<url>"),
             Flag("logtime", ("T", "logtime"), switch_value, "Timestamp log entries (default: true)"),
             Flag("logtime_utc", ("logtime_utc",), switch_value, "Timestamps in UTC instead of local time"),
             Flag("debug", ("D", "debug"), switch_value, "Enable debugging output"),
@@ -35,6 +38,7 @@ SECTIONS: Final = (
             Flag("verbose_trace", ("VV",), switch_value, "Trace the system account as well"),
             Flag("debug_trace", ("DV",), switch_value, "Debug and trace"),
             Flag("debug_verbose_trace", ("DVV",), switch_value, "Debug, and trace the system account as well"),
+            Flag("max_traced_msg_len", ("max_traced_msg_len",), number_value, "Bytes of a payload to trace", "<len>"),
         ),
     ),
     Section(
@@ -72,6 +76,7 @@ _LOG_SWITCHES: Final = {
     "debug_trace": ("debug", "trace"),
     "debug_verbose_trace": ("debug", "trace", "trace_verbose"),
     "logtime": ("logtime",),
+    "syslog": ("syslog",),
     "logtime_utc": ("logtime_utc",),
 }
 _CREDENTIALS: Final = ("user", "password", "token")
@@ -100,8 +105,8 @@ def apply(flags: Flags, options: Options) -> Options:
 
 def _logging(flags: Flags, logging: LoggingOptions) -> LoggingOptions:
     changes: dict[str, Any] = {}
-    if "log_file" in flags:
-        changes["log_file"] = flags.text("log_file")
+    changes.update({key: flags.text(key) for key in ("log_file", "remote_syslog") if key in flags})
+    changes.update({key: flags.number(key) for key in ("log_size_limit", "max_traced_msg_len") if key in flags})
     for key, fields in _LOG_SWITCHES.items():
         if key in flags:
             changes.update(dict.fromkeys(fields, flags.is_on(key)))

@@ -22,7 +22,7 @@ from auth.authenticate import Authenticator
 from broker.app import Server
 from broker.config.options import Options
 from broker.config.validate import validate
-from broker.log import configure
+from broker.log import LogError, configure, reopen
 from broker.settings import auth_settings
 from tls.context import server_context
 
@@ -32,7 +32,14 @@ PID_FILE_MODE: Final = 0o600
 COLLECTION_THRESHOLDS: Final = (50_000, 20, 50)
 """When Python looks for cycles: a broker makes many objects that live long and few cycles."""
 
-_TRAPPED: Final = {signal.SIGINT: "interrupt", signal.SIGTERM: "terminated"}
+_TRAPPED: Final = {
+    signal.SIGINT: "interrupt",
+    signal.SIGTERM: "terminated",
+    signal.SIGUSR1: "user defined signal 1",
+    signal.SIGUSR2: "user defined signal 2",
+    signal.SIGHUP: "hangup",
+}
+"""What nats-server calls its signals in the log."""
 
 
 class PidFileError(OSError):
@@ -50,14 +57,18 @@ def check(options: Options) -> None:
         server_context(options.tls)
 
 
-def run(options: Options, on_ready: Callable[[Server], None] | None = None) -> None:
+def run(
+    options: Options, on_ready: Callable[[Server], None] | None = None, *, program: str = "nats-server"
+) -> None:
     """Runs a server until a signal ends it. ``on_ready`` is called once clients can connect.
 
-    Raises what ``check`` raises, OSError when the log file cannot be opened, PidFileError, and
+    ``program`` is the name that syslog gets to know.
+
+    Raises what ``check`` raises, broker.log.LogError when the log cannot be written, PidFileError, and
     broker.net.listener.ListenError for an address that cannot be had.
     """
     check(options)
-    configure(options.logging)
+    configure(options.logging, program)
     limit_resources()
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         runner.run(_serve(options, on_ready))
@@ -116,18 +127,21 @@ def _signals(server: Server, options: Options) -> Iterator[asyncio.Event]:
         end.set()
 
     def lame_duck() -> None:
+        LOGGER.info('Trapped "%s" signal', _TRAPPED[signal.SIGUSR2])
         if not leaving:
             leaving.append(loop.create_task(leave()))
 
     def reopen_log() -> None:
+        LOGGER.info('Trapped "%s" signal', _TRAPPED[signal.SIGUSR1])
         try:
-            configure(options.logging)
-        except OSError as error:
-            LOGGER.error("the log file cannot be opened anew: %s", error)
+            has_file = reopen()
+        except LogError as error:
+            LOGGER.error("the log goes on in the old file: %s", error)
         else:
-            LOGGER.info("File log re-opened")
+            LOGGER.info("File log re-opened" if has_file else "File log re-open ignored, not a file logger")
 
     def reload() -> None:
+        LOGGER.info('Trapped "%s" signal', _TRAPPED[signal.SIGHUP])
         LOGGER.warning("this version cannot reload its configuration: restart the server to apply a change")
 
     handlers: dict[signal.Signals, Callable[[], None]] = {

@@ -171,12 +171,18 @@ class LoggingOptions:
     logtime: bool = True
     """Put the time in front of each line."""
     logtime_utc: bool = False
+    log_format: str = "text"
+    """``text`` for nats-server's lines, ``json`` for one object a line."""
     log_file: str = ""
-    """Path; empty means the standard error stream."""
+    """Path; empty means syslog where that is asked for, else the standard error stream."""
+    syslog: bool = False
+    """Log to the local syslog daemon."""
+    remote_syslog: str = ""
+    """Log to syslog at ``udp://host:port``, ``tcp://host:port`` or ``unix:///path``."""
     log_size_limit: int = 0
     """Bytes after which the file is rotated; 0 is never."""
     log_max_num: int = 0
-    """Rotated files to keep; 0 is all."""
+    """Log files to keep, the current one included; 0 is all."""
     max_traced_msg_len: int = 0
     """Bytes of a payload that a trace shows; 0 is all."""
 

@@ -23,6 +23,7 @@ from broker.config.values import (
     fail,
     integer,
     listen,
+    log_format,
     one_or_more,
     port,
     size,
@@ -141,8 +142,10 @@ CLIENT_KEYS: Final = {
 """Keys that set a field of :class:`~broker.config.options.Options` directly; ``listen`` sets host and port."""
 
 LOGGING_KEYS: Final = {
-    **{key: Key(f"logging.{key}", boolean) for key in ("debug", "trace", "logtime", "logtime_utc")},
+    **{key: Key(f"logging.{key}", boolean) for key in ("debug", "trace", "logtime", "logtime_utc", "syslog")},
     **{key: Key(f"logging.{key}", boolean) for key in ("trace_verbose", "trace_headers")},
+    **_keys("log_format", key=Key("logging.log_format", log_format)),
+    **_keys("remote_syslog", key=Key("logging.remote_syslog", string)),
     **_keys("log_file", "logfile", key=Key("logging.log_file", string)),
     **_keys("log_size_limit", "logfile_size_limit", key=Key("logging.log_size_limit", count)),
     **_keys("log_max_num", "logfile_max_num", key=Key("logging.log_max_num", count)),
@@ -327,8 +330,6 @@ ABSENT_KEYS: Final = {
     "ocsp": "OCSP",
     "ocsp_cache": "OCSP",
     "prof_port": "profiling",
-    "syslog": "syslog",
-    "remote_syslog": "syslog",
     "resolver_tls": "the URL account resolver",
     "default_js_domain": "JetStream",
 }

@@ -115,6 +115,14 @@ def string(entry: Entry, _: Problems) -> str:
     return entry.value.content
 
 
+def log_format(entry: Entry, problems: Problems) -> str:
+    """``text`` or ``json``."""
+    text = string(entry, problems).lower()
+    if text not in {"text", "json"}:
+        raise fail(entry, f'field "{entry.key}" must be text or json, not {text!r}')
+    return text
+
+
 def name(entry: Entry, problems: Problems) -> str:
     """A string that must not be empty, as a variable that is set to nothing would make it."""
     text = string(entry, problems)

@@ -172,7 +172,7 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
         ("maps { a: b }", ['field "maps" needs subject mapping']),
         ("proxies { trusted: [] }", ['field "proxies" needs trusted proxies']),
         ("prof_port: 6060", ['field "prof_port" needs profiling']),
-        ("syslog: true", ['field "syslog" needs syslog']),
+        ("log_format: xml", ['field "log_format" must be text or json']),
         ("accounts { A { jetstream: enabled } }", ['t.conf:1:15: field "jetstream" needs JetStream']),
         ("accounts { A { exports: [ {stream: a} ] } }", ['field "exports" needs exports between accounts']),
         ("accounts { A { imports: [ {} ] } }", ['field "imports" needs imports between accounts']),
