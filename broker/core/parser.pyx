@@ -156,6 +156,15 @@ cdef class Lane:
         self.received(0)
 
     @property
+    def parsed(self):
+        """How many bytes of what arrived last are parsed."""
+        return self.position
+
+    def ahead(self, Py_ssize_t count):
+        """Up to `count` bytes that follow what is parsed."""
+        return PyBytes_FromStringAndSize(self.window + self.position, min(count, self.end - self.position))
+
+    @property
     def unfinished(self):
         """Bytes kept of a frame that has not arrived whole."""
         return self.carried
@@ -311,6 +320,9 @@ cdef class Lane:
             if room != NULL:
                 memcpy(room, b"PONG\r\n", 6)
                 self.client.tail += 6
+            if self.client.shown_to is not None:
+                self.client.shown_to.received(b"PING")
+                self.client.shown_to.sent(b"PONG")
             return MORE
         return event
 
@@ -399,25 +411,25 @@ cdef class Lane:
                 at += 1
                 continue
             if count == expected:
-                return BAD_ARGUMENTS
+                return self.not_taken(BAD_ARGUMENTS, headers, start, length)
             words[count] = at
             while at < start + length and not is_separator(at[0]):
                 at += 1
             lengths[count] = at - words[count]
             count += 1
         if count < expected - 1:
-            return BAD_ARGUMENTS
+            return self.not_taken(BAD_ARGUMENTS, headers, start, length)
         size = number(words[count - 1], lengths[count - 1])
         if size < 0:
-            return BAD_ARGUMENTS
+            return self.not_taken(BAD_ARGUMENTS, headers, start, length)
         if headers:
             if not self.accept_headers:
-                return BAD_ARGUMENTS
+                return self.not_taken(BAD_ARGUMENTS, headers, start, length)
             header = number(words[count - 2], lengths[count - 2])
             if header < 0 or header > size:
-                return BAD_ARGUMENTS
+                return self.not_taken(BAD_ARGUMENTS, headers, start, length)
         if size > self.maximum_payload:
-            return PAYLOAD_EXCEEDED
+            return self.not_taken(PAYLOAD_EXCEEDED, headers, start, length)
         body = newline + 1
         if stop - body < size + 2:
             if stop - body == size + 1 and body[size] != b"\r":
@@ -441,8 +453,12 @@ cdef class Lane:
             message.tail_length = body + size + 2 - words[1]
         else:
             self.normalise(&message, words, lengths, count)
+        if self.client.shown_to is not None:
+            self.trace(start, length, &message)
         if self.pedantic and not is_publishable(words[0], lengths[0]):
             self.client.append(b"-ERR 'Invalid Publish Subject'\r\n")
+            if self.client.shown_to is not None:
+                self.client.shown_to.sent(b"-ERR Invalid Publish Subject")
         self.position = body + size + 2 - self.window
         self.needed = 0
         if self.verbose:
@@ -453,6 +469,17 @@ cdef class Lane:
         if outcome == PUBLISHED:
             return MORE
         return self.refused(outcome, &message)
+
+    cdef int not_taken(self, int event, bint headers, char *start, Py_ssize_t length) except -1:
+        """Keeps the line of a message that ends the connection, for whoever has to say why."""
+        self.line = (b"HPUB " if headers else b"PUB ") + PyBytes_FromStringAndSize(start, length)
+        return event
+
+    cdef int trace(self, char *start, Py_ssize_t length, Message *message) except -1:
+        """Shows a message that came."""
+        self.client.shown_to.received_message(PyBytes_FromStringAndSize(start, length), message.header,
+                                            PyBytes_FromStringAndSize(message.body, message.size))
+        return 0
 
     cdef int refused(self, int outcome, Message *message) except -1:
         if outcome == REPLY_REFUSED:
@@ -472,6 +499,8 @@ cdef class Lane:
         mark = self.client.tail
         outcome = self.client.publish(message)
         if outcome == PUBLISHED:
+            if self.client.shown_to is not None:
+                self.client.shown_to.sent(b"OK")
             return MORE
         # A refused message delivers nothing, so its +OK is still the last of what waits.
         if room != NULL and self.client.tail == mark:

@@ -129,7 +129,7 @@ cdef class Client(Outbox):
     cdef public bint echo
     cdef public bint headers        # takes HMSG
     cdef public bint no_responders
-    cdef bint responses             # its policy opens the reply subjects of what it receives
+    cdef bint attended              # a delivery has consequences: a grant to open, or a tracer to show it to
     cdef dict grants                # reply subject -> Grant
     cdef size_t grants_to_sweep # size at which expired grants are looked for
     cdef readonly Outbox congested  # a receiver above its soft ceiling, met while publishing
@@ -137,10 +137,13 @@ cdef class Client(Outbox):
     cdef readonly int64_t in_bytes
     cdef readonly int64_t out_messages
     cdef readonly int64_t out_bytes
+    cdef bint responses             # its policy opens the reply subjects of what it receives
+    cdef object shown_to            # what comes and goes is shown to it; None where nothing is traced
 
     cdef int publish(self, Message *message) except -1
     cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
                       const char *prefix, size_t prefix_length) except -1
+    cdef int attend(self, Message *message, size_t count) except -1
     cdef int grant(self, Message *message) except -1
     cdef Grant open_grant(self, const char *subject, size_t length)
     cdef int spend(self, Grant opened, const char *subject, size_t length) except -1

@@ -5,6 +5,7 @@ wildcard subscription of its namespace changed (the generation) or a literal one
 did (the epoch); a stale plan is never followed, so it may hold borrowed references.
 """
 
+from cython cimport unlikely
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -394,7 +395,11 @@ cdef class Grant:
 
 
 cdef class Client(Outbox):
-    """A connection as the message path sees it: an outbox, a binding to plans, and flags."""
+    """A connection as the message path sees it: an outbox, a binding to plans, and flags.
+
+    Whoever sets `tracer` is shown each message that comes from the client and goes to it; its methods must neither
+    publish nor raise.
+    """
 
     def __cinit__(self, Hub hub not None):
         self.echo = True
@@ -405,6 +410,17 @@ cdef class Client(Outbox):
         self.plans = plans
         self.grants = None
         self.responses = plans is not None and plans.policy.responses
+        self.attended = self.responses or self.shown_to is not None
+
+    @property
+    def tracer(self):
+        """Whom messages are shown to; None for nobody."""
+        return self.shown_to
+
+    @tracer.setter
+    def tracer(self, tracer):
+        self.shown_to = tracer
+        self.attended = self.responses or tracer is not None
 
     @property
     def bound(self):
@@ -526,9 +542,25 @@ cdef class Client(Outbox):
             self.hub.finished.append(subscription)
         if self.tail - self.head > self.soft_ceiling and sender is not self:
             sender.congested = self
+        if unlikely(self.attended):
+            self.attend(message, count)
+        return True
+
+    cdef int attend(self, Message *message, size_t count) except -1:
+        """What follows from a delivery, whose frame of `count` bytes was appended last."""
+        cdef char *frame = self.buffer + self.tail - count
+        cdef size_t size = message.size, length
+        cdef Py_ssize_t header = message.header
         if self.responses and message.reply_length:
             self.grant(message)
-        return True
+        if self.shown_to is not None:
+            if header == 0 or header > 0 and not self.headers:
+                size -= header
+                header = -1
+            length = count - size - 4
+            self.shown_to.sent_message(PyBytes_FromStringAndSize(frame, length), header,
+                                       PyBytes_FromStringAndSize(frame + length + 2, size))
+        return 0
 
     cdef int grant(self, Message *message) except -1:
         """Opens the message's reply subject for this client, as its policy says."""
@@ -572,7 +604,7 @@ cdef class Client(Outbox):
         """Sends the status 503 to this client's own plain subscription on the reply subject, if it has one."""
         cdef size_t index
         cdef Subscription subscription
-        cdef bytes header
+        cdef bytes header, line
         if not self.headers or memchr(message.subject, b"\n", message.subject_length) != NULL:
             return 0
         scratch_hits.count = 0
@@ -586,9 +618,12 @@ cdef class Client(Outbox):
             header = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % (
                 PyBytes_FromStringAndSize(message.subject, message.subject_length))
             # The status is the server's own word: neither echo nor the subscription's maximum concern it.
-            self.append(b"HMSG %b %b %d %d\r\n%b\r\n" % (
+            line = b"HMSG %b %b %d %d" % (
                 PyBytes_FromStringAndSize(message.reply, message.reply_length), subscription.sid,
-                len(header), len(header), header))
+                len(header), len(header))
+            self.append(b"%b\r\n%b\r\n" % (line, header))
+            if self.shown_to is not None:
+                self.shown_to.sent_message(line, len(header), header)
             self.out_messages += 1
             self.out_bytes += len(header)
             break
