@@ -61,6 +61,7 @@ class Connection:
         "_connect_timer",
         "_deadline_timer",
         "_expiry_timer",
+        "_given_up_at",
         "_messages_in",
         "_messages_out",
         "_ping_timer",
@@ -110,6 +111,8 @@ class Connection:
         self._written = 0
         self._written_by_deadline = 0
         self._sent_by_deadline = 0
+        self._given_up_at = -STALL_PROGRESS
+        """What had been written when a publisher last waited in vain."""
         self._waiting: list[Connection] | None = None
         self._connect_timer: TimerHandle | None = None
         self._deadline_timer: TimerHandle | None = None
@@ -386,8 +389,13 @@ class Connection:
     # Waiting for receivers that lag
 
     def _stall(self, receiver: Connection) -> None:
-        """Reads nothing more for a while: until the receiver has room again, or takes nothing."""
+        """Reads nothing more for a while: until the receiver has room again, or takes nothing.
+
+        A receiver that was waited for in vain is not waited for again before it takes something.
+        """
         if self.service.options.no_fast_producer_stall or self.ended is not None or self._stall_timer is not None:
+            return
+        if receiver._written - receiver._given_up_at < STALL_PROGRESS:
             return
         self._unwatch()
         self.service.stalls += 1
@@ -399,9 +407,13 @@ class Connection:
 
     def _stall_over(self, receiver: Connection, written: int) -> None:
         self._stall_timer = None
-        if receiver.ended is None and receiver._written - written >= STALL_PROGRESS and receiver._congested():
-            self._stall_timer = self.service.loop.call_later(STALL_TURN, self._stall_over, receiver, receiver._written)
-            return
+        if receiver.ended is None and receiver._congested():
+            if receiver._written - written >= STALL_PROGRESS:
+                self._stall_timer = self.service.loop.call_later(
+                    STALL_TURN, self._stall_over, receiver, receiver._written
+                )
+                return
+            receiver._given_up_at = receiver._written
         if receiver._waiting is not None and self in receiver._waiting:
             receiver._waiting.remove(self)
         self._read_on()

@@ -95,6 +95,21 @@ def test_a_publisher_never_waits_long_for_who_takes_nothing(start: Start) -> Non
     assert subscriber.reason is None
 
 
+def test_who_was_waited_for_in_vain_is_not_waited_for_again_before_it_takes_something(start: Start) -> None:
+    network, subscriber, publisher = start()
+    lift(network, subscriber, publisher)
+    network.advance(STALL_TURN)
+    for _ in range(5):
+        network.say(publisher, PIECE)
+        assert not is_waiting(publisher)
+    taken = 0
+    while taken < 4 * STALL_PROGRESS:
+        taken += len(subscriber.read(STALL_PROGRESS))
+        network.loop.settle()
+    network.say(publisher, PIECE)
+    assert is_waiting(publisher)
+
+
 def test_a_receiver_that_ends_lets_its_publishers_go(start: Start) -> None:
     network, subscriber, publisher = start()
     lift(network, subscriber, publisher)
@@ -146,10 +161,11 @@ def test_the_end_of_a_stall_does_not_end_a_verification(
 ) -> None:
     network, subscriber, publisher = start()
     monkeypatch.setattr(network.service.control, "is_slow", lambda session, connect: True)
-    lift(network, subscriber, publisher)
-    network.advance(STALL_TURN)
-    network.say(publisher, b'PUB a 0\r\n\r\nCONNECT {"verbose":true}\r\nPING\r\nPI')
-    assert network.service.stalls == 2
+    client = subscriber.connection.client
+    while client.pending < client.soft_ceiling - len(PIECE):
+        network.say(publisher, PIECE)
+    network.say(publisher, PIECE * 2 + b'CONNECT {"verbose":true}\r\nPING\r\nPI')
+    assert network.service.stalls == 1
     publisher.send(b"NG\r\n")
     drain(network, subscriber)
     network.advance(10 * STALL_TURN)
