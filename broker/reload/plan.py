@@ -1,0 +1,88 @@
+"""What a reload would change, key by key, and what it would be refused for; nothing is touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Final
+
+from broker.config.options import Options
+from broker.config.reloading import RULES, Rule, Takes, value_at
+
+_RESOLVER: Final = "config reload does not support moving to or from an account resolver"
+
+
+class ReloadError(Exception):
+    """The configuration cannot take the place of the running one; the text says why. Nothing has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One option that differs."""
+
+    rule: Rule
+    old: object
+    new: object
+
+    @property
+    def line(self) -> str:
+        """What the log says of it."""
+        shown = "" if self.rule.show is None else self.rule.show(self.new)
+        return self.rule.line.format(name=self.rule.name, value=shown)
+
+    @property
+    def refusal(self) -> str:
+        """What the log says where a reload does not take it."""
+        show = self.rule.show
+        if show is None:
+            return _RESOLVER
+        return f"config reload not supported for {self.rule.name}: old={show(self.old)}, new={show(self.new)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPlan:
+    """Every option that differs, in nats-server's order."""
+
+    changes: tuple[Change, ...] = ()
+    """What a reload takes."""
+    refused: tuple[Change, ...] = ()
+    """What needs a restart. One is enough for the whole reload to be refused."""
+
+    def check(self) -> None:
+        """Raises ReloadError with the first option that a reload does not take."""
+        if self.refused:
+            raise ReloadError(self.refused[0].refusal)
+
+
+def plan_reload(old: Options, new: Options) -> ReloadPlan:
+    """What turns the one configuration into the other.
+
+    Where something is declared is no difference. A `no_auth_user` may go together with the user that it names.
+    """
+    changes, refused = [], []
+    for rule in RULES:
+        before, after = value_at(old, rule.path), value_at(new, rule.path)
+        if before == after or substance(before) == substance(after):
+            continue
+        if rule.takes is not Takes.RESTART:
+            changes.append(Change(rule, before, after))
+        elif rule.path != "no_auth_user" or new.no_auth_user or old.no_auth_user in _user_names(new):
+            refused.append(Change(rule, before, after))
+    return ReloadPlan(tuple(changes), tuple(refused))
+
+
+def _user_names(options: Options) -> set[str]:
+    lists = (options.authorization.users, *(account.users for account in options.accounts))
+    return {user.key for users in lists for user in users}
+
+
+def substance(value: object) -> object:
+    """A value without the places where its parts were declared, for comparison."""
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = (getattr(value, field.name) for field in fields(value) if field.name != "origin")
+        return (type(value), *map(substance, parts))
+    if isinstance(value, tuple):
+        return tuple(map(substance, value))
+    if isinstance(value, Mapping):
+        return {key: substance(item) for key, item in value.items()}
+    return value
