@@ -114,9 +114,10 @@ def _read_until(connection: socket.socket, mark: bytes, what: str) -> bytes:
         except TimeoutError:
             raise BenchError(f"the server did not send {what} within {ANSWER_SECONDS:g} s") from None
         received += chunk
-        if b"-ERR" in received:
-            text = received[received.index(b"-ERR") :].split(b"\r\n")[0].decode(errors="replace")
-            raise BenchError(f"the server answered {text} instead of {what}")
+        # Only at the start of a line: INFO's nonce is random text, and may hold the word as well.
+        refusals = [line for line in received.split(b"\r\n") if line.startswith(b"-ERR")]
+        if refusals:
+            raise BenchError(f"the server answered {refusals[0].decode(errors='replace')} instead of {what}")
         if not chunk:
             raise BenchError(f"the server closed the connection instead of sending {what}")
         if len(received) > MAXIMUM_ANSWER:
