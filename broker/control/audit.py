@@ -6,6 +6,10 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from auth.principal import Method
+from broker.log.text import REDACTED, printable, quoted
+from broker.session import journal
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -13,31 +17,24 @@ if TYPE_CHECKING:
     from auth.errors import AuthError
     from broker.core.outbox import Hub
     from broker.session.session import Session
+    from broker.wire.connect import ConnectOptions
 
 RECORDED_A_SECOND: Final = 20
 """Refusals of one connection in one second that are recorded one by one; the rest is counted."""
 
 LOGGER: Final = logging.getLogger("natskeep.audit")
 
-
-def label(session: Session) -> str:
-    """Who a line is about: address, connection and, once known, account and user."""
-    text = f"{session.remote_ip}:{session.remote_port} - cid:{session.cid}"
-    principal = session.principal
-    if principal is None:
-        return text
-    # Names come from tokens and configurations, and behind a sentinel from the client itself.
-    return f'{text} - "{printable(principal.account.label)}/{printable(principal.user)}"'
+_VIOLATIONS: Final = {
+    "Publish": "Publish Violation - Subject",
+    "Reply": "Publish Violation - Reply",
+    "Subscription": "Subscription Violation - Subject",
+}
+"""What nats-server calls each refusal."""
 
 
 def denial_id() -> str:
     """A short id under which one denial is found again."""
     return secrets.token_hex(4)
-
-
-def printable(text: str) -> str:
-    """Text from the wire for a log: what could break the line or the terminal is escaped."""
-    return text.encode("unicode_escape").decode("ascii")
 
 
 class Trail:
@@ -48,38 +45,56 @@ class Trail:
         self._spent: dict[int, tuple[float, int]] = {}
         """By connection: when its current second began, and how many refusals it has had since."""
 
-    def refused(self, session: Session, what: str, target: str, decide: Callable[[], Decision | None]) -> None:
-        """Records one refusal. `decide` finds the rule again; it is not called for what is only counted."""
+    def refused(
+        self, session: Session, what: str, target: str, decide: Callable[[], Decision | None], *, where: str = ""
+    ) -> None:
+        """Records one refusal of a "Publish", a "Reply" or a "Subscription".
+
+        `decide` finds the rule again; it is not called for what is only counted. `where` follows the subject.
+        """
         now = self._hub.now
         since, count = self._spent.get(session.cid, (now, 0))
         if now - since >= 1.0:
-            if count > RECORDED_A_SECOND:
-                LOGGER.error("%s - %d more refusals were not recorded one by one",
-                             label(session), count - RECORDED_A_SECOND)
+            self._say_count(session, count)
             since, count = now, 0
         self._spent[session.cid] = (since, count + 1)
         if count >= RECORDED_A_SECOND:
             return
         decision = decide()
         why = "a limit" if decision is None else decision.reason
-        LOGGER.error('%s - %s Violation - Subject "%s" - denial %s: %s',
-                     label(session), what, printable(target), denial_id(), printable(why))
+        denial = denial_id()
+        journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
+                      _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
 
     def forget(self, session: Session) -> None:
         """Says what was only counted, and forgets a session that leaves its account."""
         _, count = self._spent.pop(session.cid, (0.0, 0))
+        self._say_count(session, count)
+
+    def _say_count(self, session: Session, count: int) -> None:
         if count > RECORDED_A_SECOND:
-            LOGGER.error("%s - %d more refusals were not recorded one by one",
-                         label(session), count - RECORDED_A_SECOND)
+            journal.write(LOGGER, logging.ERROR, session, "%d more refusals were not recorded one by one",
+                          count - RECORDED_A_SECOND)
 
 
 def authentication_failed(session: Session, error: AuthError) -> None:
     """Records a failed authentication with its internal reason, which the client never learns."""
-    LOGGER.error("%s - authentication error - denial %s: %s", label(session), denial_id(), error.log_text)
+    denial = denial_id()
+    journal.write(LOGGER, logging.ERROR, session, "authentication error%s - denial %s: %s",
+                  _claimed(session.connect), denial, printable(error.log_text), denial=denial)
+
+
+def _claimed(connect: ConnectOptions) -> str:
+    """Who the client said to be, as far as that is no secret."""
+    if connect.unverified_nkey:
+        return f" - Nkey {quoted(connect.unverified_nkey)}"
+    if connect.unverified_user:
+        return f" - User {quoted(connect.unverified_user)}"
+    return f' - Token "{REDACTED}"' if connect.unverified_token else ""
 
 
 def authenticated(session: Session) -> None:
     """Records who a connection turned out to be."""
     principal = session.principal
-    if principal is not None and LOGGER.isEnabledFor(logging.DEBUG):
-        LOGGER.debug("%s - authenticated by %s", label(session), principal.method)
+    if principal is not None and principal.method is not Method.NONE:
+        journal.write(LOGGER, logging.DEBUG, session, "authenticated by %s", principal.method)

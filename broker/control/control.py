@@ -15,9 +15,11 @@ from broker.control import audit
 from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
 from broker.control.tenant import Tenant
 from broker.core.outbox import Hub
+from broker.log.text import quoted
+from broker.session import journal
 from broker.session.backend import LimitError
 from broker.session.session import Session, shown
-from broker.wire.errors import CloseReason, ErrorText
+from broker.wire.errors import CloseReason, ErrorText, too_many_tokens
 from broker.wire.info import Binding, ServerInfo, render_info
 
 if TYPE_CHECKING:
@@ -145,7 +147,11 @@ class Control:
             )
         except RefusedError as refused:
             decision = refused.decision
-            self.trail.refused(session, "Subscription", shown(subject), lambda: decision)
+            if decision is not None or refused.text == too_many_tokens(shown(subject)):
+                where = f", SID {shown(sid)}" if queue is None else f", Queue: {quoted(queue)}, SID {shown(sid)}"
+                self.trail.refused(session, "Subscription", shown(subject), lambda: decision, where=where)
+            elif refused.text != ErrorText.INVALID_SUBJECT.value:
+                self.report(session, refused.text)
             return refused.text
         return None
 
@@ -173,10 +179,9 @@ class Control:
         if principal is not None:
             self.trail.refused(session, "Reply", reply, lambda: principal.policy.decide_reply(reply))
 
-    def report(self, session: Session, text: str) -> None:
-        """Logs an error of the client."""
-        if LOGGER.isEnabledFor(logging.DEBUG):
-            LOGGER.debug("%s - %s", audit.label(session), text)
+    def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
+        """Logs what happened on the connection."""
+        journal.write(LOGGER, level, session, "%s", text)
 
     # INFO
 

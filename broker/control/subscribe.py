@@ -93,10 +93,14 @@ def remove(tenant: Tenant, session: Session, subscription: Subscription) -> None
     if session.subscriptions.get(subscription.sid) is subscription:
         del session.subscriptions[subscription.sid]
         tenant.namespace.remove(subscription)
+        if session.tracer is not None:
+            session.tracer.changed(b"DELSUB " + subscription.sid)
 
 
 def remove_all(tenant: Tenant, session: Session) -> None:
     """Takes all of the session's subscriptions out."""
     for subscription in session.subscriptions.values():
         tenant.namespace.remove(subscription)
+        if session.tracer is not None:
+            session.tracer.changed(b"DELSUB " + subscription.sid)
     session.subscriptions.clear()

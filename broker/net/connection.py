@@ -17,6 +17,7 @@ from auth.errors import AuthError
 from broker.core.parser import Lane
 from broker.core.plan import Client
 from broker.net.channel import Channel
+from broker.session import journal
 from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.session.states import State
@@ -143,11 +144,13 @@ class Connection:
             liveness=Liveness(options.ping_interval, options.ping_max, time.monotonic()),
         )
         client.owner = self.session
+        service.trace(self.session)
 
     # Beginning
 
     def start(self) -> None:
         """Sends INFO or waits for TLS first, as the listener is configured."""
+        journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
         tls = self.service.options.tls
         if tls is None:
             self._greet()
@@ -164,6 +167,7 @@ class Connection:
 
     def refuse(self, text: str, reason: CloseReason) -> None:
         """Sends INFO and an error, and closes: the server takes no further connection."""
+        journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
         self._greet()
         self.session.fail(text, reason)
 
@@ -197,11 +201,10 @@ class Connection:
         self._upgrade_timer = self.service.loop.call_later(seconds, self._upgrade_overdue)
 
     def _upgrade_overdue(self) -> None:
-        self._upgrade_failed("no TLS handshake within the timeout")
+        self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
 
-    def _upgrade_failed(self, why: str) -> None:
-        LOGGER.error("%s:%d - cid:%d - TLS handshake error: %s",
-                     self.session.remote_ip, self.session.remote_port, self.session.cid, why)
+    def _upgrade_failed(self, why: str, level: int = logging.ERROR) -> None:
+        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why)
         self.client.discard()
         self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
 
@@ -223,7 +226,7 @@ class Connection:
         elif first == b"":
             self.session.close(CloseReason.CLIENT_CLOSED)
         else:
-            self._upgrade_failed("bytes in the clear where TLS is required")
+            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
 
     def _first_bytes_after_info(self) -> None:
         first = self._peek()
@@ -236,7 +239,7 @@ class Connection:
         elif self.service.options.allow_non_tls:
             self._stay_in_the_clear()
         else:
-            self._upgrade_failed("bytes in the clear where TLS is required")
+            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
 
     def _stay_in_the_clear(self) -> None:
         if self._upgrade_timer is not None:
@@ -250,6 +253,7 @@ class Connection:
         if context is None:
             self._upgrade_failed("no certificate is loaded")
             return
+        journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         self._unwatch()
         self._upgrade_within(self._tls_timeout)
         self.channel = Channel(self.sock, context, self.service.ciphertext)
@@ -286,6 +290,7 @@ class Connection:
             self._upgrade_timer.cancel()
             self._upgrade_timer = None
         self.session.secured = True
+        self._log_handshake(channel)
         self._unwatch()
         if self.tls_first:
             self._greet()
@@ -293,6 +298,13 @@ class Connection:
         if self.ended is None:
             # The client's first words may have come in one piece with the end of its handshake.
             self._opened_records(channel)
+
+    def _log_handshake(self, channel: Channel) -> None:
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            cipher = channel.connection.cipher()
+            journal.write(LOGGER, logging.DEBUG, self.session, "TLS handshake complete")
+            journal.write(LOGGER, logging.DEBUG, self.session, "TLS version %s, cipher suite %s",
+                          (channel.connection.version() or "").removeprefix("TLSv"), cipher[0] if cipher else "none")
 
     def _open(self) -> None:
         """From here on bytes belong to the session."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from auth.evidence import CertificateFacts
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
+from broker.session import journal
 from broker.session.record import ConnectionRecord
 from broker.session.session import Session
+from broker.session.trace import Tracer
 from broker.wire.errors import CloseReason
 from tls.identity import peer_certificate
 from tls.pins import check_pin
@@ -88,8 +90,21 @@ class Service:
     def slow_consumer(self, session: Session, why: str) -> None:
         """Counts and reports a client that does not take what it is sent."""
         self.slow_consumers += 1
-        LOGGER.warning("%s:%d - cid:%d - Slow Consumer Detected: %s",
-                       session.remote_ip, session.remote_port, session.cid, why)
+        journal.write(LOGGER, logging.INFO, session, "Slow Consumer Detected: %s", why)
+
+    def retrace(self) -> None:
+        """Traces all connections, or none, as the options say now."""
+        for connection in self.connections.values():
+            self.trace(connection.session)
+
+    def trace(self, session: Session) -> None:
+        """Traces one connection, or does not, as the options say."""
+        logging_options = self.options.logging
+        session.trace(
+            Tracer(session, maximum=logging_options.max_traced_msg_len, headers_only=logging_options.trace_headers)
+            if logging_options.trace
+            else None
+        )
 
     def check_peer(self, connection: ssl.SSLObject) -> CertificateFacts | None:
         """What the peer's certificate says of its holder, where users are found by it.
@@ -121,10 +136,6 @@ class Service:
             self.stale_connections += 1
         if self.closed.maxlen:
             self.closed.append(ConnectionRecord.of(connection, time.time(), time.monotonic()))
-        LOGGER.debug("%s:%d - cid:%d - Client connection closed: %s", connection.session.remote_ip,
-                     connection.session.remote_port, connection.session.cid,
-                     "" if connection.session.close_reason is None else connection.session.close_reason.value)
-
         if not self.connections and self._all_ended is not None:
             self._all_ended.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Backend(Protocol):
     def info(self, session: Session) -> bytes:
         """The INFO line for the session as it stands."""
 
-    def report(self, session: Session, text: str) -> None:
-        """Logs an error of the client."""
+    def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
+        """Logs what happened on the connection. The text may hold anything that the client sent, but no secret."""
 
 
 class LimitError(Exception):

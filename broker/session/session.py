@@ -5,6 +5,7 @@ There is no I/O here: bytes come through the lane, go to the client's outbox, an
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,22 +14,28 @@ from auth.errors import AuthError
 from broker.core.outbox import Hub
 from broker.core.parser import Lane
 from broker.core.plan import Client, Subscription
+from broker.log.text import quoted
 from broker.session.backend import Backend, LimitError, Transport
 from broker.session.liveness import Liveness
 from broker.session.states import State, step
 from broker.wire.connect import ConnectError, ConnectOptions, parse_connect
 from broker.wire.errors import CloseReason, ErrorText, error_line, publish_violation, reply_violation
 from broker.wire.events import Event
+from broker.wire.malformed import message_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auth.evidence import CertificateFacts
     from auth.principal import Principal
+    from broker.session.trace import Tracer
 
 OK: Final = b"+OK\r\n"
 PONG: Final = b"PONG\r\n"
 PING: Final = b"PING\r\n"
+
+SNIPPET: Final = 32
+"""Bytes of an unknown operation that the log shows, at most."""
 
 
 def shown(text: bytes) -> str:
@@ -60,6 +67,7 @@ class Session:
         "state",
         "subscriptions",
         "tenant",
+        "tracer",
         "transport",
     )
 
@@ -100,6 +108,8 @@ class Session:
         self.data_ceiling = 0
         """Bytes that the connection may move in all, both ways; 0 is unlimited."""
         self.secured = False
+        self.tracer: Tracer | None = None
+        """Shows in the log what comes and goes; None where nothing is traced."""
         self.certificate: CertificateFacts | None = None
         """Facts of the verified client certificate, where the listener maps certificates to users."""
 
@@ -125,6 +135,8 @@ class Session:
             if event == 0:
                 self.check_data()
                 return
+            if self.tracer is not None:
+                self.tracer.event(event)
             HANDLERS[event](self)
 
     def check_data(self) -> None:
@@ -132,6 +144,22 @@ class Session:
         ceiling = self.data_ceiling
         if ceiling and self.client.in_bytes + self.client.out_bytes > ceiling:
             self.fail(ErrorText.DATA_EXCEEDED, CloseReason.MAXIMUM_DATA)
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Begins to show what comes and goes, or ends it."""
+        self.tracer = self.client.tracer = tracer
+
+    # Answers
+
+    def _approve(self) -> None:
+        self.client.append(OK)
+        if self.tracer is not None:
+            self.tracer.sent("OK")
+
+    def _refuse(self, text: str | ErrorText) -> None:
+        self.client.append(error_line(text))
+        if self.tracer is not None:
+            self.tracer.sent(f"-ERR {text.value if isinstance(text, ErrorText) else text}")
 
     # Verbs
 
@@ -148,8 +176,11 @@ class Session:
             return
         self.connect = options
         if options.account or options.new_account:
-            self.backend.report(self, "CONNECT asks for an account by name")
-            self.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
+            self.fail(
+                ErrorText.AUTHORIZATION_VIOLATION,
+                CloseReason.AUTHENTICATION_FAILURE,
+                log="authentication error - CONNECT asks for an account by name",
+            )
             return
         if self.backend.is_slow(self, options):
             self.state = step(self.state, State.VERIFYING)
@@ -159,7 +190,7 @@ class Session:
         try:
             principal = self.backend.authenticate(self, options)
         except AuthError as error:
-            self.fail(error.client_text, CloseReason(error.closed_reason))
+            self.fail(error.client_text, CloseReason(error.closed_reason), log="")
             return
         self._admit(principal)
 
@@ -168,7 +199,7 @@ class Session:
         if self.state is not State.VERIFYING:
             return
         if isinstance(result, AuthError):
-            self.fail(result.client_text, CloseReason(result.closed_reason))
+            self.fail(result.client_text, CloseReason(result.closed_reason), log="")
             return
         self._admit(result)
         self.lane.resume()
@@ -183,7 +214,7 @@ class Session:
             self.fail(ErrorText.NO_RESPONDERS_REQUIRES_HEADERS, CloseReason.NO_RESPONDERS_REQUIRES_HEADERS)
             return
         if self.activate(principal) and options.verbose:
-            self.client.append(OK)
+            self._approve()
 
     def activate(self, principal: Principal) -> bool:
         """Binds the session to the principal's account and opens the lane. False when the account refused."""
@@ -208,8 +239,11 @@ class Session:
     def _before_connect(self) -> None:
         principal = self.backend.principal_without_connect(self)
         if principal is None:
-            self.backend.report(self, "a verb came before CONNECT")
-            self.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
+            self.fail(
+                ErrorText.AUTHORIZATION_VIOLATION,
+                CloseReason.AUTHENTICATION_FAILURE,
+                log="authentication error - a verb came before CONNECT",
+            )
             return
         self.activate(principal)
 
@@ -221,29 +255,31 @@ class Session:
         elif len(arguments) == 3:
             subject, queue, sid = arguments
         else:
-            self._bad_arguments()
+            self._misspelled("processSub Parse Error:", b" ".join(arguments))
             return
         refused = self.backend.subscribe(self, subject, queue, sid)
         if refused is not None:
-            self.client.append(error_line(refused))
+            self._refuse(refused)
         elif self.lane.verbose:
-            self.client.append(OK)
+            self._approve()
 
     def _unsubscribe(self) -> None:
         arguments = self.lane.arguments
         if len(arguments) not in {1, 2}:
-            self._bad_arguments()
+            self._misspelled("processUnsub Parse Error:", b" ".join(arguments))
             return
         maximum = arguments[1] if len(arguments) == 2 else b""
         # What is no number ends the subscription at once, as 0 does.
         count = int(maximum) if maximum.isdigit() and len(maximum) < 10 else 0
         self.backend.unsubscribe(self, arguments[0], count)
         if self.lane.verbose:
-            self.client.append(OK)
+            self._approve()
 
     def _ping(self) -> None:
         # Only the first PING comes here; from then on the lane answers by itself.
         self.client.append(PONG)
+        if self.tracer is not None:
+            self.tracer.sent("PONG")
         self.lane.answer_pings = True
         if self.connect.protocol >= 1:
             self.client.append(self.backend.info(self))
@@ -255,33 +291,55 @@ class Session:
         try:
             msgspec.json.decode(self.lane.arguments[0], type=dict[str, msgspec.Raw] | None)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self.backend.report(self, "INFO is not a JSON object")
             self.close(CloseReason.PROTOCOL_VIOLATION)
 
     def _error(self) -> None:
-        self.backend.report(self, "the client sent -ERR")
+        self.backend.report(self, f"Client Error {shown(self.lane.arguments[0])}")
         self.close(CloseReason.PARSE_ERROR)
 
     def _publish_refused(self) -> None:
         subject = shown(self.lane.subject)
-        self.client.append(error_line(publish_violation(subject)))
+        self._refuse(publish_violation(subject))
         self.backend.publish_refused(self, subject)
 
     def _reply_refused(self) -> None:
         reply = shown(self.lane.subject)
-        self.client.append(error_line(reply_violation(reply)))
+        self._refuse(reply_violation(reply))
         self.backend.reply_refused(self, reply)
 
     def _unknown_operation(self) -> None:
-        self.fail(ErrorText.UNKNOWN_OPERATION, CloseReason.PROTOCOL_VIOLATION)
+        # What follows a verb may be a secret, as after a misspelled CONNECT, so the word is all that is shown.
+        ahead = self.lane.ahead(SNIPPET)
+        word = (ahead.split(maxsplit=1) or [ahead])[0]
+        self.fail(
+            ErrorText.UNKNOWN_OPERATION,
+            CloseReason.PROTOCOL_VIOLATION,
+            log=f"Client parser ERROR, state=0, i={self.lane.parsed}: proto='{quoted(word)}...'",
+        )
 
     def _control_line_exceeded(self) -> None:
         self.fail(ErrorText.CONTROL_LINE_EXCEEDED, CloseReason.MAXIMUM_CONTROL_LINE)
 
     def _payload_exceeded(self) -> None:
-        self.fail(ErrorText.PAYLOAD_EXCEEDED, CloseReason.MAXIMUM_PAYLOAD)
+        size = shown(self.lane.line.split()[-1])
+        self.fail(
+            ErrorText.PAYLOAD_EXCEEDED,
+            CloseReason.MAXIMUM_PAYLOAD,
+            log=f"maximum payload exceeded: {size} vs {self.lane.maximum_payload}",
+        )
 
     def _bad_arguments(self) -> None:
-        self.backend.report(self, "malformed arguments")
+        line = self.lane.line
+        problem = message_problem(line, headers=self.lane.accept_headers)
+        if problem:
+            self._misspelled(problem, line.split(b" ", 1)[1])
+            return
+        self.backend.report(self, "message headers not supported")
+        self.close(CloseReason.PROTOCOL_VIOLATION)
+
+    def _misspelled(self, problem: str, arguments: bytes) -> None:
+        self.backend.report(self, f"{problem} {quoted(arguments)}")
         self.close(CloseReason.PROTOCOL_VIOLATION)
 
     # Clocks
@@ -289,24 +347,32 @@ class Session:
     def ping_due(self) -> None:
         """The ping clock ticked: asks the client for a sign of life, or ends a stale connection."""
         now = self.hub.now
+        self.backend.report(self, "Client Ping Timer", logging.DEBUG)
         if not self.liveness.wants_ping(now):
             return
         if self.liveness.is_stale():
-            self.fail(ErrorText.STALE_CONNECTION, CloseReason.STALE_CONNECTION)
+            self.fail(
+                ErrorText.STALE_CONNECTION,
+                CloseReason.STALE_CONNECTION,
+                log="Stale Client Connection - Closing",
+                level=logging.DEBUG,
+            )
         else:
             self.liveness.pinged(now)
             self.client.append(PING)
+            if self.tracer is not None:
+                self.tracer.sent("PING")
 
     def connect_overdue(self) -> None:
         """No CONNECT came in time."""
         if self.state in {State.GREETED, State.VERIFYING}:
-            self.fail(ErrorText.AUTHENTICATION_TIMEOUT, CloseReason.AUTHENTICATION_TIMEOUT)
+            self.fail(ErrorText.AUTHENTICATION_TIMEOUT, CloseReason.AUTHENTICATION_TIMEOUT, level=logging.DEBUG)
 
     def expired(self) -> None:
         """The moment came until which the principal holds."""
         principal = self.principal
         text = ErrorText.USER_EXPIRED.value if principal is None else principal.expiry_text
-        self.fail(text, CloseReason.AUTHENTICATION_EXPIRED)
+        self.fail(text, CloseReason.AUTHENTICATION_EXPIRED, level=logging.DEBUG)
 
     def lame_duck(self) -> None:
         """Tells the client that the server is about to go, so that it moves on by itself."""
@@ -315,13 +381,20 @@ class Session:
 
     # The end
 
-    def fail(self, text: str | ErrorText, reason: CloseReason) -> None:
-        """Tells the client why, and closes."""
+    def fail(
+        self, text: str | ErrorText, reason: CloseReason, *, log: str | None = None, level: int = logging.ERROR
+    ) -> None:
+        """Tells the client why, and closes.
+
+        `log` is what the log is told: None is what the client is told, nothing at all when it knows already.
+        """
         if self.state is State.CLOSED:
             return
         shown_text = text.value if isinstance(text, ErrorText) else text
-        self.backend.report(self, shown_text)
-        self.client.append(error_line(text))
+        known = shown_text if log is None else log
+        if known:
+            self.backend.report(self, known, level)
+        self._refuse(text)
         self.close(reason)
 
     def close(self, reason: CloseReason) -> None:
@@ -330,6 +403,7 @@ class Session:
             return
         self.state = step(self.state, State.CLOSED)
         self.close_reason = reason
+        self.backend.report(self, f"Client connection closed: {reason.value}", logging.DEBUG)
         self.lane.open = False
         self.client.close()
         self.last_subscriptions = tuple(self.subscriptions.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -98,8 +99,8 @@ class NotedBackend:
     def info(self, session: Session) -> bytes:
         return INFO if session.tenant is None else LATER_INFO
 
-    def report(self, session: Session, text: str) -> None:
-        self.notes.append(("report", text))
+    def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
+        self.notes.append(("report", text, level))
 
     def noted(self, name: str) -> list[tuple[object, ...]]:
         """The arguments of every call of that name."""

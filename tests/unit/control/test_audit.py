@@ -12,7 +12,9 @@ from auth.errors import AuthError, AuthFailure
 from auth.evidence import Evidence
 from auth.settings import AuthSettings, UserEntry
 from broker.control import audit
-from broker.control.audit import RECORDED_A_SECOND, Trail, printable
+from broker.control.audit import RECORDED_A_SECOND, Trail
+from broker.session import journal
+from broker.wire.connect import ConnectOptions
 from tests.support.sessions import ANYBODY, Conversation
 
 
@@ -34,7 +36,7 @@ def test_a_refusal_names_connection_subject_and_reason(log: pytest.LogCaptureFix
     trail = Trail(conversation.hub)
     trail.refused(conversation.session, "Publish", "$NRG.x", lambda: policy.decide_publish("$NRG.x"))
     assert re.fullmatch(
-        r'127\.0\.0\.1:1 - cid:7 - "\$G/" - Publish Violation - Subject "\$NRG\.x" - denial [0-9a-f]{8}: .*built-in.*',
+        r'127\.0\.0\.1:1 - cid:7 - Publish Violation - Subject "\$NRG\.x" - denial [0-9a-f]{8}: .*built-in.*',
         log.messages[-1],
     )
 
@@ -79,12 +81,35 @@ def test_failed_authentication_says_why_to_the_log_alone(log: pytest.LogCaptureF
     assert "Password does not match" in log.messages[-1]
 
 
-@pytest.mark.parametrize("text", ["a\r\nb", "\x1b[2Ja", "\0", "é\u2028\u202e", "\udcff", "\\n"])
-def test_nothing_from_the_wire_breaks_a_line_or_a_terminal(text: str) -> None:
-    shown = printable(text)
-    assert shown.isascii()
-    assert shown.isprintable()
-    assert shown != text
+@pytest.mark.parametrize(
+    ("connect", "claimed"),
+    [
+        ({"unverified_user": "b\nob", "unverified_password": "hush"}, r' - User "b\nob"'),
+        ({"unverified_nkey": "UABC", "unverified_signature": "hush"}, ' - Nkey "UABC"'),
+        ({"unverified_token": "hush"}, ' - Token "[REDACTED]"'),
+        ({"unverified_jwt": "hush"}, ""),
+    ],
+)
+def test_failed_authentication_says_who_it_was_said_to_be(
+    log: pytest.LogCaptureFixture, connect: dict[str, str], claimed: str
+) -> None:
+    conversation = Conversation()
+    conversation.session.connect = ConnectOptions(**connect)
+    audit.authentication_failed(conversation.session, AuthError(AuthFailure.USER_UNKNOWN))
+    assert f"cid:7 - authentication error{claimed} - denial " in log.messages[-1]
+    assert "hush" not in log.messages[-1]
+
+
+def test_each_kind_of_refusal_has_its_own_words(log: pytest.LogCaptureFixture) -> None:
+    conversation = Conversation()
+    trail = Trail(conversation.hub)
+    for what, where in (("Publish", ""), ("Reply", ""), ("Subscription", ', Queue: "q", SID \x1b')):
+        trail.refused(conversation.session, what, "a\nb", lambda: None, where=where)
+    assert [line.split(" - ")[2:4] for line in log.messages] == [
+        ["Publish Violation", r'Subject "a\nb"'],
+        ["Publish Violation", r'Reply "a\nb"'],
+        ["Subscription Violation", r'Subject "a\nb", Queue: "q", SID \x1b'],
+    ]
 
 
 def test_names_are_shown_escaped() -> None:
@@ -92,4 +117,4 @@ def test_names_are_shown_escaped() -> None:
     users = (UserEntry(name="eve\r\n\x1b[2J", password="p"),)
     evidence = Evidence(unverified_user=users[0].name, unverified_password="p")
     conversation.session.principal = Authenticator(AuthSettings(users=users)).authenticate(evidence, 0.0)
-    assert audit.label(conversation.session) == '127.0.0.1:1 - cid:7 - "$G/eve\\r\\n\\x1b[2J"'
+    assert journal.label(conversation.session) == '127.0.0.1:1 - cid:7 - "$G/user:eve\\r\\n\\x1b[2J"'
