@@ -58,10 +58,10 @@ class Prefork:
         self._control: socket.socket | None = None
 
     def start(
-        self, arguments: Sequence[str], directory: Path, environment: Mapping[str, str], output: int
+        self, words: Sequence[str], directory: Path, environment: Mapping[str, str], output: int
     ) -> ForkedServer:
-        """Starts a server that writes to the descriptor ``output``."""
-        request = {"arguments": list(arguments), "directory": str(directory), "environment": dict(environment)}
+        """Starts a server that writes to the descriptor ``output``. The first word is the name that it goes by."""
+        request = {"words": list(words), "directory": str(directory), "environment": dict(environment)}
         status, status_writer = os.pipe()
         with self._lock:
             if self._control is None:
@@ -110,10 +110,10 @@ def _fork_on_request(control: socket.socket) -> None:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.close(output)
-            sys.argv = ["natskeep"]
+            sys.argv = request["words"]
             code = 1
             try:
-                code = main(request["arguments"])
+                code = main(sys.argv[1:])
             finally:
                 os.write(status, bytes([code]))
             sys.exit(code)

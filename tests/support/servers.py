@@ -20,6 +20,7 @@ from tests.support.prefork import Prefork
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE_VARIABLE = "NATSKEEP_REFERENCE"
 """Environment variable: path of a nats-server that the recorded cases are to be run against as well."""
+NATS_SERVER = "nats-server"
 READY_LINE = "Server is ready"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -39,6 +40,8 @@ class Target:
 
 _PREFORK = Prefork()
 NATSKEEP = Target("natskeep", (sys.executable, "-m", "broker"))
+AS_NATS_SERVER = Target(NATSKEEP.name, (sys.executable, str(ROOT / "tests" / "support" / NATS_SERVER)))
+"""natskeep, started under the name nats-server."""
 
 
 def targets() -> list[Target]:
@@ -94,7 +97,8 @@ class _Command:
 class ServerProcess:
     """A running server whose output is read as it comes.
 
-    With ``preforked``, natskeep is started as a fork of a process that has imported it already.
+    With ``preforked``, natskeep is started as a fork of a process that has imported it already, under the name that
+    the command of the target has.
     """
 
     def __init__(
@@ -109,8 +113,9 @@ class ServerProcess:
         output, output_writer = os.pipe()
         self._process: _Process
         try:
-            if preforked and target == NATSKEEP:
-                self._process = _PREFORK.start(arguments, directory, environment or {}, output_writer)
+            if preforked and not target.is_reference:
+                name = NATS_SERVER if target == AS_NATS_SERVER else target.name
+                self._process = _PREFORK.start([name, *arguments], directory, environment or {}, output_writer)
             else:
                 words = [*target.command, *arguments]
                 self._process = _Command(words, directory, environment or {}, output_writer)

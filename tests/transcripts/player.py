@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
+import signal
 import ssl
 import time
 import warnings
@@ -20,9 +22,12 @@ from tests.support.certificates import Certificates
 from tests.support.ports import reserve_port
 from tests.support.servers import ServerProcess, Target
 from tests.support.wire import BrokenFrameError, WireConnection
-from tests.transcripts.matching import frame_difference, json_difference, to_bytes, to_text
+from tests.transcripts.matching import frame_difference, json_difference, text_difference, to_bytes, to_text
 
+CONFIGURATION = "server.conf"
 EXIT_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
 _TRACE_LIMIT = 3000
 _ARMORED = re.compile(r"-----BEGIN [^-]+-----\s*(\S+)\s*-+END")
 _ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -83,7 +88,13 @@ class _Player:
         self._certificates = certificates
         self._directory = directory
         self._port = reserve_port()
-        self._values = {"port": str(self._port), "dir": str(directory), "certs": str(certificates.directory)}
+        self._http_port = reserve_port()
+        self._values = {
+            "port": str(self._port),
+            "http": str(self._http_port),
+            "dir": str(directory),
+            "certs": str(certificates.directory),
+        }
         self._connections: dict[str, WireConnection] = {}
         self._server: ServerProcess
         self._verbs: dict[str, Callable[[Any], None]] = {
@@ -99,12 +110,22 @@ class _Player:
             "ping": self._ping,
             "sleep": time.sleep,
             "exit": self._exit,
+            "http": self._http,
+            "signal": self._signal,
+            "write": self._write,
         }
 
     def run(self) -> None:
-        # Cases about the command line start the command itself.
-        preforked = "args" not in self._document and "exit" not in self._steps[0]
-        with ServerProcess(self._target, self._arguments(), self._directory, preforked=preforked) as self._server:
+        # Cases about the command line start the command itself; a check of a file is only about the file.
+        arguments = self._document.get("args") or []
+        preforked = arguments == ["-t"] or (not arguments and "exit" not in self._steps[0])
+        environment = {name: self._filled(text) for name, text in self._document.get("env", {}).items()}
+        for name, text in self._document.get("files", {}).items():
+            (self._directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._directory / name).write_text(self._filled(text))
+        with ServerProcess(
+            self._target, self._arguments(), self._directory, environment, preforked=preforked
+        ) as self._server:
             try:
                 if "exit" not in self._steps[0] and not self._server.wait_until_ready():
                     raise MismatchError(f"the server does not get ready: {self._server.output[-2000:]}")
@@ -123,11 +144,8 @@ class _Player:
         text: str | None = self._document.get("config")
         if text is None:
             return arguments
-        if not self._document.get("bare"):
-            text = 'listen: "127.0.0.1:{{port}}"\n' + text
-        file = self._directory / "server.conf"
-        file.write_text(self._filled(text))
-        return ["-c", str(file), *arguments]
+        self._write({"file": CONFIGURATION, "text": text})
+        return ["-c", CONFIGURATION, *arguments]
 
     def _filled(self, text: str) -> str:
         text = re.sub(r"\{\{rep:(.+?)\*(\d+)\}\}", lambda match: match[1] * int(match[2]), text)
@@ -256,6 +274,45 @@ class _Player:
         for pattern in argument.get("output", []):
             if not re.search(pattern, output, re.DOTALL):
                 raise MismatchError(f"nothing like {pattern!r} in the output: {output[-2000:]}")
+
+
+    def _signal(self, name: str) -> None:
+        self._server.send_signal(signal.Signals[f"SIG{name}"])
+
+    def _write(self, argument: dict[str, str]) -> None:
+        text = argument["text"]
+        if argument["file"] == CONFIGURATION and not self._document.get("bare"):
+            text = 'listen: "127.0.0.1:{{port}}"\n' + text
+        (self._directory / argument["file"]).write_text(self._filled(text))
+
+    def _http(self, argument: dict[str, Any]) -> None:
+        """What the monitoring port answers, which may take a moment to become true."""
+        end = time.monotonic() + float(argument.get("retry", _RETRY_SECONDS))
+        while reason := self._http_difference(argument):
+            if time.monotonic() > end:
+                raise MismatchError(f"{argument['path']}: {reason}")
+            time.sleep(0.05)
+
+    def _http_difference(self, wanted: dict[str, Any]) -> str | None:
+        path = self._filled(wanted["path"])
+        connection = http.client.HTTPConnection("127.0.0.1", self._http_port, timeout=ANSWER_SECONDS)
+        try:
+            connection.request(wanted.get("method", "GET"), path)
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            return str(error)
+        finally:
+            connection.close()
+        self.trace.append(f"    http {path} {response.status} {to_text(body)[:_TRACE_LIMIT]}")
+        if response.status != wanted.get("status", 200):
+            return f"status {response.status} instead of {wanted.get('status', 200)}: {to_text(body)[:200]}"
+        for name, text in wanted.get("headers", {}).items():
+            if reason := text_difference(text, (response.getheader(name) or "").encode("latin-1")):
+                return f"header {name}: {reason}"
+        if "text" in wanted and (reason := text_difference(wanted["text"], body)):
+            return reason
+        return json_difference(wanted["json"], json.loads(body)) if "json" in wanted else None
 
 
 def _shown(connection: WireConnection, frame: bytes | None) -> str:

@@ -15,7 +15,7 @@ import pytest
 from tests.support.certificates import make_certificates
 from tests.support.differences import DIFFERENCES
 from tests.support.outcomes import selected_parameters, side_by_side
-from tests.support.servers import Target, targets
+from tests.support.servers import AS_NATS_SERVER, Target, targets
 from tests.transcripts.player import Case, play
 
 CASES = [Case.load(path) for path in sorted((Path(__file__).parent / "cases").rglob("*.yaml"))]
@@ -29,9 +29,9 @@ def outcomes(
     jobs = {}
     for parameters in selected_parameters(request.session, "test_transcript"):
         case, target = parameters["case"], parameters["target"]
-        played = case if target.is_reference else own(case)
+        played, server = (case, target) if target.is_reference else (own(case), AS_NATS_SERVER)
         jobs[case.name, target.name] = functools.partial(
-            play, played, target, certificates, tmp_path_factory.mktemp("case")
+            play, played, server, certificates, tmp_path_factory.mktemp("case")
         )
     with side_by_side(jobs) as futures:
         yield futures
