@@ -88,6 +88,8 @@ def _server_context(settings: TLSSettings, pair: CertificatePair) -> ssl.SSLCont
         _load_authorities(context, settings, ssl.Purpose.CLIENT_AUTH)
     elif settings.ca_file:
         _load_authorities(context, settings, ssl.Purpose.CLIENT_AUTH)
+    # One ticket resumes a session; the library's second one costs every handshake, and is for parallel connections.
+    context.num_tickets = 1
     return context
 
 

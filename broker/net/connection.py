@@ -63,8 +63,10 @@ class Connection:
         "_deadline_timer",
         "_expiry_timer",
         "_given_up_at",
+        "_handler",
         "_messages_in",
         "_messages_out",
+        "_peer_ended",
         "_ping_timer",
         "_reading",
         "_sent_by_deadline",
@@ -107,6 +109,8 @@ class Connection:
         self._messages_in = 0
         self._messages_out = 0
         self._subscriptions = 0
+        self._handler: Callable[[Connection], None] = Connection._readable
+        self._peer_ended = False
         self._reading = False
         self._writing = False
         self._written = 0
@@ -159,7 +163,7 @@ class Connection:
             self._greet_before_tls()
         else:
             self.tls_first = True
-            self._watch(self._first_bytes_before_info)
+            self._watch(Connection._first_bytes_before_info)
             if tls.handshake_first is True:
                 self._upgrade_within(tls.timeout)
             else:
@@ -179,7 +183,7 @@ class Connection:
         self.tls_first = False
         self._greet()
         if self.ended is None:
-            self._watch(self._first_bytes_after_info)
+            self._watch(Connection._first_bytes_after_info)
             if self.service.options.allow_non_tls:
                 # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
                 self._upgrade_timer = self.service.loop.call_later(self._tls_timeout, self._stay_in_the_clear)
@@ -245,7 +249,6 @@ class Connection:
         if self._upgrade_timer is not None:
             self._upgrade_timer.cancel()
             self._upgrade_timer = None
-        self._unwatch()
         self._open()
 
     def _begin_upgrade(self) -> None:
@@ -254,10 +257,9 @@ class Connection:
             self._upgrade_failed("no certificate is loaded")
             return
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
-        self._unwatch()
         self._upgrade_within(self._tls_timeout)
         self.channel = Channel(self.sock, context, self.service.ciphertext)
-        self._watch(self._handshake)
+        self._watch(Connection._handshake)
         self._handshake()
 
     def _handshake(self) -> None:
@@ -291,7 +293,6 @@ class Connection:
             self._upgrade_timer = None
         self.session.secured = True
         self._log_handshake(channel)
-        self._unwatch()
         if self.tls_first:
             self._greet()
         self._open()
@@ -322,9 +323,15 @@ class Connection:
 
     # Reading
 
-    def _watch(self, callback: Callable[[], None]) -> None:
-        self.service.loop.add_reader(self.descriptor, callback)
-        self._reading = True
+    def _watch(self, handler: Callable[[Connection], None]) -> None:
+        """Calls handler when there is something to read; the socket is registered once, whoever handles it."""
+        self._handler = handler
+        if not self._reading:
+            self.service.loop.add_reader(self.descriptor, self._something_to_read)
+            self._reading = True
+
+    def _something_to_read(self) -> None:
+        self._handler(self)
 
     def _unwatch(self) -> None:
         if self._reading:
@@ -332,8 +339,8 @@ class Connection:
             self._reading = False
 
     def _read_on(self) -> None:
-        if not self._reading and self.ended is None and self._stall_timer is None and self.session.listens:
-            self._watch(self._readable if self.channel is None else self._readable_sealed)
+        if self.ended is None and self._stall_timer is None and self.session.listens:
+            self._watch(Connection._readable if self.channel is None else Connection._readable_sealed)
 
     def _readable(self) -> None:
         lane = self.lane
@@ -345,6 +352,7 @@ class Connection:
             self.session.close(CloseReason.READ_ERROR)
             return
         if count == 0:
+            self._peer_ended = True
             self.session.close(CloseReason.CLIENT_CLOSED)
             return
         service = self.service
@@ -359,6 +367,7 @@ class Connection:
             return
         try:
             if channel.receive() == 0:
+                self._peer_ended = True
                 self.session.close(CloseReason.CLIENT_CLOSED)
                 return
         except (BlockingIOError, InterruptedError):
@@ -622,8 +631,21 @@ class Connection:
             self._destroy()
         elif self._writing:
             self._expect_progress()
-        else:
+        elif self.client.pending or (self.channel is not None and self.channel.waiting):
             self._write()
+        else:
+            self._written_out()
+
+    def _say_goodbye(self) -> None:
+        """Ends the stream in order. A client that has ended its own waits for nothing any more."""
+        if self.channel is not None:
+            self.channel.finish()
+        with contextlib.suppress(OSError):
+            # Unread bytes would turn the close into a reset, and the client might not see what it was told.
+            self.sock.shutdown(socket.SHUT_WR)
+            for _ in range(LAST_READS):
+                if not self.sock.recv(64 * 1024):
+                    break
 
     def _destroy(self) -> None:
         if self.ended is not None:
@@ -635,14 +657,8 @@ class Connection:
         if self._writing:
             self.service.loop.remove_writer(self.descriptor)
             self._writing = False
-        if self.channel is not None:
-            self.channel.finish()
-        with contextlib.suppress(OSError):
-            # Unread bytes would turn the close into a reset, and the client might not see what it was told.
-            self.sock.shutdown(socket.SHUT_WR)
-            for _ in range(LAST_READS):
-                if not self.sock.recv(64 * 1024):
-                    break
+        if not self._peer_ended:
+            self._say_goodbye()
         self.sock.close()
         self.client.discard()
         self.service.connection_ended(self)
