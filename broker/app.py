@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
+DISCOURAGED_PAYLOAD: Final = 8 * 1024 * 1024
+"""Bytes of a message above which a warning is logged."""
+
 LONGEST_CLOSE_INTERVAL: Final = 1.0
 """Seconds between two clients that a lame duck closes, at most."""
 
@@ -70,8 +73,7 @@ class Server:
         context = None if options.tls is None else server_context(options.tls)
         settings = auth_settings(options)
         authenticator = Authenticator(settings)
-        if settings.has_plain_secrets:
-            LOGGER.warning("Plaintext passwords detected, use nkeys or bcrypt")
+        self._announce_start(plain_secrets=settings.has_plain_secrets)
         listening = open_socket(options.host, options.port)
         try:
             hub = Hub()
@@ -88,7 +90,7 @@ class Server:
         self._monitor = monitor
         self._listener = Listener(service, listening)
         self._listener.start()
-        self._announce()
+        self._announce_ready()
 
     def _server_info(self, authenticator: Authenticator, listening: socket.socket) -> ServerInfo:
         options = self.options
@@ -115,16 +117,26 @@ class Server:
             xkey=self.identity.curve.public,
         )
 
-    def _announce(self) -> None:
+    def _announce_start(self, *, plain_secrets: bool) -> None:
         options = self.options
         LOGGER.info("Starting nats-server")
         LOGGER.info("  Version:  %s (natskeep %s)", PROVIDED_RELEASE, natskeep_version())
+        LOGGER.info("  Git:      [not set]")
         LOGGER.info("  Name:     %s", self.identity.server_name)
         LOGGER.info("  ID:       %s", self.identity.server_id)
+        if plain_secrets:
+            LOGGER.warning("Plaintext passwords detected, use nkeys or bcrypt")
         if options.config_file:
             LOGGER.info("Using configuration file: %s (%s)", options.config_file, options.config_digest)
+        if options.max_payload > DISCOURAGED_PAYLOAD:
+            LOGGER.warning("Maximum payloads over %.2f MB are generally discouraged and could lead to poor performance",
+                           DISCOURAGED_PAYLOAD / (1024 * 1024))
+
+    def _announce_ready(self) -> None:
+        options = self.options
         if self._monitor is not None:
-            LOGGER.info("Starting http monitor on %s:%d", self._monitor.host, self._monitor.port)
+            scheme = "https" if options.monitor.https_port else "http"
+            LOGGER.info("Starting %s monitor on %s:%d", scheme, self._monitor.host, self._monitor.port)
         LOGGER.info("Listening for client connections on %s:%d", options.host, self.port)
         if options.tls is not None:
             LOGGER.info("TLS required for client connections" if not options.allow_non_tls
@@ -212,11 +224,13 @@ class Server:
         service.flush_dirty()
         if service.connections:
             await self._wait_or_empty(service, self.options.lame_duck_grace_period)
+            LOGGER.info("Closing existing clients")
         left = max(self.options.lame_duck_duration - self.options.lame_duck_grace_period, 0.0)
         for connection in list(service.connections.values()):
             interval = min(left / max(len(service.connections), 1), LONGEST_CLOSE_INTERVAL)
             connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await self._wait_or_empty(service, interval)
+        LOGGER.info("Initiating Shutdown...")
         await self.stop()
 
     async def _wait_or_empty(self, service: Service, seconds: float) -> None:

@@ -70,6 +70,7 @@ class Listener:
     def close(self) -> None:
         """Accepts nothing more and frees the port; open connections stay."""
         if self.accepting:
+            LOGGER.debug("Client accept loop exiting..")
             self.accepting = False
             self.service.loop.remove_reader(self.listening.fileno())
         self.listening.close()
