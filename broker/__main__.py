@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import PurePath
 from typing import Final
 
@@ -23,6 +24,7 @@ from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
 from broker.process import PidFileError, check, run
+from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError
 
@@ -88,8 +90,14 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
     if flags.is_on("help"):
         print(usage_text(program, more_usage))
         return DONE
+    if flags.is_on("help_tls"):
+        print(import_module("broker.tls_help").text())
+        return DONE
     if flags.words:
         return _word(program, flags.words[0], more_usage)
+    if flags.asks_for("signal"):
+        _signal(program, flags.text("signal"))
+        return DONE
     options, warnings = _options(flags)
     if flags.is_on("check"):
         return _check(program, options, warnings)
@@ -111,6 +119,13 @@ def _word(program: str, word: str, more_usage: str) -> int:
         case _:
             raise CommandError(f'unrecognized command: "{word}"')
     return DONE
+
+
+def _signal(program: str, request: str) -> None:
+    try:
+        send(program, request)
+    except SignalError as error:
+        raise CommandError(str(error)) from error
 
 
 def _options(flags: Flags) -> tuple[Options, list[str]]:

@@ -52,8 +52,9 @@ class Section:
 class Flags:
     """What a command line said. Flags that it did not mention are absent, whatever their default means."""
 
-    def __init__(self, values: Mapping[str, Value], words: Sequence[str]) -> None:
+    def __init__(self, values: Mapping[str, Value], words: Sequence[str], names: Mapping[str, str]) -> None:
         self._values = dict(values)
+        self._names = dict(names)
         self.words = tuple(words)
         """What stood behind the flags."""
 
@@ -63,6 +64,14 @@ class Flags:
     def is_on(self, key: str) -> bool:
         """Whether a switch was given and not turned off."""
         return self._values.get(key) is True
+
+    def asks_for(self, key: str) -> bool:
+        """Whether a flag was given a value that is not empty, false or zero."""
+        return bool(self._values.get(key))
+
+    def name(self, key: str) -> str:
+        """The name by which a flag was given, without dashes. Raises KeyError when it was not."""
+        return self._names[key]
 
     def text(self, key: str, default: str = "") -> str:
         """The value of a flag that takes text."""
@@ -82,6 +91,7 @@ def parse(sections: Sequence[Section], words: Sequence[str]) -> Flags:
     """Reads a command line. Raises FlagError."""
     known = {name: flag for section in sections for flag in section.flags for name in flag.names}
     values: dict[str, Value] = {}
+    names: dict[str, str] = {}
     left = list(words)
     while left and left[0].startswith("-") and left[0] != "-":
         word = left.pop(0)
@@ -99,9 +109,10 @@ def parse(sections: Sequence[Section], words: Sequence[str]) -> Flags:
             text = "true" if flag.is_switch else left.pop(0)
         try:
             values[flag.key] = flag.read(text)
+            names[flag.key] = name
         except ValueError as error:
             raise FlagError(f'invalid value "{text}" for flag -{name}: {error}') from None
-    return Flags(values, left)
+    return Flags(values, left, names)
 
 
 def usage(sections: Sequence[Section]) -> str:

@@ -8,6 +8,9 @@ from typing import Any, Final
 from broker.config.errors import ConfigError, Problem
 from broker.config.options import ANY_ADDRESS, DEFAULT_PORT, LoggingOptions, MonitorOptions, Options, TLSOptions
 from broker.flags import Flag, Flags, Section, number_value, port_value, switch_value, text_value
+from broker.signals import SIGNALS
+
+_SIGNAL_HELP: Final = f"Signal a running server: {', '.join(SIGNALS)}"
 
 SECTIONS: Final = (
     Section(
@@ -21,7 +24,9 @@ SECTIONS: Final = (
             Flag("https_port", ("ms", "https_port"), port_value, "Use port for https monitoring", "<port>"),
             Flag("config", ("c", "config"), text_value, "Configuration file", "<file>"),
             Flag("check", ("t",), switch_value, "Test configuration and exit"),
+            Flag("signal", ("sl", "signal"), text_value, _SIGNAL_HELP, "<signal[=pid]>"),
             Flag("client_advertise", ("client_advertise",), text_value, "Address that clients are told", "<host:port>"),
+            Flag("ports_file_dir", ("ports_file_dir",), text_value, "Write <program>_<pid>.ports there", "<dir>"),
         ),
     ),
     Section(
@@ -39,6 +44,13 @@ SECTIONS: Final = (
             Flag("debug_trace", ("DV",), switch_value, "Debug and trace"),
             Flag("debug_verbose_trace", ("DVV",), switch_value, "Debug, and trace the system account as well"),
             Flag("max_traced_msg_len", ("max_traced_msg_len",), number_value, "Bytes of a payload to trace", "<len>"),
+        ),
+    ),
+    Section(
+        "JetStream Options",
+        (
+            Flag("jetstream", ("js", "jetstream"), switch_value, "Enable JetStream functionality"),
+            Flag("store_dir", ("sd", "store_dir"), text_value, "Set the storage directory", "<dir>"),
         ),
     ),
     Section(
@@ -60,10 +72,23 @@ SECTIONS: Final = (
         ),
     ),
     Section(
+        "Cluster Options",
+        (
+            Flag("routes", ("routes",), text_value, "Routes to solicit and connect", "<url, url>"),
+            Flag("cluster", ("cluster", "cluster_listen"), text_value, "URL on which other members connect", "<url>"),
+            Flag("cluster_name", ("cluster_name",), text_value, "Cluster name", "<name>"),
+            Flag("no_advertise", ("no_advertise",), switch_value, "Tell clients of no other member"),
+            Flag("cluster_advertise", ("cluster_advertise",), text_value, "URL that members are told", "<url>"),
+            Flag("connect_retries", ("connect_retries",), number_value, "Attempts to reach implicit routes", "<count>"),
+        ),
+    ),
+    Section("Profiling Options", (Flag("profile", ("profile",), port_value, "Profiling HTTP port", "<port>"),)),
+    Section(
         "Common Options",
         (
             Flag("help", ("h", "help"), switch_value, "Show this message"),
             Flag("version", ("v", "version"), switch_value, "Show version"),
+            Flag("help_tls", ("help_tls",), switch_value, "Show how TLS is configured"),
         ),
     ),
 )
@@ -79,12 +104,26 @@ _LOG_SWITCHES: Final = {
     "syslog": ("syslog",),
     "logtime_utc": ("logtime_utc",),
 }
+_ABSENT: Final = {
+    "jetstream": "JetStream",
+    **dict.fromkeys(
+        ("routes", "cluster", "cluster_name", "no_advertise", "cluster_advertise", "connect_retries"), "clustering"
+    ),
+    "profile": "profiling",
+}
+"""Flags that ask for a part which this version does not have."""
+
 _CREDENTIALS: Final = ("user", "password", "token")
 _TLS: Final = ("tls", "tls_verify", "tls_certificate", "tls_key", "tls_authority")
 
 
 def apply(flags: Flags, options: Options) -> Options:
-    """The options with what the flags change. Raises ConfigError for flags that contradict each other or the file."""
+    """The options with what the flags change.
+
+    Raises:
+        ConfigError: flags contradict each other or the file, or ask for what this version does not have.
+    """
+    _refuse_absent(flags)
     if "host" in flags:
         options = replace(options, host=flags.text("host") or ANY_ADDRESS)
     if "port" in flags:
@@ -95,12 +134,25 @@ def apply(flags: Flags, options: Options) -> Options:
         options = replace(options, pid_file=flags.text("pid_file"))
     if "client_advertise" in flags:
         options = replace(options, client_advertise=flags.text("client_advertise"))
+    if "ports_file_dir" in flags:
+        options = replace(options, ports_file_dir=flags.text("ports_file_dir"))
     options = replace(options, logging=_logging(flags, options.logging), monitor=_monitor(flags, options.monitor))
     if any(key in flags for key in _CREDENTIALS):
         options = _with_credentials(flags, options)
     if any(key in flags for key in _TLS):
         options = replace(options, tls=_tls(flags, options.tls))
     return options
+
+
+def _refuse_absent(flags: Flags) -> None:
+    """Nobody shall run without what was asked for; a flag with an empty, false or zero value asks for nothing."""
+    problems = [
+        Problem(f"flag -{flags.name(key)} needs {part}, which is not available in this version; remove it")
+        for key, part in _ABSENT.items()
+        if flags.asks_for(key)
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _logging(flags: Flags, logging: LoggingOptions) -> LoggingOptions:

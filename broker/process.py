@@ -23,6 +23,7 @@ from broker.app import Server
 from broker.config.options import Options
 from broker.config.validate import validate
 from broker.log import LogError, configure, reopen
+from broker.ports_file import PortsFile
 from broker.settings import auth_settings
 from tls.context import server_context
 
@@ -70,6 +71,7 @@ def run(
     check(options)
     configure(options.logging, program)
     limit_resources()
+    name_process(program)
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         runner.run(_serve(options, on_ready))
 
@@ -93,6 +95,13 @@ def limit_resources() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def name_process(program: str) -> None:
+    """Lets the system show the program's name, not the interpreter's, so that ``-sl`` and an operator can find it."""
+    # Only Linux has this file; elsewhere a process is found by its pid file.
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write(program)
+
+
 async def _serve(options: Options, on_ready: Callable[[Server], None] | None) -> None:
     server = Server(options)
     with _signals(server, options) as end, _pid_file(options.pid_file):
@@ -101,9 +110,10 @@ async def _serve(options: Options, on_ready: Callable[[Server], None] | None) ->
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTION_THRESHOLDS)
-            if on_ready is not None:
-                on_ready(server)
-            await end.wait()
+            with PortsFile(options.ports_file_dir, server):
+                if on_ready is not None:
+                    on_ready(server)
+                await end.wait()
 
 
 @contextmanager

@@ -90,12 +90,14 @@ def test_flags_win_over_the_file_and_leave_the_rest() -> None:
     )
     changed = options(
         "-a", "127.0.0.1", "-p", "2", "-n", "two", "-P", "/new", "-m", "4", "-l", "/log", "-client_advertise", "h:9",
+        "-ports_file_dir", "/ports",
         base=base,
     )  # fmt: skip
     assert (changed.host, changed.port, changed.server_name, changed.pid_file) == ("127.0.0.1", 2, "two", "/new")
     assert changed.monitor == MonitorOptions(port=4, base_path="/x")
     assert changed.logging.log_file == "/log"
     assert changed.client_advertise == "h:9"
+    assert changed.ports_file_dir == "/ports"
     assert changed.max_payload == 7
     assert options(base=base) == base
 
@@ -173,6 +175,34 @@ def test_tls_needs_a_certificate(words: tuple[str, ...]) -> None:
 def test_tls_needs_a_key() -> None:
     with pytest.raises(ConfigError, match="TLS Server private key must be present and valid"):
         options("-tls", "-tlscert", "x")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("-js",), "flag -js needs JetStream"),
+        (("--jetstream",), "flag -jetstream needs JetStream"),
+        (("-cluster", "nats://127.0.0.1:1"), "flag -cluster needs clustering"),
+        (("-cluster_listen", "nats://127.0.0.1:1"), "flag -cluster_listen needs clustering"),
+        (("-routes", "nats://127.0.0.1:1"), "flag -routes needs clustering"),
+        (("-cluster_name", "C"), "flag -cluster_name needs clustering"),
+        (("-no_advertise",), "flag -no_advertise needs clustering"),
+        (("-cluster_advertise", "h:1"), "flag -cluster_advertise needs clustering"),
+        (("-connect_retries", "3"), "flag -connect_retries needs clustering"),
+        (("-profile", "1"), "flag -profile needs profiling"),
+    ],
+)
+def test_parts_that_are_absent_are_named(words: tuple[str, ...], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        options(*words)
+    assert str(caught.value) == f"{text}, which is not available in this version; remove it"
+
+
+@pytest.mark.parametrize(
+    "words", [("-js=false",), ("-cluster", ""), ("-routes=",), ("-profile", "0"), ("-no_advertise=0",), ("-sd", "/x")]
+)
+def test_what_asks_for_no_part_changes_nothing(words: tuple[str, ...]) -> None:
+    assert options(*words) == Options()
 
 
 def test_names_are_unique() -> None:
