@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from broker.log.destination import LogError, StandardError
 from broker.log.file import LogFile
@@ -32,13 +33,29 @@ def configure(options: LoggingOptions, program: str = "nats-server") -> None:
     """Sends the log where the options say: to a file, else to a remote or the local syslog, else to stderr.
 
     `program` is the name that syslog gets to know. What was configured before holds until all is ready, so it stays
-    when this raises LogError.
+    when this raises LogError. A destination that stays the same is not closed.
     """
-    handler = _handler(options, program)
     root, traces = logging.getLogger(ROOT), logging.getLogger(TRACES)
+    wanted = (program, replace(options, debug=False, trace=False))
+    if _Installed.wanted != wanted or _Installed.handler not in root.handlers:
+        handler = _handler(options, program)
+        _install(handler)
+        _Installed.wanted, _Installed.handler = wanted, handler
     root.setLevel(logging.DEBUG if options.debug else logging.INFO)
     root.propagate = False
     traces.setLevel(TRACE if options.trace else _SILENT)
+
+
+class _Installed:
+    """What `configure` has set up last."""
+
+    wanted: ClassVar[tuple[str, LoggingOptions] | None] = None
+    handler: ClassVar[logging.Handler | None] = None
+
+
+def _install(handler: logging.Handler) -> None:
+    """Puts the one destination in the place of what there was."""
+    root = logging.getLogger(ROOT)
     earlier = list(root.handlers)
     for logger in (root, *map(logging.getLogger, _LIBRARIES)):
         for old in earlier:

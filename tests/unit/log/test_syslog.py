@@ -146,7 +146,7 @@ def test_a_daemon_that_does_not_read_holds_nothing_up(
     with socket.create_server(("127.0.0.1", 0)) as listening:
         handler = started(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
         connection, _ = listening.accept()
-        text = "x" * 1_000_000
+        text = "x" * 200_000
         for number in range(100):
             say(handler, f"{number} {text}")
         with connection:
@@ -157,4 +157,4 @@ def test_a_daemon_that_does_not_read_holds_nothing_up(
                 assert piece
                 seen = seen[-100:] + piece
                 say(handler, "and on")
-            assert int(found[1]) >= 50
+            assert int(found[1]) >= 10
