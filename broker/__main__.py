@@ -23,7 +23,7 @@ from broker.identity import natskeep_version
 from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
-from broker.process import PidFileError, check, run
+from broker.process import PidFileError, check, run, uncollected
 from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError
@@ -98,7 +98,8 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
     if flags.asks_for("signal"):
         _signal(program, flags.text("signal"))
         return DONE
-    options, warnings = _options(flags)
+    with uncollected():
+        options, warnings = _options(flags)
     if flags.is_on("check"):
         return _check(program, options, warnings)
     for warning in warnings:
@@ -144,7 +145,16 @@ def _check(program: str, options: Options, warnings: list[str]) -> int:
     if warnings:
         raise CommandError("\n".join(warnings))
     print(f"{program}: configuration file {options.config_file} is valid ({options.config_digest})", file=sys.stderr)
+    if program == NATSKEEP:
+        # Who starts nats-server compares its output; who starts natskeep wants to know what will change.
+        _tell_differences(program, options)
     return DONE
+
+
+def _tell_differences(program: str, options: Options) -> None:
+    text = import_module("broker.migration").report(program, options)
+    if text:
+        print(text)
 
 
 if __name__ == "__main__":

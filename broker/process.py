@@ -68,12 +68,25 @@ def run(
     Raises what ``check`` raises, broker.log.LogError when the log cannot be written, PidFileError, and
     broker.net.listener.ListenError for an address that cannot be had.
     """
-    check(options)
+    with uncollected():
+        check(options)
     configure(options.logging, program)
     limit_resources()
     name_process(program)
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         runner.run(_serve(options, on_ready))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Puts off the search for cycles while a configuration is loaded: there are many new objects, and few cycles."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
