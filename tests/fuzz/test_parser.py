@@ -56,7 +56,7 @@ def pieces(data: bytes, places: list[int]) -> list[bytes]:
     return [data[first:last] for first, last in pairwise(marks)]
 
 
-def told(chunks: list[bytes], *, required: bool, slow: bool, buffer: int) -> tuple[bytes, object, list[object]]:
+def told(chunks: list[bytes], *, required: bool, slow: bool, buffer: int) -> tuple[bytes, object, object]:
     """What the client reads, why it ended, and what the backend was asked."""
     backend = Unqueued(required=required)
     backend.slow = slow
