@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from accounts.exports import Export
+from accounts.imports import Import
 from accounts.limits import AccountLimits, UserLimits
+from accounts.mapping import SubjectMapping
 from accounts.permissions import Permissions
 
 GLOBAL_ACCOUNT = "$G"
@@ -72,9 +75,9 @@ class Account:
     revocations: Mapping[str, int] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     origin: str = ""
-    exports: tuple[object, ...] = ()
-    imports: tuple[object, ...] = ()
-    mappings: tuple[object, ...] = ()
+    exports: tuple[Export, ...] = ()
+    imports: tuple[Import, ...] = ()
+    mappings: tuple[SubjectMapping, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
