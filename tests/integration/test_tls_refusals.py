@@ -377,7 +377,7 @@ async def test_a_client_of_the_standard_library_closes_at_once(directory: Path) 
 
 @in_every_loop
 async def test_who_reads_nothing_is_cut_under_tls_too(directory: Path) -> None:
-    async with securing(directory, write_deadline=0.2) as server:
+    async with securing(directory, write_deadline=0.2, max_pending=1 << 30) as server:
         publisher = await listener(server, directory)
         slow = await SecureClient.secured(server, trusting(directory), receive_buffer=4096)
         await slow.send(b"SUB a 1\r\n")
