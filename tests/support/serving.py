@@ -98,10 +98,14 @@ async def close_reason(server: Server, client: Client) -> str:
 
 
 class Client:
-    """One TCP connection to a server; a frame is a control line without CRLF, with header and payload after MSG."""
+    """One TCP connection to a server; a frame is a control line without CRLF, with header and payload after MSG.
+
+    PINGs of the server are answered and not handed on, unless `keep_pings` is set.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.keep_pings = False
         self.buffer = bytearray()
         self.info: dict[str, Any] = {}
         self.loop = asyncio.get_running_loop()
@@ -166,12 +170,17 @@ class Client:
 
     async def frame(self) -> bytes:
         """The next frame. Raises EOFError at the end of the stream."""
-        while (found := self._cut()) is None:
-            data = await self.receive()
-            if not data:
-                raise EOFError(bytes(self.buffer))
-            self.buffer += data
-        return found
+        while True:
+            found = self._cut()
+            if found == b"PING" and not self.keep_pings:
+                await self.send(b"PONG\r\n")
+            elif found is not None:
+                return found
+            else:
+                data = await self.receive()
+                if not data:
+                    raise EOFError(bytes(self.buffer))
+                self.buffer += data
 
     async def frames(self, count: int) -> list[bytes]:
         """So many frames."""
@@ -190,7 +199,7 @@ class Client:
         while data := await self.receive():
             self.buffer += data
         data, self.buffer = bytes(self.buffer), bytearray()
-        return data
+        return data if self.keep_pings else data.replace(b"PING\r\n", b"")
 
     def close(self) -> None:
         """Closes; unread bytes make it a reset."""
