@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import PurePath
 from typing import Final
@@ -23,7 +24,8 @@ from broker.identity import natskeep_version
 from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
-from broker.process import PidFileError, check, run, uncollected
+from broker.pid_file import PidFileError
+from broker.process import check, run, uncollected
 from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError
@@ -105,7 +107,7 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
     for warning in warnings:
         print(f"{program}: {warning}", file=sys.stderr)
     try:
-        run(options, program=program)
+        run(options, program=program, read_again=partial(_read_again, flags) if options.config_file else None)
     except LogError as error:
         raise CommandError(str(error)) from error
     return DONE
@@ -136,6 +138,14 @@ def _options(flags: Flags) -> tuple[Options, list[str]]:
         return apply(flags, Options()), []
     loaded = load(path)
     return apply(flags, loaded.options), [str(warning) for warning in loaded.warnings]
+
+
+def _read_again(flags: Flags) -> Options:
+    """The options of the same command line as the file is now; its warnings go to the log."""
+    options, warnings = _options(flags)
+    for warning in warnings:
+        LOGGER.warning("%s", warning)
+    return options
 
 
 def _check(program: str, options: Options, warnings: list[str]) -> int:

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from auth.authenticate import Authenticator
+from auth.settings import SettingsError
+from broker.config.errors import ConfigError
 from broker.config.options import ANY_ADDRESS, Options
 from broker.config.validate import validate
 from broker.control.control import Control
@@ -17,14 +19,18 @@ from broker.identity import Identity, natskeep_version
 from broker.monitor.http import Monitor
 from broker.net.listener import Listener, open_socket
 from broker.net.service import Service
+from broker.reload.plan import ReloadError, ReloadPlan
+from broker.reload.prepare import Prepared, aside, prepare
+from broker.reload.swap import prove, refresh, swap
 from broker.settings import auth_settings
 from broker.wire.errors import CloseReason
 from broker.wire.info import PROVIDED_RELEASE, ServerInfo
 from tls.context import server_context
+from tls.policy import TLSSettingsError
 
 if TYPE_CHECKING:
-    import socket
     import ssl
+    from collections.abc import Callable
     from types import TracebackType
 
 LOGGER: Final = logging.getLogger("natskeep.app")
@@ -53,6 +59,7 @@ class Server:
         self._monitor: Monitor | None = None
         self._lame_duck: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
+        self._reloading = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -77,7 +84,7 @@ class Server:
         listening = open_socket(options.host, options.port)
         try:
             hub = Hub()
-            info = self._server_info(authenticator, listening)
+            info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             service = Service(loop, options, Control(options, authenticator, hub, info), context)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
@@ -92,9 +99,8 @@ class Server:
         self._listener.start()
         self._announce_ready()
 
-    def _server_info(self, authenticator: Authenticator, listening: socket.socket) -> ServerInfo:
-        options = self.options
-        host, port = options.host, int(listening.getsockname()[1])
+    def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
+        host = options.host
         if options.client_advertise:
             host, _, advertised = options.client_advertise.rpartition(":")
             if host and advertised.isdigit():
@@ -142,6 +148,62 @@ class Server:
             LOGGER.info("TLS required for client connections" if not options.allow_non_tls
                         else "TLS available for client connections")
         LOGGER.info("Server is ready")
+
+    # Another configuration
+
+    async def reload(
+        self, source: Options | Callable[[], Options], adopt: Callable[[Options, Options], None] | None = None
+    ) -> ReloadPlan:
+        """Puts another configuration in place, or changes nothing; either way the log tells.
+
+        ``source`` are the options, or what reads them, in a thread. ``adopt`` is called with the old and the new ones
+        right before they are swapped, for what the process around the server has to change; it may refuse by OSError.
+        Sessions whose user, permissions, account or certificate no longer stand are closed or trimmed; all others go on
+        with every message and byte. One reload runs at a time.
+
+        Raises ReloadError.
+        """
+        async with self._reloading:
+            try:
+                if self._service is None or self._stopped.is_set():
+                    raise ReloadError("the server is not running")
+                return await self._reload(self._service, source, adopt)
+            except (ConfigError, SettingsError, TLSSettingsError, OSError) as error:
+                refused = ReloadError("; ".join(str(error).splitlines()))
+                LOGGER.error("Failed to reload server configuration: %s", refused)
+                raise refused from error
+            except ReloadError as error:
+                LOGGER.error("Failed to reload server configuration: %s", error)
+                raise
+
+    async def _reload(
+        self,
+        service: Service,
+        source: Options | Callable[[], Options],
+        adopt: Callable[[Options, Options], None] | None,
+    ) -> ReloadPlan:
+        old, earlier = self.options, service.control.authenticator
+
+        def read() -> Prepared:
+            return prepare(old, source if isinstance(source, Options) else source(), earlier)
+
+        prepared = await aside(read)
+        proofs = await prove(service, prepared)
+        new = prepared.options
+        info = self._server_info(new, prepared.authenticator, self.port)
+        if adopt is not None:
+            adopt(old, new)
+        self.options = new
+        effects = swap(service, prepared, info, proofs)
+        if effects.unpinned:
+            LOGGER.info("Disconnect %d clients due to pinned certs reload", effects.unpinned)
+        if effects.surplus:
+            LOGGER.info("Closed %d connections to fall within max_connections", effects.surplus)
+        for change in prepared.plan.changes:
+            LOGGER.info("%s", change.line)
+        await refresh(service, prepared, effects)
+        LOGGER.info("Reloaded server configuration%s", f" ({new.config_digest})" if new.config_digest else "")
+        return prepared.plan
 
     # Facts
 

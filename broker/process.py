@@ -1,7 +1,7 @@
 """The process around one server: its limits, its signals, its pid file.
 
 Signals are those of nats-server: INT and TERM stop cleanly, USR2 lets the server leave as a lame duck, which TERM does
-not hurry, and USR1 opens the log file anew.
+not hurry, USR1 opens the log file anew, and HUP reads the configuration again.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 from auth.authenticate import Authenticator
@@ -23,13 +21,15 @@ from broker.app import Server
 from broker.config.options import Options
 from broker.config.validate import validate
 from broker.log import LogError, configure, reopen
+from broker.pid_file import PidFile
 from broker.ports_file import PortsFile
+from broker.reload.plan import ReloadError
+from broker.reload.requests import Requests
 from broker.settings import auth_settings
 from tls.context import server_context
 
 LOGGER: Final = logging.getLogger("natskeep.process")
 
-PID_FILE_MODE: Final = 0o600
 COLLECTION_THRESHOLDS: Final = (50_000, 20, 50)
 """When Python looks for cycles: a broker makes many objects that live long and few cycles."""
 
@@ -41,10 +41,6 @@ _TRAPPED: Final = {
     signal.SIGHUP: "hangup",
 }
 """What nats-server calls its signals in the log."""
-
-
-class PidFileError(OSError):
-    """The pid file cannot be written."""
 
 
 def check(options: Options) -> None:
@@ -59,11 +55,15 @@ def check(options: Options) -> None:
 
 
 def run(
-    options: Options, on_ready: Callable[[Server], None] | None = None, *, program: str = "nats-server"
+    options: Options,
+    on_ready: Callable[[Server], None] | None = None,
+    *,
+    program: str = "nats-server",
+    read_again: Callable[[], Options] | None = None,
 ) -> None:
     """Runs a server until a signal ends it. ``on_ready`` is called once clients can connect.
 
-    ``program`` is the name that syslog gets to know.
+    ``program`` is the name that syslog gets to know; ``read_again`` reads the options anew for a reload, in a thread.
 
     Raises what ``check`` raises, broker.log.LogError when the log cannot be written, PidFileError, and
     broker.net.listener.ListenError for an address that cannot be had.
@@ -74,7 +74,7 @@ def run(
     limit_resources()
     name_process(program)
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
-        runner.run(_serve(options, on_ready))
+        runner.run(_serve(options, on_ready, program, read_again))
 
 
 @contextmanager
@@ -115,22 +115,48 @@ def name_process(program: str) -> None:
         file.write(program)
 
 
-async def _serve(options: Options, on_ready: Callable[[Server], None] | None) -> None:
+async def _serve(
+    options: Options,
+    on_ready: Callable[[Server], None] | None,
+    program: str,
+    read_again: Callable[[], Options] | None,
+) -> None:
     server = Server(options)
-    with _signals(server, options) as end, _pid_file(options.pid_file):
+    pid_file, ports_file = PidFile(options.pid_file), PortsFile(options.ports_file_dir, server)
+
+    def adopt(old: Options, new: Options) -> None:
+        pid_file.move(new.pid_file)
+        if new.logging != old.logging:
+            try:
+                configure(new.logging, program)
+            except OSError:
+                pid_file.move(old.pid_file)
+                raise
+        ports_file.move(new.ports_file_dir)
+
+    async def reload() -> None:
+        # A server without a file goes on; why it was not reloaded, or could not be, stands in the log.
+        with suppress(ReloadError):
+            await server.reload(read_again or _nothing_to_read, adopt)
+
+    with _signals(server, Requests(reload)) as end, pid_file:
         async with server:
             # What exists now lives as long as the process, so no collection need look at it again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTION_THRESHOLDS)
-            with PortsFile(options.ports_file_dir, server):
+            with ports_file:
                 if on_ready is not None:
                     on_ready(server)
                 await end.wait()
 
 
+def _nothing_to_read() -> Options:
+    raise ReloadError("can only reload config when a file is provided using -c or --config")
+
+
 @contextmanager
-def _signals(server: Server, options: Options) -> Iterator[asyncio.Event]:
+def _signals(server: Server, reloads: Requests) -> Iterator[asyncio.Event]:
     """Handles signals; the event is set when the server is to stop or has stopped."""
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
@@ -165,7 +191,7 @@ def _signals(server: Server, options: Options) -> Iterator[asyncio.Event]:
 
     def reload() -> None:
         LOGGER.info('Trapped "%s" signal', _TRAPPED[signal.SIGHUP])
-        LOGGER.warning("this version cannot reload its configuration: restart the server to apply a change")
+        reloads.ask()
 
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGINT: lambda: stop(signal.SIGINT),
@@ -183,24 +209,4 @@ def _signals(server: Server, options: Options) -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
         for task in leaving:
             task.cancel()
-
-
-@contextmanager
-def _pid_file(name: str) -> Iterator[None]:
-    """Writes the process id, and removes the file afterwards unless another process wrote its own there."""
-    if not name:
-        yield
-        return
-    path, text = Path(name), str(os.getpid())
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PID_FILE_MODE)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-    except OSError as error:
-        raise PidFileError(f"Could not write pidfile: open {name}: {(error.strerror or str(error)).lower()}") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError, UnicodeDecodeError):
-            if path.read_text("ascii") == text:
-                path.unlink()
+        reloads.cancel()

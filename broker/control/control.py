@@ -59,17 +59,18 @@ class Control:
         """Whether verifying takes so long that it must not hold up the loop: a bcrypt comparison does."""
         if self.authenticator.trust is not None:
             return False
-        return self.authenticator.is_slow(self._evidence(session, connect))
+        return self.authenticator.is_slow(self.evidence(session, connect))
 
     def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
         """Verifies what CONNECT claims. Raises AuthError. Safe in a thread where `is_slow` said so."""
         try:
-            return self.authenticator.authenticate(self._evidence(session, connect), time.time())
+            return self.authenticator.authenticate(self.evidence(session, connect), time.time())
         except AuthError as error:
             audit.authentication_failed(session, error)
             raise
 
-    def _evidence(self, session: Session, connect: ConnectOptions) -> Evidence:
+    def evidence(self, session: Session, connect: ConnectOptions) -> Evidence:
+        """What a client shows for itself."""
         return Evidence(
             nonce=session.nonce,
             unverified_jwt=connect.unverified_jwt or None,
@@ -114,11 +115,16 @@ class Control:
             # A ceiling that nothing fits, as an absent number in a JWT is one, ends the connection at once.
             raise LimitError(ErrorText.SUBSCRIPTIONS_EXCEEDED.value, CloseReason.MAXIMUM_SUBSCRIPTIONS)
         session.client.bind(tenant.acquire(principal.policy))
-        session.lane.maximum_payload = effective_payload(self.options.max_payload, account.limits, principal.limits)
-        session.data_ceiling = max(effective_data(account.limits, principal.limits), 0)
+        self.set_ceilings(session, principal)
         session.tenant = tenant
         tenant.sessions.add(session)
         audit.authenticated(session)
+
+    def set_ceilings(self, session: Session, principal: Principal) -> None:
+        """Gives the session what server, account and user allow in bytes."""
+        account, user = principal.account.limits, principal.limits
+        session.lane.maximum_payload = effective_payload(self.options.max_payload, account, user)
+        session.data_ceiling = max(effective_data(account, user), 0)
 
     def unbind(self, session: Session) -> None:
         """Takes the session and its subscriptions out of its account; does nothing when it is in none."""

@@ -385,6 +385,10 @@ cdef class Subscription:
         self.maximum = maximum
         return False
 
+    def refilter(self, denies):
+        """Replaces `denies`. Plans made before do not know of it: their namespace must be invalidated."""
+        self.denies = patterns(denies) if denies else None
+
     def close(self):
         """Takes nothing more, from the next message on."""
         self.closed = True

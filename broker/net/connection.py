@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from auth.errors import AuthError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from asyncio import TimerHandle
     from collections.abc import Callable
 
+    from auth.authenticate import Authenticator
     from auth.principal import Principal
     from broker.net.service import Service
     from broker.wire.connect import ConnectOptions
@@ -565,14 +567,18 @@ class Connection:
         work = service.loop.run_in_executor(
             service.verifier(), service.control.authenticate, self.session, connect
         )
-        work.add_done_callback(self._verified)
+        work.add_done_callback(partial(self._verified, connect, service.control.authenticator))
 
-    def _verified(self, work: asyncio.Future[Principal]) -> None:
+    def _verified(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
         if work.cancelled():
             return
         error = work.exception()
         if error is not None and not isinstance(error, AuthError):
             raise error
+        if by is not self.service.control.authenticator and self.session.state is State.VERIFYING:
+            # The settings were replaced meanwhile, and those of before admit nobody any more.
+            self.verify_aside(connect)
+            return
         self.service.hub.now = time.monotonic()
         self.session.verified(work.result() if error is None else error)
         if self.channel is None:

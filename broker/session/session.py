@@ -156,7 +156,7 @@ class Session:
         if self.tracer is not None:
             self.tracer.sent("OK")
 
-    def _refuse(self, text: str | ErrorText) -> None:
+    def refuse(self, text: str | ErrorText) -> None:
         self.client.append(error_line(text))
         if self.tracer is not None:
             self.tracer.sent(f"-ERR {text.value if isinstance(text, ErrorText) else text}")
@@ -259,7 +259,7 @@ class Session:
             return
         refused = self.backend.subscribe(self, subject, queue, sid)
         if refused is not None:
-            self._refuse(refused)
+            self.refuse(refused)
         elif self.lane.verbose:
             self._approve()
 
@@ -300,12 +300,12 @@ class Session:
 
     def _publish_refused(self) -> None:
         subject = shown(self.lane.subject)
-        self._refuse(publish_violation(subject))
+        self.refuse(publish_violation(subject))
         self.backend.publish_refused(self, subject)
 
     def _reply_refused(self) -> None:
         reply = shown(self.lane.subject)
-        self._refuse(reply_violation(reply))
+        self.refuse(reply_violation(reply))
         self.backend.reply_refused(self, reply)
 
     def _unknown_operation(self) -> None:
@@ -394,7 +394,7 @@ class Session:
         known = shown_text if log is None else log
         if known:
             self.backend.report(self, known, level)
-        self._refuse(text)
+        self.refuse(text)
         self.close(reason)
 
     def close(self, reason: CloseReason) -> None:

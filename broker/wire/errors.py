@@ -84,6 +84,11 @@ def subscribe_violation(subject: str, queue: str | None) -> str:
     return f'Permissions Violation for Subscription to "{subject}" using queue "{queue}"'
 
 
+def removed_subscription(subject: str, queue: str | None, sid: str) -> str:
+    """What a client is told whose subscription is not allowed any more."""
+    return f'{subscribe_violation(subject, queue)} (sid "{sid}")'
+
+
 def too_many_tokens(subject: str) -> str:
     """What a client is told whose subscription has more tokens than the server takes."""
     return f'Permissions Violation for Subscription to "{subject}", too many tokens'

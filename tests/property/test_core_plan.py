@@ -81,6 +81,13 @@ class Pair:
             _, core, model = self.subscriptions[which % len(self.subscriptions)]
             assert core.limit(maximum) == model.limit(maximum)
 
+    def refilter(self, which: int, denies: tuple[bytes, ...]) -> None:
+        if self.subscriptions:
+            home, core, model = self.subscriptions[which % len(self.subscriptions)]
+            core.refilter(denies)
+            self.namespaces[home].invalidate()
+            model.denies = denies
+
     def publish(self, number: int, message: Publish) -> None:
         outcome = self.clients[number].send(message.subject, message.reply, message.header, message.payload)
         received = []
@@ -121,6 +128,7 @@ steps = st.one_of(
     st.tuples(st.just("publish"), numbers, published),
     st.tuples(st.just("unsubscribe"), st.integers(0, 30)),
     st.tuples(st.just("limit"), st.integers(0, 30), st.integers(-1, 3)),
+    st.tuples(st.just("refilter"), st.integers(0, 30), denies),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 11.0, 31.0])),
     st.tuples(st.just("invalidate"), st.integers(0, 1)),
 )
