@@ -25,6 +25,8 @@ def auth_settings(options: Options) -> AuthSettings:
     _add_users(users, nkeys, authorization.users, GLOBAL_ACCOUNT, authorization.default_permissions)
     system = options.system_account or SYSTEM_ACCOUNT
     accounts: dict[str, Account] = {}
+    if options.mappings:
+        accounts[GLOBAL_ACCOUNT] = Account(GLOBAL_ACCOUNT, origin="built-in", mappings=options.mappings)
     for entry in options.accounts:
         accounts[entry.name] = Account(
             entry.name,
@@ -33,6 +35,9 @@ def auth_settings(options: Options) -> AuthSettings:
             default_permissions=entry.default_permissions,
             is_system=entry.name == system,
             origin=entry.origin,
+            exports=entry.exports,
+            imports=entry.imports,
+            mappings=entry.mappings,
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
     operator_mode = bool(options.operators or options.trusted_keys)

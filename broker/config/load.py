@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from broker.config.accounts_block import accounts
 from broker.config.errors import ConfigError, Problem
+from broker.config.exchange import mappings
 from broker.config.language import parse_file
 from broker.config.operators import operators, pinned_accounts, resolver, resolver_preload, trusted_keys
 from broker.config.options import (
@@ -31,7 +33,7 @@ from broker.config.schema import (
 )
 from broker.config.tls_block import tls
 from broker.config.tree import Entry, Table, digest
-from broker.config.users import accounts, authorization, check_users
+from broker.config.users import authorization, check_users
 from broker.config.values import Key, Keys, Problems, read_block
 
 
@@ -142,6 +144,7 @@ _KEYS: Final[Keys] = {
     "tls": Key("tls", tls),
     "authorization": Key("authorization", authorization),
     "accounts": Key("accounts", accounts),
+    **dict.fromkeys(("mappings", "maps"), Key("mappings", mappings)),
     **dict.fromkeys(("operator", "operators", "root", "roots", "root_operator", "root_operators"), _OPERATORS),
     **dict.fromkeys(("trusted", "trusted_keys"), Key("trusted_keys", trusted_keys)),
     **dict.fromkeys(("resolver", "account_resolver", "accounts_resolver"), Key("resolver", resolver)),

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Final
 from tls.policy import TLSSettings
 
 if TYPE_CHECKING:
+    from accounts.exports import Export
+    from accounts.imports import Import
     from accounts.limits import AccountLimits
+    from accounts.mapping import SubjectMapping
     from accounts.permissions import Permissions
 
 ANY_ADDRESS: Final = str(IPv4Address(0))
@@ -128,6 +131,12 @@ class AccountOptions:
     """For users of this account without their own."""
     limits: AccountLimits | None = None
     """Ceilings of the account; ``None`` means none."""
+    exports: tuple[Export, ...] = ()
+    """What other accounts may take from this one."""
+    imports: tuple[Import, ...] = ()
+    """What this account takes from others."""
+    mappings: tuple[SubjectMapping, ...] = ()
+    """How the subjects are rewritten that the account's users publish to; the first that matches counts."""
     origin: str = ""
     """Where it was declared, ``file:line``; empty when declared in code."""
 
@@ -259,6 +268,8 @@ class Options:
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     accounts: tuple[AccountOptions, ...] = ()
     """Accounts in the order of the file; names are unique."""
+    mappings: tuple[SubjectMapping, ...] = ()
+    """Mappings of the account ``$G``."""
     no_auth_user: str = ""
     """Name or nkey of the user that a client without credentials becomes."""
     system_account: str = ""

@@ -106,6 +106,7 @@ RULES: Final = (
     Rule("authorization.default_permissions", Takes.ALL, "authorization default permissions", None, _SILENT),
     Rule("authorization.declared", Takes.ALL, "authorization", None, _SILENT),
     Rule("accounts", Takes.ALL, "accounts", None, _SILENT),
+    Rule("mappings", Takes.ALL, "mappings", None, _SILENT),
     _restart("no_auth_user", "NoAuthUser"),
     Rule("default_sentinel", Takes.ALL, "default_sentinel", None, _SILENT),
     _restart("system_account", "SystemAccount"),

@@ -324,7 +324,6 @@ ABSENT_BLOCKS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
 """Blocks of parts that this version does not have: the part, and the keys that the block may hold."""
 
 ABSENT_KEYS: Final = {
-    **dict.fromkeys(("mappings", "maps"), "subject mapping"),
     "proxies": "trusted proxies",
     "proxy_protocol": "the PROXY protocol",
     "ocsp": "OCSP",

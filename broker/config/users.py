@@ -1,4 +1,4 @@
-"""The blocks ``authorization`` and ``accounts``: users, nkeys, permissions and limits."""
+"""The block ``authorization``, and what it shares with accounts: users, nkeys and permissions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from accounts.limits import AccountLimits
 from accounts.permissions import (
     Grant,
     InvalidPermissionError,
@@ -34,7 +33,6 @@ from broker.config.values import (
     string,
     table,
     timeout,
-    without_seed,
 )
 
 _LONG_TIMEOUT: Final = 60.0
@@ -57,24 +55,6 @@ def authorization(entry: Entry, problems: Problems) -> AuthorizationOptions:
     if options.token and has_users:
         raise fail(entry, "Can not have a token and a users array")
     return options
-
-
-def accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
-    """Reads the ``accounts`` block, a map or a list of names."""
-    content = entry.value.content
-    if isinstance(content, list):
-        return _listed_accounts(entry, problems)
-    block = table(entry, "a map of accounts, or a list of their names")
-    found = []
-    for item in block:
-        with problems.collected():
-            if item.key == "$G":
-                raise fail(item, '"$G" is a Reserved Account')
-            if isinstance(item.value.content, Table):
-                found.append(_account(item, problems))
-            elif not item.used:
-                raise fail(item, "Expected map entries for accounts")
-    return tuple(found)
 
 
 def check_users(
@@ -106,37 +86,8 @@ def check_users(
     return problems
 
 
-def _listed_accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
-    found: dict[str, AccountOptions] = {}
-    for text, position in positioned_strings(entry):
-        with problems.collected():
-            if text == "$G":
-                raise ConfigError.at(position, '"$G" is a Reserved Account')
-            if text in found:
-                raise ConfigError.at(position, f"Duplicate Account Entry: {text}")
-            found[text] = AccountOptions(name=text, origin=position.origin)
-    return tuple(found.values())
-
-
-def _account(entry: Entry, problems: Problems) -> AccountOptions:
-    fields = read_block(table(entry), _ACCOUNT, problems)
-    fields.pop("", None)
-    return AccountOptions(name=entry.key, origin=entry.position.origin, **fields)
-
-
-def _account_nkey(entry: Entry, problems: Problems) -> str:
-    text = string(entry, problems)
-    if not is_public_key(text, KeyKind.ACCOUNT):
-        raise fail(entry, f'Not a valid public nkey for an account: "{without_seed(text)}"')
-    return text
-
-
-def _limits(entry: Entry, problems: Problems) -> AccountLimits:
-    block = table(entry, "account limits in a map")
-    return AccountLimits(**read_block(block, _LIMITS, problems, 'Unknown field "{}" parsing account limits'))
-
-
-def _users(entry: Entry, problems: Problems) -> tuple[UserOptions, ...]:
+def users(entry: Entry, problems: Problems) -> tuple[UserOptions, ...]:
+    """The entries of a ``users`` list."""
     content = entry.value.content
     if not isinstance(content, list):
         raise fail(entry, f"Expected users field to be an array, got {entry.value.kind}; put it in brackets")
@@ -182,7 +133,8 @@ def _connection_types(entry: Entry, _: Problems) -> frozenset[str]:
     return frozenset(names)
 
 
-def _permissions(entry: Entry, problems: Problems) -> Permissions:
+def permissions(entry: Entry, problems: Problems) -> Permissions:
+    """What a user may publish, subscribe to and answer."""
     block = entry.value.content
     if not isinstance(block, Table):
         raise fail(entry, f"Expected permissions to be a map/struct, got {entry.value.kind}")
@@ -259,37 +211,20 @@ _USER: Final[Keys] = {
     **dict.fromkeys(("user", "username"), Key("user", name)),
     **dict.fromkeys(("pass", "password"), Key("password", string)),
     "nkey": Key("nkey", _user_nkey),
-    **dict.fromkeys(("permissions", "permission", "authorization"), Key("permissions", _permissions)),
+    **dict.fromkeys(("permissions", "permission", "authorization"), Key("permissions", permissions)),
     **dict.fromkeys(
         ("allowed_connection_types", "connection_types", "clients"), Key("allowed_connection_types", _connection_types)
     ),
     "proxy_required": Key("proxy_required", boolean),
 }
-_DEFAULT_PERMISSIONS: Final = Key("default_permissions", _permissions)
+DEFAULT_PERMISSIONS: Final = Key("default_permissions", permissions)
 _AUTHORIZATION: Final[Keys] = {
     **dict.fromkeys(("user", "username"), Key("user", name)),
     **dict.fromkeys(("pass", "password"), Key("password", string)),
     "token": Key("token", name),
     "timeout": Key("timeout", _authorization_timeout),
-    "users": Key("users", _users),
-    **dict.fromkeys(("default_permissions", "default_permission", "permissions"), _DEFAULT_PERMISSIONS),
+    "users": Key("users", users),
+    **dict.fromkeys(("default_permissions", "default_permission", "permissions"), DEFAULT_PERMISSIONS),
     "proxy_required": Key("proxy_required", boolean),
     **dict.fromkeys(("auth_callout", "auth_hook"), Key("", _absent("auth callout"))),
-}
-_LIMITS: Final[Keys] = {
-    **dict.fromkeys(("max_connections", "max_conn"), Key("connections", integer)),
-    **dict.fromkeys(("max_subscriptions", "max_subs"), Key("subscriptions", integer)),
-    **dict.fromkeys(("max_payload", "max_pay"), Key("payload", integer)),
-    **dict.fromkeys(("max_leafnodes", "max_leafs"), Key("leafnodes", integer)),
-}
-_ACCOUNT: Final[Keys] = {
-    "nkey": Key("nkey", _account_nkey),
-    "users": Key("users", _users),
-    "default_permissions": _DEFAULT_PERMISSIONS,
-    "limits": Key("limits", _limits),
-    "jetstream": Key("", _absent("JetStream")),
-    "imports": Key("", _absent("imports between accounts")),
-    "exports": Key("", _absent("exports between accounts")),
-    **dict.fromkeys(("mappings", "maps"), Key("", _absent("subject mapping"))),
-    **dict.fromkeys(("msg_trace", "trace_dest"), Key("", _absent("message tracing"))),
 }

@@ -5,9 +5,13 @@ Rules about operators, accounts and users belong to :mod:`auth.settings`.
 
 from __future__ import annotations
 
+from typing import Final
+
 from broker.config.errors import ConfigError, Problem
 from broker.config.options import Options
 from broker.config.values import MAX_SIZE
+
+_MAPPING: Final = "subject mapping"
 
 
 def validate(options: Options) -> None:
@@ -22,6 +26,7 @@ def validate(options: Options) -> None:
         *_times(options),
         *_monitoring(options),
         *_accounts(options),
+        *_exchange(options),
     ]
     if messages:
         raise ConfigError(*map(Problem, messages))
@@ -108,6 +113,19 @@ def _accounts(options: Options) -> list[str]:
     if options.resolver_preload and options.resolver is None:
         messages.append("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")
     return messages
+
+
+def _exchange(options: Options) -> list[str]:
+    """What would not happen, though the options ask for it."""
+    found: list[tuple[str, str, str]] = [(mapping.origin, "$G", _MAPPING) for mapping in options.mappings[:1]]
+    for account in options.accounts:
+        found += [(export.origin, account.name, "exports between accounts") for export in account.exports[:1]]
+        found += [(item.origin, account.name, "imports between accounts") for item in account.imports[:1]]
+        found += [(mapping.origin, account.name, _MAPPING) for mapping in account.mappings[:1]]
+    return [
+        f'{origin}{": " * bool(origin)}account "{name}" needs {part}, which is not available in this version; remove it'
+        for origin, name, part in found
+    ]
 
 
 def duration_words(seconds: float) -> str:

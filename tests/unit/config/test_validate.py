@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.exports import StreamExport
+from accounts.imports import StreamImport
+from accounts.mapping import SubjectMapping, WeightedDestination
 from broker.config.errors import ConfigError
 from broker.config.options import (
     AccountOptions,
@@ -62,6 +65,18 @@ def test_what_fits_together_passes(options: Options) -> None:
             "authorization timeout must be more than 0 seconds",
         ),
         (Options(accounts=(AccountOptions(name="A"), AccountOptions(name="A"))), "Duplicate Account Entry: A"),
+        (
+            Options(accounts=(AccountOptions(name="A", exports=(StreamExport(subject="a", origin="t.conf:3"),)),)),
+            't.conf:3: account "A" needs exports between accounts, which is not available in this version; remove it',
+        ),
+        (
+            Options(accounts=(AccountOptions(name="A", imports=(StreamImport(account="B", subject="a"),)),)),
+            'account "A" needs imports between accounts, which is not available in this version; remove it',
+        ),
+        (
+            Options(mappings=(SubjectMapping("a", (WeightedDestination("b"),)),)),
+            'account "$G" needs subject mapping, which is not available in this version; remove it',
+        ),
         (
             Options(resolver_preload={"A": "x"}),
             "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR",

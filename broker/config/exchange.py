@@ -1,0 +1,416 @@
+"""What crosses the wall of an account: the blocks ``exports``, ``imports`` and ``mappings``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from accounts.exports import (
+    SAMPLE_BY_HEADERS,
+    Export,
+    ResponseType,
+    ServiceExport,
+    ServiceLatency,
+    StreamExport,
+)
+from accounts.graph import Party, import_problems
+from accounts.imports import Import, ServiceImport, StreamImport, prefixed
+from accounts.mapping import SubjectMapping, WeightedDestination
+from accounts.permissions import quoted
+from accounts.subject import is_literal, is_valid
+from accounts.transform import InvalidTransformError
+from broker.config.errors import ConfigError, Position, Problem
+from broker.config.tree import Entry, Table, Value
+from broker.config.values import (
+    Key,
+    Keys,
+    Problems,
+    boolean,
+    fail,
+    integer,
+    read_block,
+    seconds_of,
+    string,
+    strings,
+    table,
+)
+
+_PERCENT: Final = re.compile(r"([0-9]{1,9})%?", re.ASCII)
+_RESPONSE_TYPES: Final = {
+    **dict.fromkeys(("single", "singleton"), ResponseType.SINGLETON),
+    "stream": ResponseType.STREAM,
+    **dict.fromkeys(("chunk", "chunked"), ResponseType.CHUNKED),
+}
+
+
+class PlacedExport(NamedTuple):
+    """An export and where it stands."""
+
+    item: Export
+    position: Position
+
+
+class PlacedImport(NamedTuple):
+    """An import and where it stands."""
+
+    item: Import
+    position: Position
+
+
+class Offer(NamedTuple):
+    """What one account exports and imports."""
+
+    name: str
+    exports: tuple[PlacedExport, ...]
+    imports: tuple[PlacedImport, ...]
+
+
+def check_exchange(offers: Iterable[Offer]) -> list[Problem]:
+    """What is wrong between the exports and imports of all accounts."""
+    offers = list(offers)
+    names = {offer.name for offer in offers}
+    problems = []
+    for offer in offers:
+        for export in offer.exports:
+            kind = "service" if isinstance(export.item, ServiceExport) else "stream"
+            problems += [
+                Problem(f"{quoted(name)} account not defined for {kind} export", export.position)
+                for name in sorted((export.item.accounts or frozenset()) - names)
+            ]
+    places = {id(placed.item): placed.position for offer in offers for placed in offer.imports}
+    parties = [
+        Party(offer.name, tuple(e.item for e in offer.exports), tuple(i.item for i in offer.imports))
+        for offer in offers
+    ]
+    problems += [Problem(problem.text, places[id(problem.found)]) for problem in import_problems(parties)]
+    return problems
+
+
+# Exports.
+
+
+def exports(entry: Entry, problems: Problems) -> tuple[PlacedExport, ...]:
+    """What an account offers."""
+    found = []
+    for block, position in _maps(entry, "Exports", "Export"):
+        with problems.collected():
+            found.append(_export(block, position, problems))
+    return tuple(found)
+
+
+def _export(block: Table, position: Position, problems: Problems) -> PlacedExport:
+    fields, kind, place = _directed(block, _EXPORT, position, problems)
+    for name in ("latency", "response type", "response threshold", "allow_trace"):
+        if kind is not ServiceExport and name in fields:
+            directive = name.partition(" ")[0]
+            raise ConfigError.at(fields[name][1], f"Detected {directive} directive on non-service")
+    latency: ServiceLatency | None = fields.pop("latency", (None,))[0]
+    response = fields.pop("response type", (ResponseType.SINGLETON,))[0]
+    subject = fields["subject"]
+    if latency is not None and not is_literal(latency.subject):
+        where = f"for {quoted(subject)} on subject {quoted(latency.subject)}"
+        raise ConfigError.at(place, f"Error adding service latency sampling {where}: invalid publish subject")
+    if latency is not None and response is not ResponseType.SINGLETON:
+        where = f"for {quoted(subject)} on subject {quoted(latency.subject)}"
+        raise ConfigError.at(place, f"Error adding service latency sampling {where}: bad service response type")
+    common: dict[str, Any] = {
+        "subject": subject,
+        "accounts": fields.get("accounts"),
+        "account_token_position": fields.get("account_token_position", 0),
+        "origin": place.origin,
+    }
+    if kind is ServiceExport:
+        if "response threshold" in fields:
+            common["response_threshold"] = fields["response threshold"][0]
+        if "allow_trace" in fields:
+            common["allow_trace"] = fields["allow_trace"][0]
+        common |= {"response_type": response, "latency": latency}
+    try:
+        return PlacedExport(kind(**common), place)
+    except ValueError as error:
+        word = "service" if kind is ServiceExport else "stream"
+        raise ConfigError.at(place, f"Error adding {word} export {quoted(subject)}: {error}") from None
+
+
+def _latency(entry: Entry, problems: Problems) -> tuple[ServiceLatency, Position]:
+    content = entry.value.content
+    if isinstance(content, str):
+        return ServiceLatency(content), entry.position
+    if not isinstance(content, Table):
+        raise fail(entry, f"Expected latency entry to be a map/struct or string, got {entry.value.kind}")
+    fields = read_block(content, _LATENCY, problems, exact=True)
+    if "subject" not in fields:
+        raise fail(entry, "Latency subject required, but missing")
+    return ServiceLatency(**fields), entry.position
+
+
+def _sampling(entry: Entry, problems: Problems) -> int:
+    content = entry.value.content
+    if isinstance(content, str):
+        if content.lower() == "headers":
+            return SAMPLE_BY_HEADERS
+        percent = _PERCENT.fullmatch(content)
+        if percent is None:
+            raise fail(entry, f"Failed to parse latency sample: {quoted(content)} is neither a percentage nor headers")
+        share = int(percent[1])
+    elif isinstance(content, int) and not isinstance(content, bool):
+        share = content
+    else:
+        raise fail(entry, f"Expected latency sample to be a string or map/struct, got {entry.value.kind}")
+    if not 1 <= share <= 100:
+        raise fail(entry, "bad sampling percentage, should be 1-100")
+    return share
+
+
+def _response_type(entry: Entry, problems: Problems) -> tuple[ResponseType, Position]:
+    content = entry.value.content
+    if not isinstance(content, str):
+        raise fail(entry, f"Expected response type to be string, got {entry.value.kind}")
+    found = _RESPONSE_TYPES.get(content.lower())
+    if found is None:
+        raise fail(entry, f"Unknown response type: {quoted(content)}; use single, stream or chunked")
+    return found, entry.position
+
+
+def _response_threshold(entry: Entry, problems: Problems) -> tuple[float, Position]:
+    content = entry.value.content
+    what = "Expected response threshold to be a parseable time duration"
+    if not isinstance(content, str):
+        raise fail(entry, f'{what}, got {entry.value.kind}; write it like "2s"')
+    try:
+        seconds = seconds_of(content)
+    except ValueError:
+        raise fail(entry, f'{what}, got {quoted(content)}; write it like "2s"') from None
+    if seconds <= 0:
+        raise fail(entry, f"response threshold must be more than 0 seconds, not {content}")
+    return seconds, entry.position
+
+
+def _traced(entry: Entry, problems: Problems) -> tuple[bool, Position]:
+    return boolean(entry, problems), entry.position
+
+
+def _names(entry: Entry, problems: Problems) -> frozenset[str] | None:
+    """The accounts of a private export; an empty list limits nothing."""
+    return frozenset(strings(entry, problems)) or None
+
+
+def _token_position(entry: Entry, problems: Problems) -> int:
+    return integer(entry, problems)
+
+
+# Imports.
+
+
+def imports(entry: Entry, problems: Problems) -> tuple[PlacedImport, ...]:
+    """What an account takes."""
+    found: list[PlacedImport] = []
+    for block, position in _maps(entry, "Imports", "Import"):
+        with problems.collected():
+            found.append(_import(block, position, problems, found))
+    return tuple(found)
+
+
+def _import(block: Table, position: Position, problems: Problems, earlier: Iterable[PlacedImport]) -> PlacedImport:
+    fields, kind, place = _directed(block, _IMPORT, position, problems)
+    account, subject = fields["subject"]
+    to, prefix = fields.get("to", ""), fields.get("prefix", "")
+    values: dict[str, Any] = {"account": account, "subject": subject, "origin": place.origin}
+    if kind is StreamImport:
+        if to and prefix:
+            raise ConfigError.at(place, "Stream import can not have a 'prefix' and a 'to' property")
+        if "share" in fields:
+            raise ConfigError.at(place, "Detected share directive on a non-service")
+        values["allow_trace"] = fields.get("allow_trace", (False,))[0]
+    else:
+        if "allow_trace" in fields:
+            raise ConfigError.at(fields["allow_trace"][1], "Detected allow_trace directive on a non-stream")
+        if prefix:
+            raise ConfigError.at(place, "Detected prefix directive on a non-stream; use to")
+        values["share"] = fields.get("share", False)
+    try:
+        found: Import = kind(**values, to=to or prefixed(prefix, subject))
+    except ValueError as error:
+        word = "service" if kind is ServiceImport else "stream"
+        raise ConfigError.at(place, f"Error adding {word} import {quoted(subject)}: {error}") from None
+    for other, _ in earlier if kind is ServiceImport else ():
+        same_exporter = isinstance(other, ServiceImport) and other.account == account
+        if same_exporter and other.local_subject == found.local_subject:
+            raise ConfigError.at(
+                place,
+                f"Duplicate service import subject {quoted(to or subject)}, previously used in import for account "
+                f"{quoted(account)}, subject {quoted(other.subject)}",
+            )
+    return PlacedImport(found, place)
+
+
+def _source(entry: Entry, problems: Problems) -> tuple[tuple[str, str], Position]:
+    """The account and the subject of an import."""
+    content = entry.value.content
+    if not isinstance(content, Table):
+        raise fail(entry, f"{entry.key.capitalize()} entry should be an account map, got {entry.value.kind}")
+    before = len(problems.errors)
+    fields = read_block(content, _SOURCE, problems)
+    if not (fields.get("account") and fields.get("subject")) and len(problems.errors) == before:
+        raise fail(entry, "Expect an account name and a subject")
+    return (fields.get("account", ""), fields.get("subject", "")), entry.position
+
+
+# Both.
+
+
+def _maps(entry: Entry, plural: str, singular: str) -> Iterable[tuple[Table, Position]]:
+    content = entry.value.content
+    if not isinstance(content, list):
+        raise fail(entry, f"{plural} should be an array, got {entry.value.kind}; put it in brackets")
+    for element in content:
+        if not isinstance(element.content, Table):
+            raise ConfigError.at(
+                element.position, f"{singular} Items should be a map with type entry, got {element.kind}"
+            )
+        yield element.content, next((item.position for item in element.content), element.position)
+
+
+def _directed(
+    block: Table, keys: Keys, position: Position, problems: Problems
+) -> tuple[dict[str, Any], Any, Position]:
+    """The fields of an export or import, its class, and where the key stands that says which of the two it is."""
+    seen = ""
+    for item in block:
+        word = item.key.lower()
+        if word in {"stream", "service"}:
+            if seen:
+                shown = f" {quoted(item.value.content)}" if isinstance(item.value.content, str) else ""
+                raise fail(item, f"Detected {word}{shown} but already saw a {seen}")
+            seen = word
+    duplicates: set[str] = set()
+    for item in block:
+        key = keys.get(item.key.lower())
+        if key is not None and key.field.startswith("response ") and key.field in duplicates:
+            threshold = key.field == "response threshold"
+            raise fail(
+                item, "Duplicate response threshold detected" if threshold else "Duplicate response type definition"
+            )
+        duplicates.add(key.field if key is not None else "")
+    before = len(problems.errors)
+    fields = read_block(block, keys, problems)
+    if len(problems.errors) > before:
+        # Said already; nothing can be made of the rest.
+        raise ConfigError
+    if not seen:
+        raise ConfigError.at(position, "needs a stream or a service; add one of the two")
+    if "stream" in fields or "service" in fields:
+        value, place = fields.pop(seen)
+        fields["subject"] = value
+        return fields, _KINDS[keys is _IMPORT, seen], place
+    raise ConfigError
+
+
+def _stated(entry: Entry, problems: Problems) -> tuple[str, Position]:
+    if not isinstance(entry.value.content, str):
+        raise fail(entry, f"Expected {entry.key.lower()} name to be string, got {entry.value.kind}; put it in quotes")
+    return entry.value.content, entry.position
+
+
+# Mappings.
+
+
+def mappings(entry: Entry, problems: Problems) -> tuple[SubjectMapping, ...]:
+    """How subjects are rewritten, in the order of the file."""
+    found = []
+    for item in table(entry, "a map from subjects to their destinations"):
+        with problems.collected():
+            found.append(_mapping(item, problems))
+    return tuple(found)
+
+
+def _mapping(item: Entry, problems: Problems) -> SubjectMapping:
+    content, source = item.value.content, item.key
+    if not is_valid(source):
+        raise fail(item, f"Subject {quoted(source)} is not a valid subject")
+    where = quoted(source)
+    if isinstance(content, str):
+        where += f" to {quoted(content)}"
+        destinations = [WeightedDestination(content)]
+    elif isinstance(content, Table):
+        destinations = [_destination(content, item.position, problems)]
+    elif isinstance(content, list):
+        destinations = [_listed_destination(element, problems) for element in content]
+    else:
+        raise fail(item, "Expected an entry for the mapping destination")
+    try:
+        return SubjectMapping(source, tuple(destinations), item.position.origin)
+    except InvalidTransformError as error:
+        raise fail(item, f"Error adding mapping for {where} : {error}") from None
+
+
+def _listed_destination(element: Value, problems: Problems) -> WeightedDestination:
+    if not isinstance(element.content, Table):
+        raise ConfigError.at(element.position, "Expected an entry for the mapping destination")
+    position = next((entry.position for entry in element.content), element.position)
+    return _destination(element.content, position, problems)
+
+
+def _destination(block: Table, position: Position, problems: Problems) -> WeightedDestination:
+    before = len(problems.errors)
+    fields = read_block(block, _DESTINATION, problems, 'Unknown field "{}" for mapping destination')
+    if len(problems.errors) > before:
+        raise ConfigError
+    if "weight" not in fields:
+        raise ConfigError.at(position, f"Missing weight for mapping destination {quoted(fields.get('subject', ''))}")
+    if not fields.get("subject"):
+        raise ConfigError.at(position, "Missing destination for the mapping; add dest")
+    return WeightedDestination(**fields)
+
+
+def _weight(entry: Entry, problems: Problems) -> int:
+    content = entry.value.content
+    if isinstance(content, str):
+        percent = _PERCENT.fullmatch(content)
+        if percent is None:
+            raise fail(entry, f"Invalid weight {quoted(content.removesuffix('%'))} for mapping destination")
+        weight = int(percent[1])
+    elif isinstance(content, int) and not isinstance(content, bool):
+        weight = content
+    else:
+        raise fail(entry, f"Unknown entry type for weight: {entry.value.kind}; write a number from 0 to 100")
+    if not 0 <= weight <= 100:
+        raise fail(entry, f"Invalid weight {weight} for mapping destination")
+    return weight
+
+
+_KINDS: Final[Mapping[tuple[bool, str], Any]] = {
+    (False, "stream"): StreamExport,
+    (False, "service"): ServiceExport,
+    (True, "stream"): StreamImport,
+    (True, "service"): ServiceImport,
+}
+_LATENCY: Final[Keys] = {"subject": Key("subject", string), "sampling": Key("sampling", _sampling)}
+_EXPORT: Final[Keys] = {
+    "stream": Key("stream", _stated),
+    "service": Key("service", _stated),
+    "accounts": Key("accounts", _names),
+    "account_token_position": Key("account_token_position", _token_position),
+    **dict.fromkeys(("response", "response_type"), Key("response type", _response_type)),
+    **dict.fromkeys(
+        ("threshold", "response_threshold", "response_max_time", "response_time"),
+        Key("response threshold", _response_threshold),
+    ),
+    "latency": Key("latency", _latency),
+    "allow_trace": Key("allow_trace", _traced),
+}
+_SOURCE: Final[Keys] = {"account": Key("account", string), "subject": Key("subject", string)}
+_IMPORT: Final[Keys] = {
+    "stream": Key("stream", _source),
+    "service": Key("service", _source),
+    "to": Key("to", string),
+    "prefix": Key("prefix", string),
+    "share": Key("share", boolean),
+    "allow_trace": Key("allow_trace", _traced),
+}
+_DESTINATION: Final[Keys] = {
+    **dict.fromkeys(("dest", "destination"), Key("subject", string)),
+    "weight": Key("weight", _weight),
+    "cluster": Key("cluster", string),
+}
