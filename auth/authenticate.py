@@ -220,6 +220,12 @@ class Authenticator:
         """What a user of the configuration may do; None for one that there is not."""
         return self._policies.get(user)
 
+    def has_same_secret(self, user: str, earlier: Authenticator) -> bool:
+        """Whether a user of the configuration proves itself by what it did under earlier settings."""
+        if user in self._nkeys:
+            return user in earlier._nkeys
+        return self._stored_password(user) == earlier._stored_password(user)
+
     def account(self, name: str) -> Account | None:
         """The account of that name as these settings have it; None where there is none that can be used."""
         if self._trust is None:

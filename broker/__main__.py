@@ -104,6 +104,8 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
         options, warnings = _options(flags)
     if flags.is_on("check"):
         return _check(program, options, warnings)
+    if "reload_preview" in flags:
+        return _preview(flags, options)
     for warning in warnings:
         print(f"{program}: {warning}", file=sys.stderr)
     try:
@@ -146,6 +148,16 @@ def _read_again(flags: Flags) -> Options:
     for warning in warnings:
         LOGGER.warning("%s", warning)
     return options
+
+
+def _preview(flags: Flags, options: Options) -> int:
+    """Says what a server with these options would do if its file became another one."""
+    if not options.config_file:
+        raise CommandError("must specify [-c, --config] option: the file that the server runs with now")
+    new = apply(flags, load(flags.text("reload_preview")).options)
+    found = import_module("broker.reload.preview").preview(options, new)
+    print("\n".join(found.lines()))
+    return FAILED if found.plan.refused else DONE
 
 
 def _check(program: str, options: Options, warnings: list[str]) -> int:

@@ -24,6 +24,7 @@ SECTIONS: Final = (
             Flag("https_port", ("ms", "https_port"), port_value, "Use port for https monitoring", "<port>"),
             Flag("config", ("c", "config"), text_value, "Configuration file", "<file>"),
             Flag("check", ("t",), switch_value, "Test configuration and exit"),
+            Flag("reload_preview", ("reload-preview",), text_value, "Tell what reloading a file would do", "<file>"),
             Flag("signal", ("sl", "signal"), text_value, _SIGNAL_HELP, "<signal[=pid]>"),
             Flag("client_advertise", ("client_advertise",), text_value, "Address that clients are told", "<host:port>"),
             Flag("ports_file_dir", ("ports_file_dir",), text_value, "Write <program>_<pid>.ports there", "<dir>"),

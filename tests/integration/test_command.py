@@ -339,3 +339,20 @@ def test_hangup_without_a_file_is_said_to_change_nothing(server: tuple[ServerPro
     process, _ = server
     process.send_signal(signal.SIGHUP)
     wait_for_line(process, tmp_path / "log", "can only reload config when a file is provided using -c or --config")
+
+
+def test_a_reload_is_told_beforehand(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.conf", tmp_path / "new.conf"
+    old.write_text("authorization { users: [ {user: a, password: x}, {user: b, password: x} ] }\n")
+    new.write_text("authorization { users: [ {user: b, password: x} ] }\nmax_payload: 100\n")
+    told = command("-c", str(old), "--reload-preview", str(new))
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        "Keys:", "  Reloaded: authorization users", "  Reloaded: max_payload = 100",
+        "Users:", "  $G/a: sessions close: the user is gone",
+    ]
+    new.write_text("port: 4333\n")
+    told = command("-c", str(old), "--reload-preview", str(new))
+    assert told.returncode == 1
+    assert "config reload not supported for Port: old=4222, new=4333" in told.stdout
+    assert command("--reload-preview", str(new)).returncode == 1

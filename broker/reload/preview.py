@@ -1,0 +1,123 @@
+"""What a reload would do, told before it is done: to keys, to users and their sessions, to subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from accounts.policy import PolicyTable
+from auth.authenticate import Authenticator
+from broker.config.options import Options
+from broker.config.validate import validate
+from broker.reload.plan import ReloadPlan, plan_reload
+from broker.settings import auth_settings
+
+
+class Effect(Enum):
+    """What becomes of a user's sessions."""
+
+    GONE = "sessions close: the user is gone"
+    MOVED = "sessions close: the user belongs to another account"
+    PROOF = "sessions close unless they gave what the password is now"
+    RIGHTS = "permissions change: subscriptions that they do not allow go"
+
+
+@dataclass(frozen=True, slots=True)
+class UserEffect:
+    """One user of the configuration that is not what it was."""
+
+    account: str
+    user: str
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSnapshot:
+    """A session as it is, without its secrets."""
+
+    cid: int
+    account: str
+    user: str
+    subscriptions: tuple[tuple[str, str | None], ...] = ()
+    """Subjects and queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a reload would change."""
+
+    plan: ReloadPlan
+    users: tuple[UserEffect, ...] = ()
+    accounts: tuple[str, ...] = ()
+    """Accounts with new limits, or another token: their sessions are judged again."""
+    closing: tuple[int, ...] = ()
+    """Sessions that would close, by connection."""
+    going: tuple[tuple[int, str, str | None], ...] = ()
+    """Subscriptions that would go: connection, subject and queue."""
+
+    def lines(self) -> Iterator[str]:
+        """What a person reads."""
+        if self.plan.refused:
+            yield "The reload would be refused:"
+            yield from (f"  {change.refusal}" for change in self.plan.refused)
+        if self.plan.changes:
+            yield "Keys:"
+            yield from (f"  {change.line}" for change in self.plan.changes)
+        if self.accounts:
+            yield "Accounts whose sessions are judged again:"
+            yield from (f"  {name}" for name in self.accounts)
+        if self.users:
+            yield "Users:"
+            yield from (f"  {one.account}/{one.user}: {one.effect.value}" for one in self.users)
+        if not (self.plan.refused or self.plan.changes or self.accounts or self.users):
+            yield "Nothing would change."
+
+
+def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()) -> Preview:
+    """What a reload from the one configuration to the other would do to users, and to the sessions that are given.
+
+    Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError for options that no server takes.
+    """
+    validate(new)
+    earlier, later = Authenticator(auth_settings(old)), Authenticator(auth_settings(new))
+    users = tuple(_user_effects(old, new, earlier, later))
+    standing = later.standing_since(earlier)
+    known = set(old.resolver_preload) | {account.name for account in old.accounts}
+    effects = {one.user: one.effect for one in users}
+    closing, going = [], []
+    for session in sessions:
+        effect = effects.get(session.user)
+        if effect in {Effect.GONE, Effect.MOVED, Effect.PROOF} or later.account(session.account) is None:
+            closing.append(session.cid)
+        elif effect is Effect.RIGHTS:
+            table = later.policy_of(session.user) or PolicyTable()
+            going += [(session.cid, *one) for one in session.subscriptions if not table.decide_subscribe(*one).allowed]
+    return Preview(
+        plan_reload(old, new), users, tuple(sorted(known - standing.accounts)), tuple(closing), tuple(going)
+    )
+
+
+def _user_effects(old: Options, new: Options, earlier: Authenticator, later: Authenticator) -> Iterator[UserEffect]:
+    single = old.authorization.user
+    names = set(earlier.user_names) | ({single} if single else set())
+    for name in sorted(names):
+        account = earlier.account_of(name) or "$G"
+        effect = None
+        if name not in later.user_names and name != new.authorization.user:
+            effect = Effect.GONE
+        elif (later.account_of(name) or "$G") != account:
+            effect = Effect.MOVED
+        elif not later.has_same_secret(name, earlier):
+            effect = Effect.PROOF
+        elif _fingerprint(later.policy_of(name)) != _fingerprint(earlier.policy_of(name)):
+            effect = Effect.RIGHTS
+        if effect is not None:
+            yield UserEffect(account, name, effect)
+    if old.authorization.token and new.authorization.token != old.authorization.token:
+        yield UserEffect("$G", "token", Effect.PROOF)
+
+
+def _fingerprint(table: PolicyTable | None) -> str:
+    """A single user has no table of its own: it may do everything."""
+    return "" if table is None else table.fingerprint

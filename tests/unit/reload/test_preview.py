@@ -1,0 +1,72 @@
+"""What a reload would do, told from two configurations and the sessions there are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from accounts.limits import AccountLimits
+from accounts.permissions import Grant, Permissions, SubjectRules
+from broker.config.options import AccountOptions, AuthorizationOptions, Options, UserOptions
+from broker.reload.preview import Effect, SessionSnapshot, preview
+
+
+def user(name: str, password: str = "p", **fields: Any) -> UserOptions:
+    return UserOptions(user=name, password=password, **fields)
+
+
+NARROW = Permissions(subscribe=SubjectRules(allow=(Grant("ok"),)))
+OLD = Options(accounts=(
+    AccountOptions(name="A", users=(user("gone"), user("moves"), user("changes"), user("narrows"), user("stays"))),
+))  # fmt: skip
+NEW = Options(max_payload=100, accounts=(
+    AccountOptions(name="B", users=(user("moves"),)),
+    AccountOptions(name="A", users=(
+        user("stays", origin="x:9"), user("narrows", permissions=NARROW), user("changes", "q"),
+    )),
+))  # fmt: skip
+
+
+def test_users_sessions_and_subscriptions() -> None:
+    names = ("gone", "moves", "changes", "narrows", "stays")
+    sessions = [SessionSnapshot(cid, "A", name, (("ok", None), ("no", "q"))) for cid, name in enumerate(names)]
+    found = preview(OLD, NEW, sessions)
+    assert {one.user: one.effect for one in found.users} == {
+        "gone": Effect.GONE, "moves": Effect.MOVED, "changes": Effect.PROOF, "narrows": Effect.RIGHTS,
+    }
+    assert found.closing == (0, 1, 2)
+    assert found.going == ((3, "no", "q"),)
+    assert list(found.lines()) == [
+        "Keys:",
+        "  Reloaded: accounts",
+        "  Reloaded: max_payload = 100",
+        "Users:",
+        "  A/changes: sessions close unless they gave what the password is now",
+        "  A/gone: sessions close: the user is gone",
+        "  A/moves: sessions close: the user belongs to another account",
+        "  A/narrows: permissions change: subscriptions that they do not allow go",
+    ]
+
+
+def test_limits_and_refusals() -> None:
+    account = replace(OLD.accounts[0], limits=AccountLimits(connections=1))
+    limited = replace(OLD, accounts=(account,), max_pending=3 << 20)
+    assert list(preview(OLD, limited).lines()) == [
+        "The reload would be refused:",
+        "  config reload not supported for MaxPending: old=67108864, new=3145728",
+        "Keys:",
+        "  Reloaded: accounts",
+        "Accounts whose sessions are judged again:",
+        "  A",
+    ]
+
+
+def test_single_credentials() -> None:
+    def with_single(**fields: Any) -> Options:
+        return Options(authorization=AuthorizationOptions(**fields))
+
+    one = with_single(user="bob", password="p")
+    assert [found.effect for found in preview(one, with_single(user="bob", password="q")).users] == [Effect.PROOF]
+    assert [found.effect for found in preview(one, with_single(token="t")).users] == [Effect.GONE]
+    assert [found.user for found in preview(with_single(token="t"), Options()).users] == ["token"]
+    assert list(preview(one, one).lines()) == ["Nothing would change."]
