@@ -61,6 +61,7 @@ class Connection:
     """The transport of one session. All methods run in the loop's thread."""
 
     __slots__ = (
+        "_broken",
         "_connect_timer",
         "_deadline_timer",
         "_expiry_timer",
@@ -114,6 +115,8 @@ class Connection:
         self._handler: Callable[[Connection], None] = Connection._readable
         self._peer_ended = False
         self._reading = False
+        self._broken = False
+        """Whether the socket held an error, as after a reset."""
         self._writing = False
         self._written = 0
         self._written_by_deadline = 0
@@ -283,6 +286,8 @@ class Connection:
             return
         if done:
             self._upgraded(channel)
+        elif self._breaks():
+            self._upgrade_failed("the connection broke")
 
     def _upgraded(self, channel: Channel) -> None:
         try:
@@ -355,13 +360,15 @@ class Connection:
             return
         if count == 0:
             self._peer_ended = True
-            self.session.close(CloseReason.CLIENT_CLOSED)
+            self.session.close(CloseReason.READ_ERROR if self._broken else CloseReason.CLIENT_CLOSED)
             return
         service = self.service
         service.hub.now = self.session.liveness.last_heard = time.monotonic()
         lane.received(count)
         self.session.data_received()
         self._turn_over()
+        if self._breaks():
+            self._listen_again()
 
     def _readable_sealed(self) -> None:
         channel = self.channel
@@ -370,7 +377,7 @@ class Connection:
         try:
             if channel.receive() == 0:
                 self._peer_ended = True
-                self.session.close(CloseReason.CLIENT_CLOSED)
+                self.session.close(CloseReason.READ_ERROR if self._broken else CloseReason.CLIENT_CLOSED)
                 return
         except (BlockingIOError, InterruptedError):
             return
@@ -378,6 +385,21 @@ class Connection:
             self.session.close(CloseReason.READ_ERROR)
             return
         self._opened_records(channel)
+        if self._breaks():
+            self._listen_again()
+
+    def _breaks(self) -> bool:
+        """Whether the connection has broken behind the bytes just read. Asking takes the error off the socket."""
+        if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._broken = True
+            return True
+        return False
+
+    def _listen_again(self) -> None:
+        """uvloop tells of an error once, if need be together with the last bytes, and then watches no more."""
+        if self._reading:
+            self._unwatch()
+            self._read_on()
 
     def _opened_records(self, channel: Channel) -> None:
         service, session, lane = self.service, self.session, self.lane

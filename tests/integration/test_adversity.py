@@ -96,6 +96,21 @@ async def test_an_unfinished_frame_is_nothing() -> None:
 
 
 @in_every_loop
+async def test_a_reset_right_behind_the_last_words_is_noticed() -> None:
+    """uvloop tells of both at once, and of the reset never again."""
+    async with serving() as server, await Client.connect(server) as witness:
+        await witness.send(b"SUB words.> 1\r\n")
+        assert await witness.ping() == []
+        for number in range(20):
+            client = await Client.connect(server)
+            await client.send(b"SUB a 1\r\nPUB words.%d 5\r\nhello\r\n" % number)
+            client.reset()
+            assert await witness.frame() == b"MSG words.%d 1 5\r\nhello" % number
+            assert (await closed_record(server, client)).reason == "Read Error"
+        assert server.service.control.tenants["$G"].subscriptions == 1
+
+
+@in_every_loop
 async def test_a_receiver_that_is_reset_while_it_is_written_to() -> None:
     async with serving() as server:
         publisher = await Client.connect(server)

@@ -192,6 +192,36 @@ async def test_a_client_that_goes_in_the_midst_of_a_handshake(directory: Path) -
 
 
 @in_every_loop
+async def test_a_reset_right_behind_sealed_words_is_noticed(directory: Path) -> None:
+    async with securing(directory) as server:
+        witness = await listener(server, directory)
+        for _ in range(5):
+            client = await SecureClient.secured(server, trusting(directory))
+            await client.send(b"PUB words 5\r\nhello\r\n")
+            client.reset()
+            assert await witness.frame() == b"MSG words 1 5\r\nhello"
+            assert await close_reason(server, client) == "Read Error"
+
+
+@in_every_loop
+async def test_a_reset_right_behind_a_part_of_the_handshake_is_noticed(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with securing(directory) as server:
+        for _ in range(5):
+            client = await SecureClient.open(server)
+            client.info = json.loads((await client.clear_frame())[5:])
+            hello = client.begin(trusting(directory))
+            await client.raw_send(hello[:50])
+            await until(lambda number=client.cid: server.service.connections[number].channel is not None)
+            await client.raw_send(hello[50:60])
+            client.reset()
+            assert await close_reason(server, client) == FAILURE
+        assert "TLS handshake error" in caplog.text
+        assert "within the timeout" not in caplog.text
+
+
+@in_every_loop
 async def test_old_versions_are_refused(directory: Path) -> None:
     context = trusting(directory)
     context.set_ciphers("ALL:@SECLEVEL=0")
