@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,7 +57,13 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
 
 
 async def aside(work: Callable[[], ResultT]) -> ResultT:
-    """Runs work in a thread of its own, which gives way to the loop in short intervals."""
+    """Runs work in a thread of its own, which gives way to the loop in short intervals.
+
+    Nothing is collected meanwhile: work that makes many objects would have all of them looked at, over and over, while
+    the loop waits.
+    """
+    collects = gc.isenabled()
+    gc.disable()
     executor = ThreadPoolExecutor(1, "natskeep-reload")
     interval = sys.getswitchinterval()
     sys.setswitchinterval(min(interval, SWITCH_INTERVAL))
@@ -64,4 +71,6 @@ async def aside(work: Callable[[], ResultT]) -> ResultT:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
     finally:
         sys.setswitchinterval(interval)
+        if collects:
+            gc.enable()
         executor.shutdown(wait=False, cancel_futures=True)

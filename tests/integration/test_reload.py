@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from tests.support.realm import Realm
 from tests.support.serving import Client, SecureClient, close_reason, serving, session_of, until
 
 VIOLATION = b"-ERR 'Authorization Violation'\r\n"
-RELOADS = 1000 if os.environ.get("NATSKEEP_SOAK") else 60
+RELOADS = 1000
 
 
 def grants(*subjects: str) -> tuple[Grant, ...]:
