@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A place in a configuration file, as nats-server names it.
 
     Lines count from 1. Columns are bytes: from 0 on the first line, from 1 on the others.

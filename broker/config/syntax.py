@@ -42,7 +42,9 @@ class Source:
         """The place of the character at ``offset``."""
         line = bisect_right(self._line_starts, offset)
         start = self._line_starts[line - 1]
-        column = offset - start + bisect_left(self._wide, offset) - bisect_left(self._wide, start)
+        column = offset - start
+        if self._wide:
+            column += bisect_left(self._wide, offset) - bisect_left(self._wide, start)
         return Position(self.name, line, column if line == 1 else column + 1)
 
 

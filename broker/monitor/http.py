@@ -1,10 +1,19 @@
-"""The monitoring port of a server: started only where one is asked for, and only then is an HTTP library loaded."""
+"""The monitoring port of a server: started only where one is asked for, and only then is an HTTP library loaded.
+
+The port is open when the server is ready, but the library loads while clients connect already; whoever asks meanwhile
+waits for his answer.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auth.settings import SettingsError
 from broker.monitor.watched import Watched
@@ -12,12 +21,25 @@ from broker.net.listener import ListenError, open_socket
 from tls.context import server_context
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from aiohttp import web
 
     from broker.app import Server
     from broker.net.service import Service
+
+_SERVING: Final = "broker.monitor.serving"
+
+
+@contextmanager
+def _thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread for one piece of work; nobody waits for its end."""
+    executor = ThreadPoolExecutor(1, "natskeep-monitor")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False)
 
 
 class Monitor:
@@ -30,28 +52,39 @@ class Monitor:
         self.is_secure = bool(options.https_port)
         self.host = options.host or service.options.host
         self.port = options.https_port or options.port
-        self._runner: web.AppRunner | None = None
+        self._serving: asyncio.Task[web.AppRunner] | None = None
 
     async def start(self) -> None:
-        """Begins to answer. Raises SettingsError, TLSSettingsError and ListenError; nothing is left behind then."""
+        """Opens the port. Raises SettingsError, TLSSettingsError and ListenError; nothing is left behind then."""
         context = self._context()
         try:
             listening = open_socket(self.host, self.port, "-ms" if self.is_secure else "-m")
         except ListenError as error:
             raise ListenError(f"can't listen to the monitor port: {error}") from error
         self.port = int(listening.getsockname()[1])
-        serving = import_module("broker.monitor.serving")
-        try:
-            self._runner = await serving.serve(self._watched(), listening, context)
-        except BaseException:
-            listening.close()
-            raise
+        self._listening = listening
+        self._serving = asyncio.get_running_loop().create_task(self._serve(self._watched(), listening, context))
 
     async def stop(self) -> None:
         """Ends its connections and frees the port. May be called twice."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        serving.cancel()
+        await asyncio.wait([serving])
+        if serving.cancelled():
+            self._listening.close()
+        else:
+            await serving.result().cleanup()
+
+    async def _serve(
+        self, watched: Watched, listening: socket.socket, context: ssl.SSLContext | None
+    ) -> web.AppRunner:
+        if _SERVING not in sys.modules:
+            with _thread() as thread:
+                await asyncio.get_running_loop().run_in_executor(thread, import_module, _SERVING)
+        runner: web.AppRunner = await import_module(_SERVING).serve(watched, listening, context)
+        return runner
 
     def _context(self) -> ssl.SSLContext | None:
         options = self._service.options

@@ -55,7 +55,11 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """`pass`, `falls short`, or nothing where there is no ratio or none is wanted."""
+        """`pass`, `falls short`, or nothing where nothing is wanted, or there is no ratio to judge."""
+        if self.metric.at_most is not None:
+            # The first server is the one under test.
+            own = next(iter(self.medians.values()), None)
+            return "" if own is None else "pass" if own <= self.metric.at_most else "falls short"
         if self.ratio is None or self.metric.wanted is None:
             return ""
         return "pass" if self.metric.passes(self.ratio) else "falls short"
@@ -147,6 +151,7 @@ def as_json(results: Sequence[RowResult]) -> list[dict[str, object]]:
                     "ratios": line.ratios,
                     "ratio": line.ratio,
                     "wanted": line.metric.wanted,
+                    "at_most": line.metric.at_most,
                     "more_is_better": line.metric.more_is_better,
                     "verdict": line.verdict,
                 }
@@ -158,6 +163,8 @@ def as_json(results: Sequence[RowResult]) -> list[dict[str, object]]:
 
 
 def _wanted(metric: Metric) -> str:
+    if metric.at_most is not None:
+        return f"≤ {amount(metric.at_most, metric.unit)}"
     if metric.wanted is None:
         return ""
     return f"{'≥' if metric.more_is_better else '≤'} {metric.wanted:g}"

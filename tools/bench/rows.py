@@ -16,6 +16,7 @@ from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
 from tools.bench.servers import Server
 from tools.bench.standin import Route, Routes
+from tools.bench.starts import PLAIN, many_users, measure_start
 from tools.bench.workers import Figures
 
 SUBJECT = "bench.one"
@@ -27,7 +28,8 @@ class Metric:
     """One line of the table, taken from a row's figures by `key`.
 
     `wanted` bounds the ratio natskeep ÷ nats-server: from below where more is better, else from above. Without it the
-    line only informs. A figure below `floor` counts as `floor`, so that a ratio of tiny differences means something.
+    line only informs. `at_most` bounds natskeep's own figure instead. A figure below `floor` counts as `floor`, so that
+    a ratio of tiny differences means something.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Metric:
     wanted: float | None
     more_is_better: bool = True
     floor: float = 0.0
+    at_most: float | None = None
 
     def passes(self, ratio: float) -> bool:
         """Whether this ratio is what is wanted."""
@@ -183,6 +186,21 @@ class Matching(Row):
         return {"pub0": Route(self._shape.lanes[0].ring.published.size)}
 
 
+class Starts(Row):
+    """The time from the start of a process until it says that it is ready; the row's own server only stands by."""
+
+    def __init__(self, key: str, config: str, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._config = config
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {}
+        config = server.directory / f"{self.key}.start.conf"
+        config.write_text(self._config)
+        return measure_start(server.program, config)
+
+
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
     """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
     return [
@@ -224,6 +242,17 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
             Metric("miss", f"miss among {subscriptions:,} subscriptions", "s", 1.0, more_is_better=False, floor=1e-9),
             Metric("publish", "publish that misses, in all", "s", 1.0, more_is_better=False),
             Metric("baseline", "the same without subscriptions", "s", None, more_is_better=False),
+        ),
+        Starts(
+            "start",
+            PLAIN,
+            Metric("beyond", "start to ready, beyond an empty program", "s", None, more_is_better=False, at_most=0.35),
+            Metric("ready", "start to ready, in all", "s", None, more_is_better=False),
+        ),
+        Starts(
+            "start-users",
+            many_users(1000, 10),
+            Metric("ready", "start with 10,000 users, 1,000 accounts", "s", None, more_is_better=False, at_most=2.0),
         ),
     ]
 

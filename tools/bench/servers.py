@@ -42,6 +42,8 @@ class Server:
 
     def __init__(self, program: Program, config: Path, port: int) -> None:
         self.name = program.name
+        self.program = program
+        self.directory = config.parent
         self.port = port
         self._log = config.with_suffix(".log")
         with self._log.open("wb") as log:
