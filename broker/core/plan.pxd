@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 
 from broker.core.outbox cimport Hub, Outbox
-from broker.core.sublist cimport Hits, Sublist
+from broker.core.sublist cimport Entry, Hits, Sublist
 
 
 cdef enum Verdict:
@@ -108,7 +108,7 @@ cdef class PlanCache:
     cdef void drop(self, Slot *slot) noexcept
 
 
-cdef class Subscription:
+cdef class Subscription(Entry):
     cdef readonly Client client
     cdef readonly bytes subject
     cdef readonly bytes queue       # None: a plain subscription

@@ -361,7 +361,7 @@ cdef class PlanCache:
         return self.used
 
 
-cdef class Subscription:
+cdef class Subscription(Entry):
     """One client's interest in a pattern.
 
     `denies` are the patterns inside the subscription's own that its owner may not receive.

@@ -73,6 +73,10 @@ cdef struct Hits:
     size_t capacity
 
 
+cdef class Entry:
+    cdef uint32_t place     # where it was put among its pattern's values: where to look for it first
+
+
 cdef class Sublist:
     cdef Node *root
     cdef Edge *edges        # open addressing, one table for the whole trie

@@ -97,6 +97,10 @@ cdef void free_value(PyObject **values, uint32_t count) noexcept:
     free(values)
 
 
+cdef class Entry:
+    """A value that knows its place, so that it is removed without a search through its pattern's other values."""
+
+
 cdef class Sublist:
     """A multiset of (pattern, value) pairs that answers which values' patterns match a subject."""
 
@@ -268,6 +272,8 @@ cdef class Sublist:
             node.values = larger
             node.capacity = wanted
         Py_INCREF(value)
+        if isinstance(value, Entry):
+            (<Entry> value).place = node.count
         node.values[node.count] = <PyObject *> value
         node.count += 1
         self.size += 1
@@ -275,19 +281,27 @@ cdef class Sublist:
     def remove(self, bytes subject not None, value):
         """Takes value out from under the pattern. Returns whether it was there."""
         cdef Node *node = self.walk(subject, False)
-        cdef uint32_t index
+        cdef uint32_t index = 0
         if node == NULL:
             return False
-        for index in range(node.count):
-            if node.values[index] == <PyObject *> value:
-                node.count -= 1
-                node.values[index] = node.values[node.count]
-                self.size -= 1
-                if node.count == 0:
-                    self.prune(node)
-                Py_DECREF(value)
-                return True
-        return False
+        if isinstance(value, Entry) and (<Entry> value).place < node.count:
+            index = (<Entry> value).place
+        # The place is a hint: an entry that stands under two patterns knows the later one only.
+        if node.count and node.values[index] != <PyObject *> value:
+            index = 0
+            while index < node.count and node.values[index] != <PyObject *> value:
+                index += 1
+        if index == node.count:
+            return False
+        node.count -= 1
+        node.values[index] = node.values[node.count]
+        if index < node.count and isinstance(<object> node.values[index], Entry):
+            (<Entry> node.values[index]).place = index
+        self.size -= 1
+        if node.count == 0:
+            self.prune(node)
+        Py_DECREF(value)
+        return True
 
     cdef int collect(self, const char *subject, size_t length, Hits *hits) except -1:
         """Appends to hits the values of all patterns that match the subject."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.core.outbox import Hub
+from broker.core.plan import Client, Subscription
 from broker.core.sublist import Sublist
 from tests.oracle import sublist as twin
 
 TOKENS = [b"a", b"b", b"*", b">", b"a*", b"\x00\xff", b"longer-token"]
+CLIENT = Client(Hub())
 heads = st.lists(st.sampled_from([token for token in TOKENS if token != b">"]), max_size=3)
 patterns = st.tuples(heads, st.sampled_from(TOKENS)).map(lambda parts: b".".join([*parts[0], parts[1]]))
 subjects = st.lists(st.sampled_from([*TOKENS, b""]), max_size=5).map(b".".join)
@@ -18,10 +21,11 @@ def values(found: list[object]) -> list[int]:
     return sorted(id(value) for value in found)
 
 
-@given(st.lists(st.tuples(st.booleans(), patterns, st.integers(0, 2))), st.lists(subjects, min_size=1, max_size=20))
+@given(st.lists(st.tuples(st.booleans(), patterns, st.integers(0, 4))), st.lists(subjects, min_size=1, max_size=20))
 def test_inserts_removes_and_matches(steps: list[tuple[bool, bytes, int]], asked: list[bytes]) -> None:
     core, model = Sublist(), twin.Sublist()
-    items = [object(), object(), object()]
+    # Subscriptions know their place under one pattern, and here they stand under many, and more than once.
+    items = [object(), object(), *(Subscription(CLIENT, b"s", None, b"1") for _ in range(3))]
     for is_insert, pattern, which in steps:
         if is_insert:
             core.insert(pattern, items[which])
