@@ -46,8 +46,8 @@ cdef struct Group:
 cdef struct Plan:
     uint64_t hash
     size_t bytes            # of the whole block
-    uint32_t generation     # of the namespace when the plan was made
-    uint32_t epoch          # of the subject's hash slot in the namespace, likewise
+    uint64_t generation     # of the namespace when the plan was made
+    uint64_t epoch          # of the subject's hash slot in the namespace, likewise
     uint32_t subject        # offset
     uint32_t subject_length
     uint32_t targets        # offset; plain targets first, then group by group
@@ -68,8 +68,9 @@ cdef class Client(Outbox)
 
 cdef class Namespace:
     cdef readonly Sublist sublist
-    cdef uint32_t generation        # counts changes of wildcard subscriptions
-    cdef uint32_t epochs[1024]      # counts changes of literal subscriptions, by the subject's hash
+    # Both count in 64 bits: a counter that came round would make a plan of long ago look fresh.
+    cdef uint64_t generation        # counts changes of wildcard subscriptions
+    cdef uint64_t epochs[1024]      # counts changes of literal subscriptions, by the subject's hash
     cdef dict queue_names           # for each name in use: one bytes object, so that names compare by address, and uses
     cdef readonly str name
 
