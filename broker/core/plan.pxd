@@ -34,8 +34,9 @@ cdef struct Message:
 
 cdef struct Target:
     PyObject *subscription  # borrowed: the plan is stale before the subscription goes
-    uint32_t prefix         # offset of "HMSG <subject> <sid> " from the plan's beginning
-    uint32_t prefix_length
+    uint32_t sid            # offset of "<sid> " from the plan's beginning
+    uint32_t sid_length
+    char sid_start[8]       # its first bytes, for a copy of fixed size: most are no longer
 
 
 cdef struct Group:
@@ -48,8 +49,8 @@ cdef struct Plan:
     size_t bytes            # of the whole block
     uint64_t generation     # of the namespace when the plan was made
     uint64_t epoch          # of the subject's hash slot in the namespace, likewise
-    uint32_t subject        # offset
-    uint32_t subject_length
+    uint32_t head           # offset of "HMSG <subject> ", which every receiver's copy begins with
+    uint32_t head_length
     uint32_t targets        # offset; plain targets first, then group by group
     uint32_t plain_count
     uint32_t target_count
@@ -142,8 +143,7 @@ cdef class Client(Outbox):
     cdef object shown_to            # what comes and goes is shown to it; None where nothing is traced
 
     cdef int publish(self, Message *message) except -1
-    cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
-                      const char *prefix, size_t prefix_length) except -1
+    cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1
     cdef int attend(self, Message *message, size_t count) except -1
     cdef int grant(self, Message *message) except -1
     cdef Grant open_grant(self, const char *subject, size_t length)

@@ -7,6 +7,7 @@ did (the epoch); a stale plan is never followed, so it may hold borrowed referen
 
 from cython cimport unlikely
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport UINT32_MAX
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
@@ -30,6 +31,11 @@ scratch_hits.items = NULL
 scratch_hits.count = scratch_hits.capacity = 0
 cdef char *scratch_block = NULL
 cdef size_t scratch_block_capacity = 0
+
+
+cdef extern from "stdlib.h":
+    # As in libc.stdlib, but for a comparison that holds the GIL.
+    void qsort(void *array, size_t count, size_t size, int (*compare)(const void *, const void *) noexcept)
 
 
 cdef bint is_wildcard(bytes subject):
@@ -144,6 +150,13 @@ cdef class Policy:
         return not self.refuses_reply(PyBytes_AS_STRING(reply), PyBytes_GET_SIZE(reply))
 
 
+cdef int by_queue(const void *one, const void *other) noexcept:
+    """Orders subscriptions by the address of their queue's name, so that the members of a group stand together."""
+    cdef size_t left = <size_t> <void *> (<Subscription> (<PyObject **> one)[0]).queue
+    cdef size_t right = <size_t> <void *> (<Subscription> (<PyObject **> other)[0]).queue
+    return (left > right) - (left < right)
+
+
 cdef class PlanCache:
     """The plans of one policy in one namespace; all clients of one role share it."""
 
@@ -175,7 +188,7 @@ cdef class PlanCache:
         for way in range(4):
             if slot[way].hash == hash and slot[way].plan != NULL:
                 plan = slot[way].plan
-                if plan.subject_length == length and memcmp(<char *> plan + plan.subject, subject, length) == 0:
+                if plan.head_length == length + 6 and memcmp(<char *> plan + plan.head + 5, subject, length) == 0:
                     if plan.generation == namespace.generation and plan.epoch == namespace.epochs[hash & 1023]:
                         return plan
                     self.drop(&slot[way])
@@ -267,7 +280,7 @@ cdef class PlanCache:
     cdef Plan *build(self, const char *subject, size_t length, uint64_t hash) except NULL:
         """Matches the subject, applies the deny filters and lays out a plan in the scratch memory."""
         global scratch_block, scratch_block_capacity
-        cdef size_t kept = 0, plain = 0, index, other, text = 0, wanted,  group_count = 0
+        cdef size_t kept = 0, plain = 0, index, text = 0, wanted, group_count = 0
         cdef Subscription subscription
         cdef PyObject *item
         cdef PyObject **items
@@ -275,7 +288,6 @@ cdef class PlanCache:
         cdef Target *targets
         cdef Group *groups
         cdef char *at
-        cdef char *begin
         cdef char *larger
         cdef int verdict = self.policy.judge(subject, length)
         scratch_hits.count = 0
@@ -297,7 +309,9 @@ cdef class PlanCache:
             kept += 1
             text += PyBytes_GET_SIZE(subscription.sid)
         wanted = (sizeof(Plan) + kept * sizeof(Target) + (kept - plain) * sizeof(Group)
-                  + length + text + kept * (length + 7))
+                  + length + 6 + text + kept)
+        if wanted > UINT32_MAX:
+            raise MemoryError("a plan has no room for so many receivers")
         if wanted > scratch_block_capacity:
             larger = <char *> realloc(scratch_block, wanted * 2)
             if larger == NULL:
@@ -307,46 +321,36 @@ cdef class PlanCache:
         plan = <Plan *> scratch_block
         targets = <Target *> (scratch_block + sizeof(Plan))
         groups = <Group *> (targets + kept)
-        # Members of one group stand together: each queue name in turn gathers its own.
-        index = plain
-        while index < kept:
-            subscription = <Subscription> items[index]
-            groups[group_count].start = <uint32_t> index
-            other = index + 1
-            index += 1
-            while other < kept:
-                if (<Subscription> items[other]).queue is subscription.queue:
-                    item = items[other]
-                    items[other] = items[index]
-                    items[index] = item
-                    index += 1
-                other += 1
-            groups[group_count].count = <uint32_t> (index - groups[group_count].start)
-            group_count += 1
+        if kept > plain:
+            qsort(items + plain, kept - plain, sizeof(PyObject *), by_queue)
+        for index in range(plain, kept):
+            if index == plain or (<Subscription> items[index]).queue is not (<Subscription> items[index - 1]).queue:
+                groups[group_count].start = <uint32_t> index
+                groups[group_count].count = 0
+                group_count += 1
+            groups[group_count - 1].count += 1
         at = <char *> (groups + group_count)
-        plan.subject = <uint32_t> (at - scratch_block)
-        memcpy(at, subject, length)
-        at += length
+        plan.head = <uint32_t> (at - scratch_block)
+        plan.head_length = <uint32_t> (length + 6)
+        memcpy(at, b"HMSG ", 5)
+        memcpy(at + 5, subject, length)
+        at += 5 + length
+        at[0] = b" "
+        at += 1
         for index in range(kept):
             subscription = <Subscription> items[index]
-            begin = at
-            memcpy(at, b"HMSG ", 5)
-            memcpy(at + 5, subject, length)
-            at += 5 + length
-            at[0] = b" "
             wanted = PyBytes_GET_SIZE(subscription.sid)
-            memcpy(at + 1, PyBytes_AS_STRING(subscription.sid), wanted)
-            at += 1 + wanted
-            at[0] = b" "
-            at += 1
             targets[index].subscription = items[index]
-            targets[index].prefix = <uint32_t> (begin - scratch_block)
-            targets[index].prefix_length = <uint32_t> (at - begin)
+            targets[index].sid = <uint32_t> (at - scratch_block)
+            targets[index].sid_length = <uint32_t> (wanted + 1)
+            memcpy(at, PyBytes_AS_STRING(subscription.sid), wanted)
+            at[wanted] = b" "
+            memcpy(targets[index].sid_start, at, min(wanted + 1, 8))
+            at += wanted + 1
         plan.hash = hash
         plan.bytes = at - scratch_block
         plan.generation = self.namespace.generation
         plan.epoch = self.namespace.epochs[hash & 1023]
-        plan.subject_length = <uint32_t> length
         plan.targets = sizeof(Plan)
         plan.plain_count = <uint32_t> plain
         plan.target_count = <uint32_t> kept
@@ -461,7 +465,6 @@ cdef class Client(Outbox):
         cdef Group *group
         cdef uint32_t index, member, turn
         cdef size_t delivered = 0
-        cdef char *base
         cdef Grant opened = None
         if plans is None:
             return SUBJECT_REFUSED
@@ -477,19 +480,16 @@ cdef class Client(Outbox):
             return REPLY_REFUSED
         if opened is not None:
             self.spend(opened, message.subject, message.subject_length)
-        base = <char *> plan
-        targets = <Target *> (base + plan.targets)
+        targets = <Target *> (<char *> plan + plan.targets)
         for index in range(plan.plain_count):
             delivered += (<Subscription> targets[index].subscription).client.deliver(
-                self, message, <Subscription> targets[index].subscription,
-                base + targets[index].prefix, targets[index].prefix_length)
+                self, message, plan, &targets[index])
         for index in range(plan.group_count):
-            group = <Group *> (base + plan.groups) + index
+            group = <Group *> (<char *> plan + plan.groups) + index
             member = 0 if group.count == 1 else <uint32_t> (self.hub.random() % group.count)
             for turn in range(group.count):
                 if (<Subscription> targets[group.start + member].subscription).client.deliver(
-                        self, message, <Subscription> targets[group.start + member].subscription,
-                        base + targets[group.start + member].prefix, targets[group.start + member].prefix_length):
+                        self, message, plan, &targets[group.start + member]):
                     delivered += 1
                     break
                 member = 0 if member + 1 == group.count else member + 1
@@ -497,9 +497,13 @@ cdef class Client(Outbox):
             self.answer_no_responders(message)
         return PUBLISHED
 
-    cdef bint deliver(self, Client sender, Message *message, Subscription subscription,
-                      const char *prefix, size_t prefix_length) except -1:
+    cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1:
         """Copies a message into this client's outbox. False when the client or the subscription cannot take it."""
+        cdef Subscription subscription = <Subscription> target.subscription
+        cdef const char *head = <char *> plan + plan.head
+        cdef const char *sid = <char *> plan + target.sid
+        cdef size_t head_length = plan.head_length
+        cdef size_t sid_length = target.sid_length
         cdef char *room
         cdef size_t count
         cdef size_t payload
@@ -511,12 +515,14 @@ cdef class Client(Outbox):
             # The receiver gets the payload alone, as an ordinary MSG.
             payload = message.size - message.header
             digits = snprintf(sizes, 32, b"%zu\r\n", payload)
-            count = prefix_length - 1 + message.reply_length + 1 + digits + payload + 2
+            count = head_length - 1 + sid_length + message.reply_length + 1 + digits + payload + 2
             room = self.reserve(count)
             if room == NULL:
                 return False
-            memcpy(room, prefix + 1, prefix_length - 1)
-            room += prefix_length - 1
+            memcpy(room, head + 1, head_length - 1)
+            room += head_length - 1
+            memcpy(room, sid, sid_length)
+            room += sid_length
             if message.reply_length:
                 memcpy(room, message.reply, message.reply_length)
                 room += message.reply_length
@@ -529,14 +535,19 @@ cdef class Client(Outbox):
             memcpy(room + digits + payload, b"\r\n", 2)
         else:
             if message.header < 0:
-                prefix += 1
-                prefix_length -= 1
-            count = prefix_length + message.tail_length
+                head += 1
+                head_length -= 1
+            count = head_length + sid_length + message.tail_length
             room = self.reserve(count)
             if room == NULL:
                 return False
-            memcpy(room, prefix, prefix_length)
-            memcpy(room + prefix_length, message.tail, message.tail_length)
+            memcpy(room, head, head_length)
+            room += head_length
+            if sid_length <= 8 and sid_length + message.tail_length >= 8:
+                memcpy(room, target.sid_start, 8)       # The tail overwrites what is too much.
+            else:
+                memcpy(room, sid, sid_length)
+            memcpy(room + sid_length, message.tail, message.tail_length)
         self.tail += count
         self.out_messages += 1
         self.out_bytes += message.size
