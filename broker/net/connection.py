@@ -286,8 +286,6 @@ class Connection:
             return
         if done:
             self._upgraded(channel)
-        elif self._breaks():
-            self._upgrade_failed("the connection broke")
 
     def _upgraded(self, channel: Channel) -> None:
         try:
@@ -339,6 +337,12 @@ class Connection:
 
     def _something_to_read(self) -> None:
         self._handler(self)
+        # uvloop tells of a reset once, if need be together with the bytes before it, and then watches no more.
+        if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._broken = True
+            if self._reading:
+                self._unwatch()
+                self._watch(self._handler)
 
     def _unwatch(self) -> None:
         if self._reading:
@@ -367,8 +371,6 @@ class Connection:
         lane.received(count)
         self.session.data_received()
         self._turn_over()
-        if self._breaks():
-            self._listen_again()
 
     def _readable_sealed(self) -> None:
         channel = self.channel
@@ -385,21 +387,6 @@ class Connection:
             self.session.close(CloseReason.READ_ERROR)
             return
         self._opened_records(channel)
-        if self._breaks():
-            self._listen_again()
-
-    def _breaks(self) -> bool:
-        """Whether the connection has broken behind the bytes just read. Asking takes the error off the socket."""
-        if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._broken = True
-            return True
-        return False
-
-    def _listen_again(self) -> None:
-        """uvloop tells of an error once, if need be together with the last bytes, and then watches no more."""
-        if self._reading:
-            self._unwatch()
-            self._read_on()
 
     def _opened_records(self, channel: Channel) -> None:
         service, session, lane = self.service, self.session, self.lane

@@ -204,6 +204,19 @@ async def test_a_reset_right_behind_sealed_words_is_noticed(directory: Path) -> 
 
 
 @in_every_loop
+async def test_a_reset_right_behind_the_first_words_is_noticed(directory: Path) -> None:
+    async with securing(directory, allow_non_tls=True) as server:
+        witness = await listener(server, directory)
+        for _ in range(5):
+            client = await Client.open(server)
+            await client.greeting()
+            await client.send(connect_line() + b"PUB words 5\r\nhello\r\n")
+            client.reset()
+            assert await witness.frame() == b"MSG words 1 5\r\nhello"
+            assert await close_reason(server, client) == "Read Error"
+
+
+@in_every_loop
 async def test_a_reset_right_behind_a_part_of_the_handshake_is_noticed(
     directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
