@@ -42,6 +42,11 @@ LONGEST_CLOSE_INTERVAL: Final = 1.0
 """Seconds between two clients that a lame duck closes, at most."""
 
 
+def joined(host: str, port: int) -> str:
+    """An address as one text; the colons of an IPv6 host stand in brackets (RFC 3986, section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Server:
     """A broker inside the running event loop.
 
@@ -142,8 +147,8 @@ class Server:
         options = self.options
         if self._monitor is not None:
             scheme = "https" if options.monitor.https_port else "http"
-            LOGGER.info("Starting %s monitor on %s:%d", scheme, self._monitor.host, self._monitor.port)
-        LOGGER.info("Listening for client connections on %s:%d", options.host, self.port)
+            LOGGER.info("Starting %s monitor on %s", scheme, joined(self._monitor.host, self._monitor.port))
+        LOGGER.info("Listening for client connections on %s", joined(options.host, self.port))
         if options.tls is not None:
             LOGGER.info("TLS required for client connections" if not options.allow_non_tls
                         else "TLS available for client connections")
@@ -233,7 +238,7 @@ class Server:
         if host in {ANY_ADDRESS, "::", ""}:
             host = "127.0.0.1"
         scheme = "tls" if self.options.tls is not None and not self.options.allow_non_tls else "nats"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{scheme}://{joined(host, self.port)}"
 
     @property
     def tls_context(self) -> ssl.SSLContext | None:
