@@ -470,7 +470,7 @@ class Connection:
             self.service.slow_consumer(self.session, f"MaxPending of {client.ceiling} Exceeded")
             self.session.close(CloseReason.SLOW_CONSUMER_PENDING)
             return
-        if self.ended is not None or self._writing:
+        if self.ended is not None or self._writing or not client.pending:
             client.settle()
             return
         sent = client.out_messages
