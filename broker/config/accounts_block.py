@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from accounts.limits import AccountLimits
 from accounts.permissions import quoted
 from accounts.subject import is_literal
 from auth.nkey import KeyKind, is_public_key
+from broker.config.absent import block, refuse_absent
 from broker.config.errors import ConfigError
 from broker.config.exchange import Offer, check_exchange, exports, imports, mappings
 from broker.config.options import AccountOptions
-from broker.config.schema import refuse_absent
 from broker.config.tree import Entry, Table
 from broker.config.users import DEFAULT_PERMISSIONS, users
 from broker.config.values import (
-    Key,
+    NOWHERE,
     Keys,
     Problems,
     fail,
     integer,
+    keys,
     positioned_strings,
     read_block,
     string,
@@ -65,8 +65,8 @@ def _listed_accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, 
 
 
 def _account(entry: Entry, problems: Problems) -> tuple[AccountOptions, Offer]:
-    fields: dict[str, Any] = read_block(table(entry), _ACCOUNT, problems)
-    fields.pop("", None)
+    fields: dict[str, Any] = read_block(table(entry), ACCOUNT, problems)
+    fields.pop(NOWHERE, None)
     offer = Offer(entry.key, fields.pop("exports", ()), fields.pop("imports", ()))
     fields["exports"] = tuple(placed.item for placed in offer.exports)
     fields["imports"] = tuple(placed.item for placed in offer.imports)
@@ -81,8 +81,8 @@ def _account_nkey(entry: Entry, problems: Problems) -> str:
 
 
 def _limits(entry: Entry, problems: Problems) -> AccountLimits:
-    block = table(entry, "account limits in a map")
-    return AccountLimits(**read_block(block, _LIMITS, problems, 'Unknown field "{}" parsing account limits'))
+    found = table(entry, "account limits in a map")
+    return AccountLimits(**read_block(found, LIMITS, problems, 'Unknown field "{}" parsing account limits'))
 
 
 def _message_trace(entry: Entry, problems: Problems) -> None:
@@ -96,7 +96,7 @@ def _message_trace(entry: Entry, problems: Problems) -> None:
     if isinstance(content, Table):
         before = len(problems.errors)
         unknown = f'Unknown field "{{}}" parsing account message trace map/struct "{entry.key}"'
-        fields = read_block(content, _TRACE, problems, unknown)
+        fields = read_block(content, TRACE, problems, unknown)
         if len(problems.errors) > before:
             return
         destination, sampling = fields.get("destination"), fields.get("sampling")
@@ -132,28 +132,53 @@ def _trace_sampling(entry: Entry, problems: Problems) -> int:
     return share
 
 
-def _absent(part: str) -> Callable[[Entry, Problems], None]:
-    return lambda entry, _: refuse_absent(entry, part)
-
-
-_LIMITS: Final[Keys] = {
-    **dict.fromkeys(("max_connections", "max_conn"), Key("connections", integer)),
-    **dict.fromkeys(("max_subscriptions", "max_subs"), Key("subscriptions", integer)),
-    **dict.fromkeys(("max_payload", "max_pay"), Key("payload", integer)),
-    **dict.fromkeys(("max_leafnodes", "max_leafs"), Key("leafnodes", integer)),
+LIMITS: Final[Keys] = {
+    **keys("max_connections", "max_conn", field="connections", read=integer, default="-1", doc="Clients at one time."),
+    **keys(
+        "max_subscriptions",
+        "max_subs",
+        field="subscriptions",
+        read=integer,
+        default="-1",
+        doc="Subscriptions of one connection.",
+    ),
+    **keys(
+        "max_payload", "max_pay", field="payload", read=integer, kind="bytes", default="-1", doc="Largest message."
+    ),
+    **keys("max_leafnodes", "max_leafs", field="leafnodes", read=integer, default="-1", doc="Leafnodes at one time."),
 }
-_TRACE: Final[Keys] = {
-    "dest": Key("destination", _trace_destination),
-    "sampling": Key("sampling", _trace_sampling),
+"""Ceilings of an account: -1 is unlimited, 0 is none."""
+
+TRACE: Final[Keys] = {
+    **keys("dest", field="destination", read=_trace_destination, kind="subject", doc="Where traces go."),
+    **keys(
+        "sampling",
+        field="sampling",
+        read=_trace_sampling,
+        kind="1 to 100, or percentage",
+        default="100",
+        doc="The share of messages that is traced.",
+    ),
 }
-_ACCOUNT: Final[Keys] = {
-    "nkey": Key("nkey", _account_nkey),
-    "users": Key("users", users),
+ACCOUNT: Final[Keys] = {
+    **keys("nkey", field="nkey", read=_account_nkey, kind="public nkey, `A…`", doc="The account's key."),
+    **keys("users", field="users", read=users, kind="list of maps", doc="Users of the account."),
     "default_permissions": DEFAULT_PERMISSIONS,
-    "limits": Key("limits", _limits),
-    "jetstream": Key("", _absent("JetStream")),
-    "imports": Key("imports", imports),
-    "exports": Key("exports", exports),
-    **dict.fromkeys(("mappings", "maps"), Key("mappings", mappings)),
-    **dict.fromkeys(("msg_trace", "trace_dest"), Key("", _message_trace)),
+    **keys("limits", field="limits", read=_limits, kind="map", default="none", doc="Ceilings of the account."),
+    **keys("exports", field="exports", read=exports, kind="list of maps", doc="What other accounts may take."),
+    **keys("imports", field="imports", read=imports, kind="list of maps", doc="What it takes from others."),
+    **keys("mappings", "maps", field="mappings", read=mappings, kind="map", doc="Rewrites what its users publish to."),
+    **keys(
+        "jetstream",
+        read=block("account_jetstream", "JetStream"),
+        kind="boolean, `enabled`, `disabled` or map",
+        doc="Keeps messages. Needs JetStream, which is not available in this version.",
+    ),
+    **keys(
+        "msg_trace",
+        "trace_dest",
+        read=_message_trace,
+        kind="subject or map",
+        doc="Follows messages on their way. Needs message tracing, which is not available in this version.",
+    ),
 }

@@ -23,12 +23,12 @@ from accounts.transform import InvalidTransformError
 from broker.config.errors import ConfigError, Position, Problem
 from broker.config.tree import Entry, Table, Value
 from broker.config.values import (
-    Key,
     Keys,
     Problems,
     boolean,
     fail,
     integer,
+    keys,
     read_block,
     seconds_of,
     string,
@@ -100,7 +100,7 @@ def exports(entry: Entry, problems: Problems) -> tuple[PlacedExport, ...]:
 
 
 def _export(block: Table, position: Position, problems: Problems) -> PlacedExport:
-    fields, kind, place = _directed(block, _EXPORT, position, problems)
+    fields, kind, place = _directed(block, EXPORT, position, problems)
     for name in ("latency", "response type", "response threshold", "allow_trace"):
         if kind is not ServiceExport and name in fields:
             directive = name.partition(" ")[0]
@@ -139,7 +139,7 @@ def _latency(entry: Entry, problems: Problems) -> tuple[ServiceLatency, Position
         return ServiceLatency(content), entry.position
     if not isinstance(content, Table):
         raise fail(entry, f"Expected latency entry to be a map/struct or string, got {entry.value.kind}")
-    fields = read_block(content, _LATENCY, problems, exact=True)
+    fields = read_block(content, LATENCY, problems, exact=True)
     if "subject" not in fields:
         raise fail(entry, "Latency subject required, but missing")
     return ServiceLatency(**fields), entry.position
@@ -213,7 +213,7 @@ def imports(entry: Entry, problems: Problems) -> tuple[PlacedImport, ...]:
 
 
 def _import(block: Table, position: Position, problems: Problems, earlier: Iterable[PlacedImport]) -> PlacedImport:
-    fields, kind, place = _directed(block, _IMPORT, position, problems)
+    fields, kind, place = _directed(block, IMPORT, position, problems)
     account, subject = fields["subject"]
     to, prefix = fields.get("to", ""), fields.get("prefix", "")
     values: dict[str, Any] = {"account": account, "subject": subject, "origin": place.origin}
@@ -251,7 +251,7 @@ def _source(entry: Entry, problems: Problems) -> tuple[tuple[str, str], Position
     if not isinstance(content, Table):
         raise fail(entry, f"{entry.key.capitalize()} entry should be an account map, got {entry.value.kind}")
     before = len(problems.errors)
-    fields = read_block(content, _SOURCE, problems)
+    fields = read_block(content, SOURCE, problems)
     if not (fields.get("account") and fields.get("subject")) and len(problems.errors) == before:
         raise fail(entry, "Expect an account name and a subject")
     return (fields.get("account", ""), fields.get("subject", "")), entry.position
@@ -303,7 +303,7 @@ def _directed(
     if "stream" in fields or "service" in fields:
         value, place = fields.pop(seen)
         fields["subject"] = value
-        return fields, _KINDS[keys is _IMPORT, seen], place
+        return fields, _KINDS[keys is IMPORT, seen], place
     raise ConfigError
 
 
@@ -354,7 +354,7 @@ def _listed_destination(element: Value, problems: Problems) -> WeightedDestinati
 
 def _destination(block: Table, position: Position, problems: Problems) -> WeightedDestination:
     before = len(problems.errors)
-    fields = read_block(block, _DESTINATION, problems, 'Unknown field "{}" for mapping destination')
+    fields = read_block(block, DESTINATION, problems, 'Unknown field "{}" for mapping destination')
     if len(problems.errors) > before:
         raise ConfigError
     if "weight" not in fields:
@@ -386,31 +386,73 @@ _KINDS: Final[Mapping[tuple[bool, str], Any]] = {
     (True, "stream"): StreamImport,
     (True, "service"): ServiceImport,
 }
-_LATENCY: Final[Keys] = {"subject": Key("subject", string), "sampling": Key("sampling", _sampling)}
-_EXPORT: Final[Keys] = {
-    "stream": Key("stream", _stated),
-    "service": Key("service", _stated),
-    "accounts": Key("accounts", _names),
-    "account_token_position": Key("account_token_position", _token_position),
-    **dict.fromkeys(("response", "response_type"), Key("response type", _response_type)),
-    **dict.fromkeys(
-        ("threshold", "response_threshold", "response_max_time", "response_time"),
-        Key("response threshold", _response_threshold),
+LATENCY: Final[Keys] = {
+    **keys("subject", field="subject", read=string, kind="subject", doc="Where the measurements go. Required."),
+    **keys(
+        "sampling",
+        field="sampling",
+        read=_sampling,
+        kind="1 to 100, percentage or `headers`",
+        default="100",
+        doc="The share of requests that is measured, or those whose tracing headers ask for it.",
     ),
-    "latency": Key("latency", _latency),
-    "allow_trace": Key("allow_trace", _traced),
 }
-_SOURCE: Final[Keys] = {"account": Key("account", string), "subject": Key("subject", string)}
-_IMPORT: Final[Keys] = {
-    "stream": Key("stream", _source),
-    "service": Key("service", _source),
-    "to": Key("to", string),
-    "prefix": Key("prefix", string),
-    "share": Key("share", boolean),
-    "allow_trace": Key("allow_trace", _traced),
+EXPORT: Final[Keys] = {
+    **keys("stream", field="stream", read=_stated, kind="subject", doc="Messages that others may subscribe to."),
+    **keys("service", field="service", read=_stated, kind="subject", doc="Requests that others may send."),
+    **keys("accounts", field="accounts", read=_names, kind="list of names", default="all", doc="Who may import it."),
+    **keys(
+        "account_token_position",
+        field="account_token_position",
+        read=_token_position,
+        kind="number from 1",
+        default="none",
+        doc="The token of the subject, a `*`, that must be the importer's own name.",
+    ),
+    **keys(
+        "response",
+        "response_type",
+        field="response type",
+        read=_response_type,
+        kind="`single`, `stream` or `chunked`",
+        default="`single`",
+        doc="Service: how it answers.",
+    ),
+    **keys(
+        "threshold",
+        "response_threshold",
+        "response_max_time",
+        "response_time",
+        field="response threshold",
+        read=_response_threshold,
+        kind="duration in quotes",
+        default="2 min",
+        doc="Service: how long it has to answer.",
+    ),
+    **keys(
+        "latency",
+        field="latency",
+        read=_latency,
+        kind="subject or map",
+        default="none",
+        doc="Service: where its latency is published.",
+    ),
+    **keys("allow_trace", field="allow_trace", read=_traced, kind="boolean", doc="Service: message traces go on."),
 }
-_DESTINATION: Final[Keys] = {
-    **dict.fromkeys(("dest", "destination"), Key("subject", string)),
-    "weight": Key("weight", _weight),
-    "cluster": Key("cluster", string),
+SOURCE: Final[Keys] = {
+    **keys("account", field="account", read=string, doc="The exporting account."),
+    **keys("subject", field="subject", read=string, doc="The subject there, or a part of it."),
+}
+IMPORT: Final[Keys] = {
+    **keys("stream", field="stream", read=_source, kind="map", doc="What to subscribe to: `account` and `subject`."),
+    **keys("service", field="service", read=_source, kind="map", doc="What to request from: `account` and `subject`."),
+    **keys("to", field="to", read=string, kind="subject", default="the same", doc="The subject in this account."),
+    **keys("prefix", field="prefix", read=string, kind="subject", doc="Stream: stands before the subject."),
+    **keys("share", field="share", read=boolean, doc="Service: tell who asks."),
+    **keys("allow_trace", field="allow_trace", read=_traced, kind="boolean", doc="Stream: message traces go on."),
+}
+DESTINATION: Final[Keys] = {
+    **keys("dest", "destination", field="subject", read=string, kind="subject", doc="Where messages go instead."),
+    **keys("weight", field="weight", read=_weight, kind="0 to 100, or percentage", doc="Their share. Required."),
+    **keys("cluster", field="cluster", read=string, default="all others", doc="The cluster in which it counts."),
 }

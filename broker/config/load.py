@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
+from broker.config.absent import ABSENT_KEYS
 from broker.config.accounts_block import accounts
 from broker.config.errors import ConfigError, Problem
 from broker.config.exchange import mappings
@@ -21,20 +21,11 @@ from broker.config.options import (
     MonitorOptions,
     Options,
 )
-from broker.config.schema import (
-    ABSENT_BLOCKS,
-    ABSENT_KEYS,
-    CLIENT_KEYS,
-    IGNORED_KEYS,
-    LOGGING_KEYS,
-    MONITOR_KEYS,
-    refuse_absent,
-    refuse_absent_block,
-)
+from broker.config.schema import CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITOR_KEYS
 from broker.config.tls_block import tls
-from broker.config.tree import Entry, Table, digest
+from broker.config.tree import Table, digest
 from broker.config.users import authorization, check_users
-from broker.config.values import Key, Keys, Problems, read_block
+from broker.config.values import NOWHERE, Keys, Problems, keys, read_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +65,7 @@ def read_options(table: Table) -> LoadedConfig:
     """
     problems = Problems()
     fields = read_block(table, _KEYS, problems)
-    fields.pop("ignored", None)
+    fields.pop(NOWHERE, None)
     values = _addresses({field: value for field, value in fields.items() if "." not in field})
     values["logging"] = _logging(_section(fields, "logging."))
     values["monitor"] = _monitor(_section(fields, "monitor."))
@@ -131,25 +122,76 @@ def _monitor(fields: dict[str, Any]) -> MonitorOptions:
     return MonitorOptions(**values)
 
 
-def _absent(entry: Entry, _: Problems, part: str) -> None:
-    refuse_absent(entry, part)
+BLOCK_KEYS: Final = {
+    **keys("tls", field="tls", read=tls, kind="map", doc="TLS of the clients' port."),
+    **keys("authorization", field="authorization", read=authorization, kind="map", doc="Who may connect."),
+    **keys(
+        "accounts",
+        field="accounts",
+        read=accounts,
+        kind="map, or list of names",
+        doc="Accounts by name, each a subject space of its own.",
+    ),
+    **keys(
+        "mappings",
+        "maps",
+        field="mappings",
+        read=mappings,
+        kind="map",
+        doc="Rewrites subjects in the account `$G`. Needs subject mapping, which is not available in this version.",
+    ),
+}
+"""Blocks, and lists of them."""
 
+OPERATOR_KEYS: Final = {
+    **keys(
+        *("operator", "operators", "root", "roots", "root_operator", "root_operators"),
+        field="operators",
+        read=operators,
+        kind="JWT or path, or list of them",
+        doc="Operators that are trusted.",
+    ),
+    **keys(
+        "trusted",
+        "trusted_keys",
+        field="trusted_keys",
+        read=trusted_keys,
+        kind="public nkey `O…`, or list",
+        doc="Operators that are trusted by key alone.",
+    ),
+    **keys(
+        "resolver",
+        "account_resolver",
+        "accounts_resolver",
+        field="resolver",
+        read=resolver,
+        kind="`MEMORY`, `URL(…)` or map",
+        doc="Where account JWTs come from. This version has `MEMORY`: what is in `resolver_preload`.",
+    ),
+    **keys(
+        "resolver_preload",
+        field="resolver_preload",
+        read=resolver_preload,
+        kind="map from key to JWT",
+        doc="Account JWTs by the public keys of the accounts.",
+    ),
+    **keys(
+        "resolver_pinned_accounts",
+        field="resolver_pinned_accounts",
+        read=pinned_accounts,
+        kind="public nkey `A…`, or list",
+        default="all",
+        doc="The only accounts that are served.",
+    ),
+}
+"""Keys of operator mode."""
 
-_OPERATORS: Final = Key("operators", operators)
 _KEYS: Final[Keys] = {
     **CLIENT_KEYS,
     **LOGGING_KEYS,
     **MONITOR_KEYS,
+    **BLOCK_KEYS,
+    **OPERATOR_KEYS,
     **IGNORED_KEYS,
-    "tls": Key("tls", tls),
-    "authorization": Key("authorization", authorization),
-    "accounts": Key("accounts", accounts),
-    **dict.fromkeys(("mappings", "maps"), Key("mappings", mappings)),
-    **dict.fromkeys(("operator", "operators", "root", "roots", "root_operator", "root_operators"), _OPERATORS),
-    **dict.fromkeys(("trusted", "trusted_keys"), Key("trusted_keys", trusted_keys)),
-    **dict.fromkeys(("resolver", "account_resolver", "accounts_resolver"), Key("resolver", resolver)),
-    "resolver_preload": Key("resolver_preload", resolver_preload),
-    "resolver_pinned_accounts": Key("resolver_pinned_accounts", pinned_accounts),
-    **{key: Key("ignored", refuse_absent_block) for key in ABSENT_BLOCKS},
-    **{key: Key("ignored", partial(_absent, part=part)) for key, part in ABSENT_KEYS.items()},
+    **ABSENT_KEYS,
 }

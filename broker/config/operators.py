@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
 from auth.claims import AccountClaims, OperatorClaims
@@ -71,7 +72,7 @@ def pinned_accounts(entry: Entry, problems: Problems) -> frozenset[str]:
     return frozenset(text for text, _ in positioned_strings(entry))
 
 
-def resolver(entry: Entry, _: Problems) -> ResolverOptions:
+def resolver(entry: Entry, problems: Problems) -> ResolverOptions:
     """The account resolver; this version has the one in memory."""
     content = entry.value.content
     if isinstance(content, Table):
@@ -90,6 +91,8 @@ def resolver(entry: Entry, _: Problems) -> ResolverOptions:
     if absent is None and word.startswith("URL("):
         absent = "the URL"
     if absent is not None:
+        if isinstance(content, Table):
+            import_module("broker.config.parts.resolvers").check(entry, content, word, problems)
         raise fail(entry, f"{absent} account resolver is not available in this version; use MEMORY")
     raise fail(
         entry,

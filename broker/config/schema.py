@@ -1,19 +1,12 @@
-"""Every key that a configuration file may hold at its top level: what it sets, or which part of the server it awaits.
-
-Keys of parts that this version does not have are refused with the name of the part, unless their value asks for nothing
-(``jetstream: disabled``, an empty block), so that no file seems to work while half of it is ignored.
-"""
+"""The keys of the top level that set one option each: type, name of the option, and what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from broker.config.errors import Problem
 from broker.config.options import UNLIMITED, Options, WriteTimeout
-from broker.config.tree import Entry, Table
+from broker.config.tree import Entry
 from broker.config.values import (
-    Key,
     Problems,
     Reader,
     boolean,
@@ -22,6 +15,7 @@ from broker.config.values import (
     duration_text,
     fail,
     integer,
+    keys,
     listen,
     log_format,
     one_or_more,
@@ -30,15 +24,14 @@ from broker.config.values import (
     string,
     string_map,
     table,
-    wrong_type,
 )
 
 _DEFAULTS: Final = Options()
 
 
-def _default_for_zero(field: str, read: Reader) -> Key:
+def _default_for_zero(field: str, read: Reader) -> Reader:
     """A number of which 0 means the default."""
-    return Key(field, lambda entry, problems: read(entry, problems) or getattr(_DEFAULTS, field))
+    return lambda entry, problems: read(entry, problems) or getattr(_DEFAULTS, field)
 
 
 def _max_connections(entry: Entry, problems: Problems) -> int:
@@ -67,7 +60,8 @@ def _server_name(entry: Entry, problems: Problems) -> str:
     return text
 
 
-def _write_timeout(entry: Entry, problems: Problems) -> WriteTimeout:
+def write_timeout(entry: Entry, problems: Problems) -> WriteTimeout:
+    """What becomes of a connection whose writes take too long."""
     try:
         return WriteTimeout(string(entry, problems))
     except ValueError:
@@ -101,276 +95,326 @@ def _feature_flags(entry: Entry, _: Problems) -> None:
             raise fail(flag, f'error parsing feature flag "{flag.key}": expected bool, got {kind}')
 
 
-def _keys(*names: str, key: Key) -> dict[str, Key]:
-    return dict.fromkeys(names, key)
-
+_PORT: Final = "port; -1 is a free one"
+_BYTES: Final = "bytes, such as `64KB`"
+_DURATION: Final = "duration, such as `\"2m\"`"
+_COUNT: Final = "number"
 
 CLIENT_KEYS: Final = {
-    **_keys("listen", key=Key("listen", listen)),
-    **_keys("host", "net", key=Key("host", string)),
-    **_keys("port", key=_default_for_zero("port", port)),
-    **_keys("server_name", key=Key("server_name", _server_name)),
-    **_keys("client_advertise", key=Key("client_advertise", string)),
-    **_keys("max_connections", "max_conn", key=Key("max_connections", _max_connections)),
-    **_keys("max_control_line", key=_default_for_zero("max_control_line", size)),
-    **_keys("max_payload", key=_default_for_zero("max_payload", size)),
-    **_keys("max_pending", key=_default_for_zero("max_pending", count)),
-    **_keys("max_subscriptions", "max_subs", key=Key("max_subscriptions", _max_subscriptions)),
-    **_keys("max_subscription_tokens", "max_sub_tokens", key=Key("max_subscription_tokens", _subscription_tokens)),
-    **_keys("max_closed_clients", key=_default_for_zero("max_closed_clients", count)),
-    **_keys("no_header_support", key=Key("no_header_support", boolean)),
-    **_keys("no_fast_producer_stall", key=Key("no_fast_producer_stall", boolean)),
-    **_keys("disable_sublist_cache", "no_sublist_cache", key=Key("disable_sublist_cache", boolean)),
-    **_keys("ping_interval", key=_default_for_zero("ping_interval", duration)),
-    **_keys("ping_max", key=_default_for_zero("ping_max", count)),
-    **_keys("write_deadline", key=_default_for_zero("write_deadline", duration)),
-    **_keys("write_timeout", key=Key("write_timeout", _write_timeout)),
-    **_keys("lame_duck_duration", key=Key("lame_duck_duration", _lame_duck_duration)),
-    **_keys("lame_duck_grace_period", key=Key("lame_duck_grace_period", _lame_duck_grace_period)),
-    **_keys("allow_non_tls", key=Key("allow_non_tls", boolean)),
-    **_keys("no_auth_user", key=Key("no_auth_user", string)),
-    **_keys("system_account", "system", key=Key("system_account", _system_account)),
-    **_keys("no_system_account", "no_system", "no_sys_acc", key=Key("no_system_account", boolean)),
-    **_keys("default_sentinel", key=Key("default_sentinel", string)),
-    **_keys("pid_file", "pidfile", key=Key("pid_file", string)),
-    **_keys("ports_file_dir", key=Key("ports_file_dir", string)),
-    **_keys("server_tags", key=Key("server_tags", one_or_more)),
-    **_keys("server_metadata", key=Key("server_metadata", string_map)),
-    **_keys("connect_error_reports", key=Key("connect_error_reports", integer)),
-    **_keys("reconnect_error_reports", key=Key("reconnect_error_reports", integer)),
+    **keys(
+        "listen",
+        field="listen",
+        read=listen,
+        kind="port, or `\"host:port\"`",
+        doc="Where clients connect; sets `host` and `port` together. An IPv6 host stands in brackets.",
+    ),
+    **keys("host", "net", field="host", read=string, doc="Address to listen on for clients."),
+    **keys(
+        "port",
+        field="port",
+        read=_default_for_zero("port", port),
+        kind=_PORT,
+        doc="Port to listen on for clients; 0 is the default.",
+    ),
+    **keys(
+        "server_name",
+        field="server_name",
+        read=_server_name,
+        kind="string",
+        default="the server's id",
+        doc="Name that clients and monitoring see. No spaces.",
+    ),
+    **keys(
+        "client_advertise",
+        field="client_advertise",
+        read=string,
+        kind="`host` or `host:port`",
+        doc="Address that INFO tells clients in place of the one listened on.",
+    ),
+    **keys(
+        "max_connections",
+        "max_conn",
+        field="max_connections",
+        read=_max_connections,
+        kind=_COUNT,
+        doc="Clients at one time; 0 and below is unlimited. A reload closes those that are too many.",
+    ),
+    **keys(
+        "max_control_line",
+        field="max_control_line",
+        read=_default_for_zero("max_control_line", size),
+        kind=_BYTES,
+        doc="Longest protocol line, without the payload; a client that sends a longer one is closed.",
+    ),
+    **keys(
+        "max_payload",
+        field="max_payload",
+        read=_default_for_zero("max_payload", size),
+        kind=_BYTES,
+        doc="Largest message, headers included; not above `max_pending`. A client that sends a larger one is closed.",
+    ),
+    **keys(
+        "max_pending",
+        field="max_pending",
+        read=_default_for_zero("max_pending", count),
+        kind=_BYTES,
+        doc="What may wait for one client; beyond that it is closed as a slow consumer.",
+    ),
+    **keys(
+        "max_subscriptions",
+        "max_subs",
+        field="max_subscriptions",
+        read=_max_subscriptions,
+        kind=_COUNT,
+        doc="Subscriptions of one connection; 0 and below is unlimited.",
+    ),
+    **keys(
+        "max_subscription_tokens",
+        "max_sub_tokens",
+        field="max_subscription_tokens",
+        read=_subscription_tokens,
+        kind="number from 1 to 255",
+        default="unlimited",
+        doc="Tokens that the subject of a subscription may have.",
+    ),
+    **keys(
+        "max_closed_clients",
+        field="max_closed_clients",
+        read=_default_for_zero("max_closed_clients", count),
+        kind=_COUNT,
+        doc="Closed connections that `/connz` remembers.",
+    ),
+    **keys("no_header_support", field="no_header_support", read=boolean, doc="Refuse messages with headers."),
+    **keys(
+        "no_fast_producer_stall",
+        field="no_fast_producer_stall",
+        read=boolean,
+        doc="Never pause a publisher whose receivers lag; rather close the receivers.",
+    ),
+    **keys(
+        "disable_sublist_cache",
+        "no_sublist_cache",
+        field="disable_sublist_cache",
+        read=boolean,
+        doc="Find the receivers of every message anew.",
+    ),
+    **keys(
+        "ping_interval",
+        field="ping_interval",
+        read=_default_for_zero("ping_interval", duration),
+        kind=_DURATION,
+        doc="Time between two PINGs to a client.",
+    ),
+    **keys(
+        "ping_max",
+        field="ping_max",
+        read=_default_for_zero("ping_max", count),
+        kind=_COUNT,
+        doc="PINGs that may stay unanswered before the connection is closed as stale.",
+    ),
+    **keys(
+        "write_deadline",
+        field="write_deadline",
+        read=_default_for_zero("write_deadline", duration),
+        kind=_DURATION,
+        doc="How long a write to a client may take.",
+    ),
+    **keys(
+        "write_timeout",
+        field="write_timeout",
+        read=write_timeout,
+        kind="`default`, `close` or `retry`",
+        doc="What happens to a client that misses `write_deadline`: it is closed, or the write goes on. The default "
+        "closes clients.",
+    ),
+    **keys(
+        "lame_duck_duration",
+        field="lame_duck_duration",
+        read=_lame_duck_duration,
+        kind="duration in quotes, from 30 s",
+        doc="Over how long a server that is about to stop spreads the closing of its clients.",
+    ),
+    **keys(
+        "lame_duck_grace_period",
+        field="lame_duck_grace_period",
+        read=_lame_duck_grace_period,
+        kind="duration in quotes",
+        doc="How long it waits before it closes the first; shorter than `lame_duck_duration`.",
+    ),
+    **keys(
+        "allow_non_tls",
+        field="allow_non_tls",
+        read=boolean,
+        doc="Let clients stay in the clear though `tls` is set.",
+    ),
+    **keys(
+        "no_auth_user",
+        field="no_auth_user",
+        read=string,
+        kind="name of a user",
+        doc="Who a client is that shows no credentials.",
+    ),
+    **keys(
+        "system_account",
+        "system",
+        field="system_account",
+        read=_system_account,
+        kind="name or public key of an account",
+        default="`$SYS`",
+        doc="The account that server events and requests belong to.",
+    ),
+    **keys(
+        "no_system_account",
+        "no_system",
+        "no_sys_acc",
+        field="no_system_account",
+        read=boolean,
+        doc="Have no system account.",
+    ),
+    **keys(
+        "default_sentinel",
+        field="default_sentinel",
+        read=string,
+        kind="bearer JWT of a user",
+        doc="Operator mode: who a client is that brings no JWT.",
+    ),
+    **keys("pid_file", "pidfile", field="pid_file", read=string, kind="path", doc="File to write the process id to."),
+    **keys(
+        "ports_file_dir",
+        field="ports_file_dir",
+        read=string,
+        kind="path",
+        doc="Directory for a JSON file that tells the addresses listened on.",
+    ),
+    **keys("server_tags", field="server_tags", read=one_or_more, doc="Tags that monitoring shows."),
+    **keys(
+        "server_metadata",
+        field="server_metadata",
+        read=string_map,
+        kind="map of strings",
+        doc="Names with values that monitoring shows.",
+    ),
+    **keys(
+        "connect_error_reports",
+        field="connect_error_reports",
+        read=integer,
+        kind=_COUNT,
+        doc="Every how many failed first attempts to reach another server the log tells of one.",
+    ),
+    **keys(
+        "reconnect_error_reports",
+        field="reconnect_error_reports",
+        read=integer,
+        kind=_COUNT,
+        doc="The same for attempts to reach it again.",
+    ),
 }
 """Keys that set a field of :class:`~broker.config.options.Options` directly; ``listen`` sets host and port."""
 
 LOGGING_KEYS: Final = {
-    **{key: Key(f"logging.{key}", boolean) for key in ("debug", "trace", "logtime", "logtime_utc", "syslog")},
-    **{key: Key(f"logging.{key}", boolean) for key in ("trace_verbose", "trace_headers")},
-    **_keys("log_format", key=Key("logging.log_format", log_format)),
-    **_keys("remote_syslog", key=Key("logging.remote_syslog", string)),
-    **_keys("log_file", "logfile", key=Key("logging.log_file", string)),
-    **_keys("log_size_limit", "logfile_size_limit", key=Key("logging.log_size_limit", count)),
-    **_keys("log_max_num", "logfile_max_num", key=Key("logging.log_max_num", count)),
-    **_keys("max_traced_msg_len", key=Key("logging.max_traced_msg_len", count)),
+    **keys("debug", field="logging.debug", read=boolean, doc="Log what helps to find faults."),
+    **keys("trace", field="logging.trace", read=boolean, doc="Log the protocol, with secrets left out."),
+    **keys(
+        "trace_verbose",
+        field="logging.trace_verbose",
+        read=boolean,
+        doc="Trace the system account too; turns `trace` on where that is not set.",
+    ),
+    **keys(
+        "trace_headers",
+        field="logging.trace_headers",
+        read=boolean,
+        doc="Trace headers and leave payloads out; turns `trace` on where that is not set.",
+    ),
+    **keys("logtime", field="logging.logtime", read=boolean, doc="Put the time in front of each line."),
+    **keys("logtime_utc", field="logging.logtime_utc", read=boolean, doc="Write that time in UTC."),
+    **keys(
+        "log_format",
+        field="logging.log_format",
+        read=log_format,
+        kind="`text` or `json`",
+        doc="`text` writes the lines of nats-server, `json` one object a line. natskeep only.",
+    ),
+    **keys("syslog", field="logging.syslog", read=boolean, doc="Log to the syslog of this machine."),
+    **keys(
+        "remote_syslog",
+        field="logging.remote_syslog",
+        read=string,
+        kind="URL",
+        doc="Log to the syslog at `udp://host:port`, `tcp://host:port` or `unix:///path`.",
+    ),
+    **keys(
+        "log_file",
+        "logfile",
+        field="logging.log_file",
+        read=string,
+        kind="path",
+        default="standard error",
+        doc="File to log to.",
+    ),
+    **keys(
+        "log_size_limit",
+        "logfile_size_limit",
+        field="logging.log_size_limit",
+        read=count,
+        kind=_BYTES,
+        doc="Size at which a new log file is begun; 0 is never.",
+    ),
+    **keys(
+        "log_max_num",
+        "logfile_max_num",
+        field="logging.log_max_num",
+        read=count,
+        kind=_COUNT,
+        doc="Log files that are kept; 0 is all.",
+    ),
+    **keys(
+        "max_traced_msg_len",
+        field="logging.max_traced_msg_len",
+        read=count,
+        kind=_BYTES,
+        doc="How much of a payload a trace shows; 0 is all.",
+    ),
 }
 """Keys of :class:`~broker.config.options.LoggingOptions`."""
 
 MONITOR_KEYS: Final = {
-    **_keys("http", key=Key("monitor.http", listen)),
-    **_keys("https", key=Key("monitor.https", listen)),
-    **_keys("http_port", "monitor_port", key=Key("monitor.port", port)),
-    **_keys("https_port", key=Key("monitor.https_port", port)),
-    **_keys("http_base_path", key=Key("monitor.base_path", string)),
+    **keys(
+        "http",
+        field="monitor.http",
+        read=listen,
+        kind="port, or `\"host:port\"`",
+        doc="Where monitoring answers HTTP.",
+    ),
+    **keys(
+        "https",
+        field="monitor.https",
+        read=listen,
+        kind="port, or `\"host:port\"`",
+        doc="Where monitoring answers HTTPS, with the certificate of `tls`; excludes `http`.",
+    ),
+    **keys(
+        "http_port",
+        "monitor_port",
+        field="monitor.port",
+        read=port,
+        kind=_PORT,
+        doc="The port alone; the host is that of the clients. 0 is off.",
+    ),
+    **keys("https_port", field="monitor.https_port", read=port, kind=_PORT, doc="The same for HTTPS."),
+    **keys(
+        "http_base_path",
+        field="monitor.base_path",
+        read=string,
+        kind="path",
+        doc="What all pages of monitoring stand under.",
+    ),
 }
 """Keys of :class:`~broker.config.options.MonitorOptions`; ``http`` and ``https`` set host and port."""
 
 IGNORED_KEYS: Final = {
-    "feature_flags": Key("ignored", _feature_flags),
-    "prof_block_rate": Key("ignored", integer),
-    **_keys("store_dir", "storedir", key=Key("ignored", string)),
+    **keys("feature_flags", read=_feature_flags, kind="map of booleans", doc="Flags of nats-server's own features."),
+    **keys("prof_block_rate", read=integer, kind=_COUNT, doc="Tunes profiling."),
+    **keys("store_dir", "storedir", read=string, kind="path", doc="Where JetStream keeps its data."),
 }
 """Keys that only tune parts which this version does not have: checked, without effect."""
-
-
-_LISTEN: Final = frozenset({"listen", "host", "net", "port"})
-_DEADLINES: Final = frozenset({"write_deadline", "write_timeout"})
-_CLUSTER: Final = (
-    _LISTEN
-    | _DEADLINES
-    | {
-        "name",
-        "authorization",
-        "routes",
-        "tls",
-        "advertise",
-        "cluster_advertise",
-        "no_advertise",
-        "connect_retries",
-        "connect_backoff",
-        "permissions",
-        "pool_size",
-        "accounts",
-        "compression",
-        "ping_interval",
-        "ping_max",
-    }
-)
-_GATEWAY: Final = (
-    _LISTEN
-    | _DEADLINES
-    | {
-        "name",
-        "authorization",
-        "tls",
-        "advertise",
-        "connect_retries",
-        "connect_backoff",
-        "gateways",
-        "reject_unknown",
-        "reject_unknown_cluster",
-    }
-)
-_LEAFNODES: Final = (
-    _LISTEN
-    | _DEADLINES
-    | {
-        "authorization",
-        "remotes",
-        "reconnect",
-        "reconnect_delay",
-        "reconnect_interval",
-        "dial_timeout",
-        "tls",
-        "advertise",
-        "leafnode_advertise",
-        "no_advertise",
-        "min_version",
-        "minimum_version",
-        "compression",
-        "isolate_leafnode_interest",
-        "isolate",
-    }
-)
-_WEBSOCKET: Final = _LISTEN | {
-    "advertise",
-    "no_tls",
-    "tls",
-    "same_origin",
-    "allowed_origins",
-    "allowed_origin",
-    "allow_origins",
-    "allow_origin",
-    "origins",
-    "origin",
-    "handshake_timeout",
-    "compression",
-    "compress",
-    "authorization",
-    "authentication",
-    "jwt_cookie",
-    "user_cookie",
-    "pass_cookie",
-    "token_cookie",
-    "no_auth_user",
-    "headers",
-    "ping_interval",
-}
-_MQTT: Final = _LISTEN | {
-    "tls",
-    "authorization",
-    "authentication",
-    "no_auth_user",
-    "ack_wait",
-    "ackwait",
-    "js_api_timeout",
-    "api_timeout",
-    "max_ack_pending",
-    "max_pending",
-    "max_inflight",
-    "js_domain",
-    "stream_replicas",
-    "consumer_replicas",
-    "consumer_memory_storage",
-    "consumer_inactive_threshold",
-    "consumer_auto_cleanup",
-    "reject_qos2_publish",
-    "downgrade_qos2_subscribe",
-}
-_JETSTREAM: Final = frozenset(
-    {
-        "strict",
-        "store_dir",
-        "store",
-        "storedir",
-        "sync_interval",
-        "sync",
-        "max_memory_store",
-        "max_mem_store",
-        "max_mem",
-        "max_file_store",
-        "max_file",
-        "domain",
-        "enabled",
-        "enable",
-        "key",
-        "ek",
-        "encryption_key",
-        "prev_key",
-        "prev_ek",
-        "prev_encryption_key",
-        "cipher",
-        "extension_hint",
-        "limits",
-        "tpm",
-        "unique_tag",
-        "max_outstanding_catchup",
-        "max_buffered_size",
-        "max_buffered_msgs",
-        "request_queue_limit",
-        "info_queue_limit",
-        "meta_compact",
-        "meta_compact_size",
-        "meta_compact_sync",
-        "max_concurrent_io",
-    }
-)
-
-ABSENT_BLOCKS: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
-    "cluster": ("clustering", _CLUSTER),
-    "gateway": ("gateways", _GATEWAY),
-    **dict.fromkeys(("leafnodes", "leaf"), ("leafnodes", _LEAFNODES)),
-    **dict.fromkeys(("websocket", "ws"), ("WebSocket", _WEBSOCKET)),
-    "mqtt": ("MQTT", _MQTT),
-    "jetstream": ("JetStream", _JETSTREAM),
-}
-"""Blocks of parts that this version does not have: the part, and the keys that the block may hold."""
-
-ABSENT_KEYS: Final = {
-    "proxies": "trusted proxies",
-    "proxy_protocol": "the PROXY protocol",
-    "ocsp": "OCSP",
-    "ocsp_cache": "OCSP",
-    "prof_port": "profiling",
-    "resolver_tls": "the URL account resolver",
-    "default_js_domain": "JetStream",
-}
-"""Other keys of parts that this version does not have."""
-
-_NOTHING: Final = frozenset({"", "disabled", "disable", "never"})
-
-
-def refuse_absent(entry: Entry, part: str) -> None:
-    """Refuses a key of a part that this version does not have, unless its value asks for nothing.
-
-    Raises:
-        ConfigError: the part is asked for.
-    """
-    content = entry.value.content
-    nothing = content.lower() in _NOTHING if isinstance(content, str) else not content
-    if isinstance(content, Table | list):
-        nothing = not len(content)
-    if not nothing:
-        raise fail(entry, f'field "{entry.key}" needs {part}, which is not available in this version; remove it')
-
-
-def refuse_absent_block(entry: Entry, problems: Problems) -> None:
-    """Refuses the block of a part that this version does not have, and names the keys in it that are unknown anyway.
-
-    Raises:
-        ConfigError: the part is asked for.
-    """
-    part, known = ABSENT_BLOCKS[entry.key.lower()]
-    content = entry.value.content
-    if isinstance(content, Table):
-        for item in content:
-            if item.key.lower() not in known and not item.used:
-                problems.errors.append(Problem(f'unknown field "{item.key}"', item.position))
-        # Without a port, these two are off; so is JetStream where it says so.
-        entries = {item.key.lower(): item.value.content for item in content}
-        if part in {"WebSocket", "MQTT"} and entries.keys().isdisjoint({"port", "listen"}):
-            return
-        if part == "JetStream" and (entries.get("enabled") is False or entries.get("enable") is False):
-            return
-    elif part != "JetStream":
-        raise wrong_type(entry, "a map in braces")
-    elif isinstance(content, str) and content.lower() not in {"enabled", "enable", "disabled", "disable"}:
-        raise fail(entry, f"Expected 'enabled' or 'disabled' for string value, got '{content}'")
-    refuse_absent(entry, part)

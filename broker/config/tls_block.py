@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+from broker.config.absent import block, refuse_absent
 from broker.config.errors import ConfigError
 from broker.config.options import DEFAULT_TLS_TIMEOUT, HANDSHAKE_FIRST_AUTO_DELAY, TLSOptions
-from broker.config.schema import refuse_absent
 from broker.config.tree import Entry, Table
 from broker.config.values import (
+    NOWHERE,
     Key,
     Keys,
     Problems,
     boolean,
     count,
     fail,
+    keys,
     positioned_strings,
     read_block,
     seconds_of,
@@ -37,10 +39,7 @@ def tls(entry: Entry, problems: Problems) -> TLSOptions:
         ConfigError: the certificates cannot be used.
     """
     before = len(problems.errors)
-    unknown = 'error parsing tls config, unknown field "{}"'
-    block = table(entry)
-    fields = read_block(block, _TLS, problems, unknown)
-    fields.pop("", None)
+    fields = tls_fields(entry, problems)
     if fields.get("verify_and_map"):
         fields["verify"] = True
     fields["timeout"] = fields.get("timeout") or DEFAULT_TLS_TIMEOUT
@@ -52,6 +51,17 @@ def tls(entry: Entry, problems: Problems) -> TLSOptions:
         except TLSSettingsError as error:
             raise fail(entry, str(error)) from None
     return options
+
+
+def tls_fields(entry: Entry, problems: Problems, *, known_urls: bool = False) -> dict[str, Any]:
+    """The fields of a ``tls`` block, without a look at the certificates.
+
+    ``known_urls`` says whether ``verify_cert_and_check_known_urls`` makes sense there.
+    """
+    known = {**TLS, **_KNOWN_URLS} if known_urls else TLS
+    fields = read_block(table(entry), known, problems, 'error parsing tls config, unknown field "{}"')
+    fields.pop(NOWHERE, None)
+    return fields
 
 
 def _positioned(entry: Entry, check: Callable[[str], object]) -> tuple[str, ...]:
@@ -144,27 +154,116 @@ def _windows(entry: Entry, _: Problems) -> None:
     refuse_absent(entry, "the certificate store of Windows")
 
 
-def _ocsp_peer(entry: Entry, _: Problems) -> None:
-    refuse_absent(entry, "OCSP")
-
-
-_PAIR: Final[Keys] = {field: Key(field, string) for field in ("cert_file", "key_file")}
-_TLS: Final[Keys] = {
-    **{field: Key(field, string) for field in ("cert_file", "key_file", "ca_file")},
-    **dict.fromkeys(("certs", "certificates"), Key("certificates", _certificates)),
-    **{
-        field: Key(field, boolean) for field in ("verify", "verify_and_map", "insecure", "allow_insecure_cipher_suites")
-    },
-    "cipher_suites": Key("cipher_suites", _ciphers),
-    "curve_preferences": Key("curve_preferences", _curves),
-    "timeout": Key("timeout", partial(timeout, block="tls")),
-    "connection_rate_limit": Key("connection_rate_limit", count),
-    "pinned_certs": Key("pinned_certs", _pins),
-    **dict.fromkeys(("handshake_first", "first", "immediate"), Key("handshake_first", _handshake_first)),
-    "min_version": Key("min_version", _min_version),
-    "verify_cert_and_check_known_urls": Key("", _not_here),
-    **dict.fromkeys(
-        ("cert_store", "cert_match_by", "cert_match", "ca_certs_match", "cert_match_skip_invalid"), Key("", _windows)
+_PAIR: Final[Keys] = {
+    **keys("cert_file", field="cert_file", read=string, kind="path", doc="Certificate chain."),
+    **keys("key_file", field="key_file", read=string, kind="path", doc="Its private key."),
+}
+TLS: Final[Keys] = {
+    **keys("cert_file", field="cert_file", read=string, kind="path", doc="Certificate chain, PEM."),
+    **keys("key_file", field="key_file", read=string, kind="path", doc="Its private key, PEM."),
+    **keys(
+        "ca_file",
+        field="ca_file",
+        read=string,
+        kind="path",
+        default="the authorities of the system",
+        doc="Authorities that client certificates are verified against.",
     ),
-    "ocsp_peer": Key("", _ocsp_peer),
+    **keys(
+        "certs",
+        "certificates",
+        field="certificates",
+        read=_certificates,
+        kind="list of maps",
+        doc="Several pairs of `cert_file` and `key_file`, chosen by the name the client asks for; excludes both keys.",
+    ),
+    **keys("verify", field="verify", read=boolean, doc="Ask clients for a certificate, and refuse those without."),
+    **keys(
+        "verify_and_map",
+        field="verify_and_map",
+        read=boolean,
+        doc="The same, and find the user by the names in the certificate.",
+    ),
+    **keys("insecure", field="insecure", read=boolean, doc="Without effect on a listener."),
+    **keys(
+        "allow_insecure_cipher_suites",
+        field="allow_insecure_cipher_suites",
+        read=boolean,
+        doc="Let `cipher_suites` name insecure ones.",
+    ),
+    **keys(
+        "cipher_suites",
+        field="cipher_suites",
+        read=_ciphers,
+        kind="list of IANA names",
+        default="the secure ones",
+        doc="The only suites.",
+    ),
+    **keys(
+        "curve_preferences",
+        field="curve_preferences",
+        read=_curves,
+        kind="list of names",
+        default="those of OpenSSL",
+        doc="`X25519MLKEM768`, `X25519`, `CurveP256`, `CurveP384`, `CurveP521`, in the order of preference.",
+    ),
+    **keys(
+        "timeout",
+        field="timeout",
+        read=partial(timeout, block="tls"),
+        kind="seconds, or a duration",
+        doc="How long a handshake may take.",
+    ),
+    **keys(
+        "connection_rate_limit",
+        field="connection_rate_limit",
+        read=count,
+        kind="number",
+        doc="Handshakes that may begin in a second; 0 is unlimited.",
+    ),
+    **keys(
+        "pinned_certs",
+        field="pinned_certs",
+        read=_pins,
+        kind="list of hex digests",
+        default="none",
+        doc="SHA-256 of the public keys (SubjectPublicKeyInfo) of the only client certificates that are accepted.",
+    ),
+    **keys(
+        "handshake_first",
+        "first",
+        "immediate",
+        field="handshake_first",
+        read=_handshake_first,
+        kind="boolean, `auto` or duration",
+        doc="Begin with the handshake, before INFO. `auto` (50 ms) or a duration: wait so long for the client to "
+        "begin, then send INFO first.",
+    ),
+    **keys(
+        "min_version",
+        field="min_version",
+        read=_min_version,
+        kind='`"1.2"` or `"1.3"`',
+        doc="Lowest version of TLS.",
+    ),
+    **keys(
+        "verify_cert_and_check_known_urls",
+        read=_not_here,
+        kind="boolean",
+        doc="Only where servers connect to each other.",
+    ),
+    **keys("cert_store", read=_windows, kind="string", doc="Windows only."),
+    **keys("cert_match_by", read=_windows, kind="string", doc="Windows only."),
+    **keys("cert_match", read=_windows, kind="string", doc="Windows only."),
+    **keys("ca_certs_match", read=_windows, kind="string or list", doc="Windows only."),
+    **keys("cert_match_skip_invalid", read=_windows, kind="boolean", doc="Windows only."),
+    **keys(
+        "ocsp_peer",
+        read=block("ocsp_peer", "OCSP"),
+        kind="boolean or map",
+        doc="Asks whether client certificates are revoked. Needs OCSP, which is not available in this version.",
+    ),
+}
+_KNOWN_URLS: Final[Keys] = {
+    "verify_cert_and_check_known_urls": Key(NOWHERE, boolean),
 }

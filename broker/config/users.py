@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
@@ -15,11 +15,12 @@ from accounts.permissions import (
     parse_grant,
 )
 from auth.nkey import KeyKind, is_public_key
+from broker.config.absent import block
 from broker.config.errors import ConfigError, Position, Problem
 from broker.config.options import CONNECTION_TYPES, AccountOptions, AuthorizationOptions, UserOptions
-from broker.config.schema import refuse_absent
 from broker.config.tree import Entry, Table, Value
 from broker.config.values import (
+    NOWHERE,
     Key,
     Keys,
     Problems,
@@ -27,6 +28,7 @@ from broker.config.values import (
     duration_text,
     fail,
     integer,
+    keys,
     name,
     positioned_strings,
     read_block,
@@ -41,11 +43,11 @@ _LONG_TIMEOUT: Final = 60.0
 
 def authorization(entry: Entry, problems: Problems) -> AuthorizationOptions:
     """Reads the top-level ``authorization`` block."""
-    block = table(entry)
-    fields = read_block(block, _AUTHORIZATION, problems)
-    fields.pop("", None)
+    found = table(entry)
+    fields = read_block(found, AUTHORIZATION, problems)
+    fields.pop(NOWHERE, None)
     options = AuthorizationOptions(**fields, declared=True)
-    has_users = any(item.key.lower() == "users" and item.value.content for item in block)
+    has_users = any(item.key.lower() == "users" and item.value.content for item in found)
     if (options.user or options.password) and options.token:
         raise fail(entry, "Cannot have a user/pass and token")
     if options.password and not options.user:
@@ -101,7 +103,7 @@ def users(entry: Entry, problems: Problems) -> tuple[UserOptions, ...]:
 def _user(element: Value, problems: Problems) -> UserOptions:
     if not isinstance(element.content, Table):
         raise ConfigError.at(element.position, f"Expected user entry to be a map/struct, got {element.kind}")
-    fields = read_block(element.content, _USER, problems)
+    fields = read_block(element.content, USER, problems)
     position = next((item.position for item in element.content), element.position)
     user = UserOptions(origin=position.origin, **fields)
     if user.nkey and (user.user or user.password):
@@ -135,23 +137,24 @@ def _connection_types(entry: Entry, _: Problems) -> frozenset[str]:
 
 def permissions(entry: Entry, problems: Problems) -> Permissions:
     """What a user may publish, subscribe to and answer."""
-    block = entry.value.content
-    if not isinstance(block, Table):
+    found = entry.value.content
+    if not isinstance(found, Table):
         raise fail(entry, f"Expected permissions to be a map/struct, got {entry.value.kind}")
-    return Permissions(**read_block(block, _PERMISSIONS, problems, 'Unknown field "{}" parsing permissions'))
+    return Permissions(**read_block(found, PERMISSIONS, problems, 'Unknown field "{}" parsing permissions'))
 
 
 def _rules(entry: Entry, problems: Problems, *, queues: bool) -> SubjectRules:
-    grants = partial(_grants, queues=queues)
+    listed = partial(grants, queues=queues)
     content = entry.value.content
     if not isinstance(content, Table):
-        return SubjectRules(allow=grants(entry, problems))
-    keys = {"allow": Key("allow", grants), "deny": Key("deny", grants)}
+        return SubjectRules(allow=listed(entry, problems))
+    known = {"allow": Key("allow", listed), "deny": Key("deny", listed)}
     unknown = "Unknown field name \"{}\" parsing subject permissions, only 'allow' or 'deny' are permitted"
-    return SubjectRules(**read_block(content, keys, problems, unknown))
+    return SubjectRules(**read_block(content, known, problems, unknown))
 
 
-def _grants(entry: Entry, problems: Problems, *, queues: bool) -> tuple[Grant, ...]:
+def grants(entry: Entry, problems: Problems, *, queues: bool) -> tuple[Grant, ...]:
+    """One subject or a list of them; ``queues`` says whether each may name a queue group."""
     try:
         texts = positioned_strings(entry)
     except ConfigError:
@@ -159,13 +162,13 @@ def _grants(entry: Entry, problems: Problems, *, queues: bool) -> tuple[Grant, .
         raise fail(
             entry, f"Expected subject permissions to be a subject, or array of subjects, got {kind}; quote subjects"
         ) from None
-    grants = []
+    found = []
     for text, position in texts:
         try:
-            grants.append(parse_grant(text, position.origin, queue_allowed=queues))
+            found.append(parse_grant(text, position.origin, queue_allowed=queues))
         except InvalidPermissionError as error:
             problems.errors.append(Problem(str(error), position))
-    return tuple(grants)
+    return tuple(found)
 
 
 def _responses(entry: Entry, problems: Problems) -> ResponsePermission | None:
@@ -174,7 +177,7 @@ def _responses(entry: Entry, problems: Problems) -> ResponsePermission | None:
         return ResponsePermission() if content else None
     if not isinstance(content, Table):
         raise fail(entry, "error parsing response permissions, expected a boolean or a map")
-    return ResponsePermission(**read_block(content, _RESPONSES, problems, 'Unknown field "{}" parsing permissions'))
+    return ResponsePermission(**read_block(content, RESPONSES, problems, 'Unknown field "{}" parsing permissions'))
 
 
 def _expires(entry: Entry, problems: Problems) -> float:
@@ -183,7 +186,8 @@ def _expires(entry: Entry, problems: Problems) -> float:
     return duration_text(entry, problems)
 
 
-def _authorization_timeout(entry: Entry, problems: Problems) -> float | None:
+def authorization_timeout(entry: Entry, problems: Problems) -> float | None:
+    """Seconds in which a client must say who it is; None where 0 asks for the default."""
     seconds = timeout(entry, problems, "authorization")
     if seconds > _LONG_TIMEOUT:
         problems.warn(
@@ -194,37 +198,118 @@ def _authorization_timeout(entry: Entry, problems: Problems) -> float | None:
     return seconds or None
 
 
-def _absent(part: str) -> Callable[[Entry, Problems], None]:
-    return lambda entry, _: refuse_absent(entry, part)
-
-
-_RESPONSES: Final[Keys] = {
-    **dict.fromkeys(("max", "max_msgs", "max_messages", "max_responses"), Key("max_messages", integer)),
-    **dict.fromkeys(("expires", "expiration", "ttl"), Key("expires", _expires)),
-}
-_PERMISSIONS: Final[Keys] = {
-    **dict.fromkeys(("publish", "pub", "import"), Key("publish", partial(_rules, queues=False))),
-    **dict.fromkeys(("subscribe", "sub", "export"), Key("subscribe", partial(_rules, queues=True))),
-    **dict.fromkeys(("allow_responses", "publish_allow_responses"), Key("responses", _responses)),
-}
-_USER: Final[Keys] = {
-    **dict.fromkeys(("user", "username"), Key("user", name)),
-    **dict.fromkeys(("pass", "password"), Key("password", string)),
-    "nkey": Key("nkey", _user_nkey),
-    **dict.fromkeys(("permissions", "permission", "authorization"), Key("permissions", permissions)),
-    **dict.fromkeys(
-        ("allowed_connection_types", "connection_types", "clients"), Key("allowed_connection_types", _connection_types)
+RESPONSES: Final[Keys] = {
+    **keys(
+        "max",
+        "max_msgs",
+        "max_messages",
+        "max_responses",
+        field="max_messages",
+        read=integer,
+        default="1",
+        doc="Answers to one message; 0 is the default, negative is unlimited.",
     ),
-    "proxy_required": Key("proxy_required", boolean),
+    **keys(
+        "expires",
+        "expiration",
+        "ttl",
+        field="expires",
+        read=_expires,
+        kind="duration in quotes",
+        default="2 min",
+        doc="How long after the message they may be sent; 0 is the default, negative is unlimited.",
+    ),
 }
-DEFAULT_PERMISSIONS: Final = Key("default_permissions", permissions)
-_AUTHORIZATION: Final[Keys] = {
-    **dict.fromkeys(("user", "username"), Key("user", name)),
-    **dict.fromkeys(("pass", "password"), Key("password", string)),
-    "token": Key("token", name),
-    "timeout": Key("timeout", _authorization_timeout),
-    "users": Key("users", users),
+_SUBJECT_KIND: Final = "subject, list, or map with `allow` and `deny`"
+PERMISSIONS: Final[Keys] = {
+    **keys(
+        "publish",
+        "pub",
+        "import",
+        field="publish",
+        read=partial(_rules, queues=False),
+        kind=_SUBJECT_KIND,
+        default="all",
+        doc="Subjects that may be published to. Deny wins.",
+    ),
+    **keys(
+        "subscribe",
+        "sub",
+        "export",
+        field="subscribe",
+        read=partial(_rules, queues=True),
+        kind=_SUBJECT_KIND,
+        default="all",
+        doc="Subjects that may be subscribed to; `\"subject queue\"` holds for that queue group. Deny wins.",
+    ),
+    **keys(
+        "allow_responses",
+        "publish_allow_responses",
+        field="responses",
+        read=_responses,
+        kind="boolean, or map",
+        default="`false`",
+        doc="Let a client answer the messages it gets, whatever their reply subject. Without `publish` it may publish "
+        "nothing else.",
+    ),
+}
+USER: Final[Keys] = {
+    **keys("user", "username", field="user", read=name, doc="Name of the user."),
+    **keys("pass", "password", field="password", read=string, doc="Its password, plain or a bcrypt hash."),
+    **keys(
+        "nkey",
+        field="nkey",
+        read=_user_nkey,
+        kind="public nkey, `U…`",
+        doc="The user's key, in place of name and password.",
+    ),
+    **keys(
+        "permissions",
+        "permission",
+        "authorization",
+        field="permissions",
+        read=permissions,
+        kind="map",
+        default="the default permissions",
+        doc="What the user may do.",
+    ),
+    **keys(
+        "allowed_connection_types",
+        "connection_types",
+        "clients",
+        field="allowed_connection_types",
+        read=_connection_types,
+        kind="string or list",
+        default="all",
+        doc="`STANDARD`, `WEBSOCKET`, `LEAFNODE`, `LEAFNODE_WS`, `MQTT`, `MQTT_WS`, `IN_PROCESS`.",
+    ),
+    **keys(
+        "proxy_required", field="proxy_required", read=boolean, default="`false`", doc="Only through a trusted proxy."
+    ),
+}
+DEFAULT_PERMISSIONS: Final = Key(
+    "default_permissions", permissions, "For users that have no permissions of their own.", "map", "all"
+)
+AUTHORIZATION: Final[Keys] = {
+    **keys("user", "username", field="user", read=name, doc="A single user; excludes `token` and `users`."),
+    **keys("pass", "password", field="password", read=string, doc="Its password, plain or a bcrypt hash."),
+    **keys("token", field="token", read=name, doc="A single token, plain or a bcrypt hash."),
+    **keys(
+        "timeout",
+        field="timeout",
+        read=authorization_timeout,
+        kind="seconds, or a duration",
+        default="2 s; with TLS one more than its `timeout`",
+        doc="How long a client has to show who it is.",
+    ),
+    **keys("users", field="users", read=users, kind="list of maps", doc="Users of the account `$G`."),
     **dict.fromkeys(("default_permissions", "default_permission", "permissions"), DEFAULT_PERMISSIONS),
-    "proxy_required": Key("proxy_required", boolean),
-    **dict.fromkeys(("auth_callout", "auth_hook"), Key("", _absent("auth callout"))),
+    **keys("proxy_required", field="proxy_required", read=boolean, doc="All clients must come through a proxy."),
+    **keys(
+        "auth_callout",
+        "auth_hook",
+        read=block("callout", "auth callout"),
+        kind="map",
+        doc="Asks a service who may connect. Needs auth callout, which is not available in this version.",
+    ),
 }

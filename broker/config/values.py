@@ -45,13 +45,32 @@ Reader: TypeAlias = Callable[[Entry, Problems], Any]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key means: the field of the options that it sets, and how its value is read."""
+    """What a key means: how its value is read, the field of the options that it sets, and what people are told of it.
+
+    docs/configuration.md is made of the last three.
+    """
 
     field: str
     read: Reader
+    doc: str = ""
+    """What it does; sentences in Markdown."""
+    kind: str = ""
+    """The kind of its value with its unit, where the reader alone does not tell."""
+    default: str = ""
+    """What holds without it, where the options do not tell."""
 
 
 Keys: TypeAlias = Mapping[str, Key]
+
+NOWHERE: Final = ""
+"""The field of a key that is only checked."""
+
+
+def keys(
+    *names: str, read: Reader, doc: str, field: str = NOWHERE, kind: str = "", default: str = ""
+) -> dict[str, Key]:
+    """One key under all its names."""
+    return dict.fromkeys(names, Key(field, read, doc, kind, default))
 
 
 def read_block(
