@@ -45,7 +45,9 @@ def read_peer(der: bytes) -> PeerCertificate:
             public_key_sha256=hashlib.sha256(_public_key_info(certificate)).hexdigest(),
             not_after=certificate.not_valid_after_utc,
         )
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (
+        ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
+    ) as error:
         raise CertificateFormatError(f"the peer's certificate cannot be read: {error}") from None
 
 

@@ -109,7 +109,10 @@ def test_a_damaged_certificate_gives_facts_or_an_error(data: st.DataObject) -> N
         return
 
 
-@pytest.mark.parametrize("der", [b"", b"0", b"x" * 100])
+UNKNOWN_VERSION = DER[:11] + b"\x01" + DER[12:]
+
+
+@pytest.mark.parametrize("der", [b"", b"0", b"x" * 100, UNKNOWN_VERSION], ids=["empty", "0", "x", "version"])
 def test_what_is_no_certificate_is_refused(der: bytes) -> None:
     with pytest.raises(CertificateFormatError):
         peer_certificate(der)
