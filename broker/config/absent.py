@@ -81,7 +81,12 @@ ABSENT_KEYS: Final[Keys] = {
     **keys("ocsp", read=block("ocsp", "OCSP"), kind="boolean or map", doc="Staples OCSP answers."),
     **keys("ocsp_cache", read=block("ocsp_cache", "OCSP"), kind="boolean or map", doc="Keeps OCSP answers of clients."),
     **keys("proxies", read=block("proxies", "trusted proxies"), kind="map", doc="Proxies that may name their clients."),
-    **keys("proxy_protocol", read=checked(boolean, "the PROXY protocol"), doc="Reads PROXY lines before clients."),
+    **keys(
+        "proxy_protocol",
+        read=checked(boolean, "the PROXY protocol"),
+        kind="boolean",
+        doc="Reads PROXY lines.",
+    ),
     **keys("prof_port", read=checked(integer, "profiling"), kind="port", doc="Serves profiles."),
     **keys(
         "resolver_tls",

@@ -1,0 +1,284 @@
+"""Writes docs/configuration.md from the schema: ``python -m broker.config.reference > docs/configuration.md``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from importlib import import_module
+from typing import Final
+
+from broker.config import accounts_block, exchange, load, schema, tls_block, users
+from broker.config.absent import ABSENT_KEYS
+from broker.config.options import AuthorizationOptions, Options, TLSOptions
+from broker.config.reloading import RULES, Takes
+from broker.config.validate import duration_words
+from broker.config.values import (
+    Key,
+    Keys,
+    Reader,
+    boolean,
+    count,
+    duration,
+    duration_text,
+    integer,
+    name,
+    one_or_more,
+    port,
+    string,
+    string_map,
+    strings,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of the document."""
+
+    title: str
+    keys: Keys
+    intro: str = ""
+    options: object = None
+    """What has the fields that the keys set, for their defaults."""
+    prefix: str = ""
+    """Where that stands in the options, with a dot at the end."""
+    reload: str | None = None
+    """What a reload does with all of them; None where each key has a rule of its own."""
+
+
+_KINDS: Final[Mapping[Reader, str]] = {
+    boolean: "boolean",
+    string: "string",
+    name: "string",
+    integer: "number",
+    count: "number",
+    port: "port",
+    duration: "duration",
+    duration_text: "duration in quotes",
+    one_or_more: "string or list",
+    strings: "list of strings",
+    string_map: "map of strings",
+}
+"""The words for readers that say all about a kind."""
+
+_TAKES: Final = {
+    Takes.ALL: "yes",
+    Takes.NEW: "new connections",
+    Takes.SERVER: "yes",
+    Takes.RESTART: "no",
+}
+_YES: Final = "yes"
+_NO: Final = "-"
+
+_INTRODUCTION: Final = """# Configuration
+
+Every key that a configuration file may hold. This document is made from the schema that reads the file
+(`broker/config`); do not edit it: `python -m broker.config.reference > docs/configuration.md`.
+
+The language is that of nats-server: `key: value`, `key = value` or `key value`; maps in braces, lists in brackets,
+both over several lines; comments behind `#` or `//`; `$NAME` for a key defined above or a variable of the environment;
+`include "file"`, relative to the file it stands in. Case does not matter in keys, except where it is said.
+
+| Kind | Values |
+|---|---|
+| boolean | `true` `false` `yes` `no` `on` `off`, without quotes |
+| number, bytes | An integer; `k m g t p` after it are powers of 1000, `kb mb …` (and `ki`, `kib`) powers of 1024 |
+| duration | `"250ms"`, `"2m"`, `"1h30m"`; units `ns us ms s m h`. A plain integer is seconds, with a warning |
+| string | Plain or in quotes. What looks like a number, `2m` for instance, is one unless it is in quotes |
+
+**Reload** says whether a new value in the file reaches a running server (HUP, or `--signal reload`): `yes` for all that
+is connected, `new connections` for what connects from then on, `no` where the whole reload is refused until a restart.
+
+A key that is not listed is an error. An account name, a user name and a subject stay as they are written.
+"""
+
+_ABSENT: Final = """
+## Parts that are not in this version
+
+Their keys are checked like all others, and then the start is refused with the name of the part, so that no file seems
+to work while half of it is ignored. What asks for nothing is accepted: `jetstream: disabled`, `cluster {}`, a
+`websocket` block without a port.
+"""
+
+_PARTS: Final = (
+    ("cluster", "`cluster`", "KEYS"),
+    ("common", "`authorization` of `cluster` and `gateway`", "AUTHORIZATION"),
+    ("common", "`compression`", "COMPRESSION"),
+    ("gateway", "`gateway`", "KEYS"),
+    ("gateway", "`gateways`", "REMOTE"),
+    ("leafnodes", "`leafnodes`", "KEYS"),
+    ("leafnodes", "`authorization` of `leafnodes`", "AUTHORIZATION"),
+    ("leafnodes", "`users` of `leafnodes`", "USER"),
+    ("leafnodes", "`remotes`", "REMOTE"),
+    ("leafnodes", "`jetstream_cluster_migrate`", "MIGRATE"),
+    ("leafnodes", "`proxy`", "PROXY"),
+    ("websocket", "`websocket`", "KEYS"),
+    ("websocket", "`authorization` of `websocket` and `mqtt`", "AUTHORIZATION"),
+    ("mqtt", "`mqtt`", "KEYS"),
+    ("jetstream", "`jetstream`", "KEYS"),
+    ("jetstream", "`limits` of `jetstream`", "LIMITS"),
+    ("jetstream", "`batch`", "BATCH"),
+    ("jetstream", "`tpm`", "TPM"),
+    ("account_jetstream", "`jetstream` of an account", "KEYS"),
+    ("ocsp", "`ocsp` (the case of its keys matters)", "KEYS"),
+    ("ocsp_cache", "`ocsp_cache` (the case of its keys matters)", "KEYS"),
+    ("ocsp_peer", "`ocsp_peer`", "KEYS"),
+    ("proxies", "`proxies`", "KEYS"),
+    ("proxies", "`trusted`", "TRUSTED"),
+    ("resolvers", "`resolver` of type `full` or `cache` (lower case; unknown keys do not matter)", "KEYS"),
+    ("callout", "`auth_callout`", "KEYS"),
+)
+"""Blocks of absent parts: the module of :mod:`broker.config.parts`, the title, and the table of keys in it."""
+
+
+def sections() -> tuple[Section, ...]:
+    """The tables about what this version has."""
+    return (
+        Section("Clients", schema.CLIENT_KEYS, options=Options()),
+        Section("Logging", schema.LOGGING_KEYS, options=Options()),
+        Section("Monitoring", schema.MONITOR_KEYS, options=Options()),
+        Section("Blocks of the top level", load.BLOCK_KEYS),
+        Section("Operator mode", load.OPERATOR_KEYS),
+        Section(
+            "Without effect",
+            schema.IGNORED_KEYS,
+            "Checked, but they tune what this version does not have.",
+            reload=_NO,
+        ),
+        Section("`tls`", tls_block.TLS, options=TLSOptions(), prefix="tls."),
+        Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
+        Section("`users`", users.USER, reload=_YES),
+        Section("`permissions`, `default_permissions`", users.PERMISSIONS, reload=_YES),
+        Section("`allow_responses`", users.RESPONSES, reload=_YES),
+        Section(
+            "An account", accounts_block.ACCOUNT, "What the braces behind its name hold.", reload=_YES
+        ),
+        Section("`limits` of an account", accounts_block.LIMITS, "-1 is unlimited, 0 is none.", reload=_YES),
+        Section(
+            "`exports`",
+            exchange.EXPORT,
+            "Exports, imports and mappings are checked whole; at runtime they are not available in this version.",
+            reload=_YES,
+        ),
+        Section("`latency` (the case of its keys matters)", exchange.LATENCY, reload=_YES),
+        Section("`imports`", exchange.IMPORT, reload=_YES),
+        Section("`stream` and `service` of an import", exchange.SOURCE, reload=_YES),
+        Section(
+            "`mappings`",
+            exchange.DESTINATION,
+            "A map from a subject to where its messages go instead: a subject, one of these maps, or a list of them.",
+            reload=_YES,
+        ),
+        Section("`msg_trace`", accounts_block.TRACE, reload=_YES),
+    )
+
+
+def absent_sections() -> tuple[Section, ...]:
+    """The tables about the parts that this version does not have."""
+    found = [Section("At the top level", ABSENT_KEYS, reload=_NO)]
+    for module, title, table in _PARTS:
+        keys: Keys = getattr(import_module(f"broker.config.parts.{module}"), table)
+        found.append(Section(title, keys, reload=_NO))
+    return tuple(found)
+
+
+def document() -> str:
+    """The text of docs/configuration.md."""
+    lines = [_INTRODUCTION.rstrip()]
+    for section in sections():
+        lines += ["", f"## {section.title}", "", *_table(section)]
+    lines += ["", _ABSENT.strip()]
+    for section in absent_sections():
+        lines += ["", f"### {section.title}", "", *_table(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(section: Section) -> Iterable[str]:
+    if section.intro:
+        yield from (section.intro, "")
+    with_reload = section.reload != _NO
+    yield "| Key | Kind | Default | Reload | Meaning |" if with_reload else "| Key | Kind | Default | Meaning |"
+    yield "|---|---|---|---|---|" if with_reload else "|---|---|---|---|"
+    for names, key in grouped(section.keys):
+        cells = [" ".join(f"`{text}`" for text in names), kind(key), default(section, key)]
+        if with_reload:
+            cells.append(reload(section, key))
+        cells.append(key.doc)
+        yield f"| {' | '.join(cells)} |"
+
+
+def grouped(keys: Keys) -> list[tuple[list[str], Key]]:
+    """Each key once, with all its names."""
+    found: list[tuple[list[str], Key]] = []
+    for text, key in keys.items():
+        if found and found[-1][1] is key:
+            found[-1][0].append(text)
+        else:
+            found.append(([text], key))
+    return found
+
+
+def kind(key: Key) -> str:
+    """The kind of a key's value. Raises KeyError where neither the key nor its reader says."""
+    return key.kind or _KINDS[key.read]
+
+
+def default(section: Section, key: Key) -> str:
+    """What holds without the key."""
+    if key.default or section.options is None:
+        return key.default or _NO
+    return shown(_value(section.options, key.field))
+
+
+def _value(options: object, path: str) -> object:
+    for part in path.split("."):
+        if not is_dataclass(options) or part not in {field.name for field in fields(options)}:
+            return None
+        options = getattr(options, part)
+    return options
+
+
+def shown(value: object) -> str:
+    """A default as the document writes it; a dash where there is none to speak of."""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return duration_words(value).removesuffix("0s").removesuffix("0m") if value >= 60 else duration_words(value)
+    if isinstance(value, Enum):
+        return f"`{value.value}`"
+    if isinstance(value, int):
+        return "unlimited" if value < 0 else str(value)
+    if isinstance(value, str):
+        return f"`{value}`" if value else _NO
+    return _NO
+
+
+def reload(section: Section, key: Key) -> str:
+    """What a reload does with a key."""
+    if section.reload is not None:
+        return section.reload
+    if not key.field:
+        return _NO
+    path = _PATHS.get(key.field, section.prefix + key.field)
+    found = [rule.takes for rule in RULES if rule.path == path or rule.path.startswith(f"{path}.")]
+    if not found and section.prefix == "tls.":
+        found = [rule.takes for rule in RULES if rule.path == "tls"]
+    if not found:
+        raise LookupError(f"no rule says what a reload does with {path}")
+    words = {_TAKES[takes] for takes in found}
+    return words.pop() if len(words) == 1 else "see there"
+
+
+_PATHS: Final = {
+    "listen": "port",
+    "monitor.http": "monitor.port",
+    "monitor.https": "monitor.https_port",
+    "users": "authorization.password_users",
+    "timeout": "authorization_timeout",
+}
+"""Where the rule of a key stands that is not named like its field."""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())
