@@ -11,8 +11,10 @@ import logging
 import socket
 import ssl
 import time
+import traceback
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 from auth.errors import AuthError
 from broker.core.parser import Lane
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
     from asyncio import TimerHandle
     from collections.abc import Callable
+    from types import TracebackType
 
     from auth.authenticate import Authenticator
     from auth.principal import Principal
@@ -53,12 +56,22 @@ STALL_TURN: Final = 0.01
 STALL_PROGRESS: Final = 64 * 1024
 """Bytes that such a receiver must have taken in one stall turn to be waited for longer."""
 
+FRAMES_SHOWN: Final = 4
+"""Places of an unforeseen failure that the log names, the innermost last."""
+
 LONGEST_TIMER: Final = 3600.0
 """Expiry is a time of the wall clock, which can be set; it is looked at no less often than this, in seconds."""
 
 
+Arguments = TypeVarTuple("Arguments")
+
+
 class Connection:
-    """The transport of one session. All methods run in the loop's thread."""
+    """The transport of one session. All methods run in the loop's thread.
+
+    Whatever the loop calls runs inside `with self`: a failure that nobody foresaw ends this connection, is logged, and
+    goes no further, so that nothing follows what was left half done and no other connection notices.
+    """
 
     __slots__ = (
         "_broken",
@@ -155,6 +168,55 @@ class Connection:
         client.owner = self.session
         service.trace(self.session)
 
+    # What the loop calls
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._break_off(error)
+        return True
+
+    def _break_off(self, error: Exception) -> None:
+        # The text of an error may quote what the client sent, so the log gets its kind and its place.
+        places = traceback.extract_tb(error.__traceback__)[-FRAMES_SHOWN:]
+        journal.write(LOGGER, logging.ERROR, self.session, "Internal error: %s in %s", type(error).__name__,
+                      ", ".join(f"{Path(place.filename).name}:{place.lineno} {place.name}" for place in places))
+        try:
+            self.client.discard()
+            self.session.close(CloseReason.INTERNAL_ERROR)
+        finally:
+            # Closing may be what failed.
+            self._stop()
+            self._destroy()
+
+    def _later(
+        self, seconds: float, callback: Callable[[*Arguments], None], *arguments: *Arguments
+    ) -> TimerHandle:
+        return self.service.loop.call_later(seconds, self._on_time, partial(callback, *arguments))
+
+    def _on_time(self, callback: Callable[[], None]) -> None:
+        with self:
+            callback()
+
+    def _something_to_read(self) -> None:
+        with self:
+            self._handler(self)
+            # uvloop tells of a reset once, if need be together with the bytes before it, and then watches no more.
+            if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._broken = True
+                if self._reading:
+                    self._unwatch()
+                    self._watch(self._handler)
+
+    def _room_to_write(self) -> None:
+        with self:
+            self._write()
+
     # Beginning
 
     def start(self) -> None:
@@ -172,7 +234,7 @@ class Connection:
             if tls.handshake_first is True:
                 self._upgrade_within(tls.timeout)
             else:
-                self._upgrade_timer = self.service.loop.call_later(float(tls.handshake_first), self._no_tls_first)
+                self._upgrade_timer = self._later(float(tls.handshake_first), self._no_tls_first)
 
     def refuse(self, text: str, reason: CloseReason) -> None:
         """Sends INFO and an error, and closes: the server takes no further connection."""
@@ -191,7 +253,7 @@ class Connection:
             self._watch(Connection._first_bytes_after_info)
             if self.service.options.allow_non_tls:
                 # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
-                self._upgrade_timer = self.service.loop.call_later(self._tls_timeout, self._stay_in_the_clear)
+                self._upgrade_timer = self._later(self._tls_timeout, self._stay_in_the_clear)
             else:
                 self._upgrade_within(self._tls_timeout)
 
@@ -207,7 +269,7 @@ class Connection:
     def _upgrade_within(self, seconds: float) -> None:
         if self._upgrade_timer is not None:
             self._upgrade_timer.cancel()
-        self._upgrade_timer = self.service.loop.call_later(seconds, self._upgrade_overdue)
+        self._upgrade_timer = self._later(seconds, self._upgrade_overdue)
 
     def _upgrade_overdue(self) -> None:
         self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
@@ -318,12 +380,10 @@ class Connection:
             return
         service = self.service
         if service.control.authentication_required:
-            self._connect_timer = service.loop.call_later(
-                service.options.authorization_timeout, self.session.connect_overdue
-            )
+            self._connect_timer = self._later(service.options.authorization_timeout, self.session.connect_overdue)
         liveness = self.session.liveness
         liveness.last_heard = time.monotonic()
-        self._ping_timer = service.loop.call_later(liveness.first_delay(), self._ping)
+        self._ping_timer = self._later(liveness.first_delay(), self._ping)
         self._read_on()
 
     # Reading
@@ -334,15 +394,6 @@ class Connection:
         if not self._reading:
             self.service.loop.add_reader(self.descriptor, self._something_to_read)
             self._reading = True
-
-    def _something_to_read(self) -> None:
-        self._handler(self)
-        # uvloop tells of a reset once, if need be together with the bytes before it, and then watches no more.
-        if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._broken = True
-            if self._reading:
-                self._unwatch()
-                self._watch(self._handler)
 
     def _unwatch(self) -> None:
         if self._reading:
@@ -435,15 +486,13 @@ class Connection:
         if receiver._waiting is None:
             receiver._waiting = []
         receiver._waiting.append(self)
-        self._stall_timer = self.service.loop.call_later(STALL_TURN, self._stall_over, receiver, receiver._written)
+        self._stall_timer = self._later(STALL_TURN, self._stall_over, receiver, receiver._written)
 
     def _stall_over(self, receiver: Connection, written: int) -> None:
         self._stall_timer = None
         if receiver.ended is None and receiver._congested():
             if receiver._written - written >= STALL_PROGRESS:
-                self._stall_timer = self.service.loop.call_later(
-                    STALL_TURN, self._stall_over, receiver, receiver._written
-                )
+                self._stall_timer = self._later(STALL_TURN, self._stall_over, receiver, receiver._written)
                 return
             receiver._given_up_at = receiver._written
         if receiver._waiting is not None and self in receiver._waiting:
@@ -465,6 +514,10 @@ class Connection:
 
     def flush(self) -> None:
         """Writes what waits, as far as the socket takes it."""
+        with self:
+            self._flush()
+
+    def _flush(self) -> None:
         client = self.client
         if client.overflowed and self.session.state is not State.CLOSED:
             self.service.slow_consumer(self.session, f"MaxPending of {client.ceiling} Exceeded")
@@ -512,7 +565,7 @@ class Connection:
         if self._writing:
             return
         self._writing = True
-        self.service.loop.add_writer(self.descriptor, self._write)
+        self.service.loop.add_writer(self.descriptor, self._room_to_write)
         self._expect_progress()
 
     def _written_out(self) -> None:
@@ -531,7 +584,7 @@ class Connection:
         if self.channel is not None:
             self._sent_by_deadline = self.channel.sent + self.channel.waiting
         seconds = LINGER if self.session.state is State.CLOSED else self.service.options.write_deadline
-        self._deadline_timer = self.service.loop.call_later(seconds, self._deadline)
+        self._deadline_timer = self._later(seconds, self._deadline)
 
     def _deadline(self) -> None:
         self._deadline_timer = None
@@ -558,7 +611,7 @@ class Connection:
             session.ping_due()
             self.service.flush_dirty()
         if self.ended is None and session.state is not State.CLOSED:
-            self._ping_timer = self.service.loop.call_later(session.liveness.interval, self._ping)
+            self._ping_timer = self._later(session.liveness.interval, self._ping)
 
     def authenticated(self) -> None:
         """CONNECT has come: its deadline is over."""
@@ -579,8 +632,11 @@ class Connection:
         work.add_done_callback(partial(self._verified, connect, service.control.authenticator))
 
     def _verified(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
-        if work.cancelled():
-            return
+        if not work.cancelled():
+            with self:
+                self._go_on(connect, by, work)
+
+    def _go_on(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
         error = work.exception()
         if error is not None and not isinstance(error, AuthError):
             raise error
@@ -606,9 +662,9 @@ class Connection:
             return
         left = moment - time.time()
         if left <= 0:
-            self._expiry_timer = self.service.loop.call_later(0, self.session.expired)
+            self._expiry_timer = self._later(0, self.session.expired)
         else:
-            self._expiry_timer = self.service.loop.call_later(min(left, LONGEST_TIMER), self.expire_at, moment)
+            self._expiry_timer = self._later(min(left, LONGEST_TIMER), self.expire_at, moment)
 
     # Facts
 
@@ -631,15 +687,7 @@ class Connection:
 
     def end(self, reason: CloseReason) -> None:
         """Called by the session: stops reading and clocks, writes out the rest for a moment, and closes."""
-        self._unwatch()
-        for timer in (
-            self._connect_timer, self._expiry_timer, self._ping_timer, self._stall_timer, self._upgrade_timer,
-            self._deadline_timer,
-        ):
-            if timer is not None:
-                timer.cancel()
-        self._connect_timer = self._expiry_timer = self._ping_timer = None
-        self._stall_timer = self._upgrade_timer = self._deadline_timer = None
+        self._stop()
         self._release_waiting()
         if reason in {CloseReason.SLOW_CONSUMER_PENDING, CloseReason.SLOW_CONSUMER_DEADLINE}:
             self.client.discard()
@@ -650,6 +698,17 @@ class Connection:
             self._write()
         else:
             self._written_out()
+
+    def _stop(self) -> None:
+        self._unwatch()
+        for timer in (
+            self._connect_timer, self._expiry_timer, self._ping_timer, self._stall_timer, self._upgrade_timer,
+            self._deadline_timer,
+        ):
+            if timer is not None:
+                timer.cancel()
+        self._connect_timer = self._expiry_timer = self._ping_timer = None
+        self._stall_timer = self._upgrade_timer = self._deadline_timer = None
 
     def _say_goodbye(self) -> None:
         """Ends the stream in order. A client that has ended its own waits for nothing any more."""

@@ -104,7 +104,8 @@ class Listener:
         connection = Connection(service, sock, address[0], address[1], self._next_cid)
         full = 0 <= service.options.max_connections <= len(service.connections)
         service.connections[self._next_cid] = connection
-        if full:
-            connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)
-        else:
-            connection.start()
+        with connection:
+            if full:
+                connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)
+            else:
+                connection.start()

@@ -35,6 +35,7 @@ class CloseReason(Enum):
     REVOKED = "Credentials Revoked"
     NO_RESPONDERS_REQUIRES_HEADERS = "No Responders Requires Headers"
     KICKED = "Kicked"
+    INTERNAL_ERROR = "Internal Error"
     PROXY_NOT_TRUSTED = "Proxy Not Trusted"
     PROXY_REQUIRED = "Proxy Required"
 
