@@ -89,6 +89,7 @@ class Connection:
         "_stall_timer",
         "_subscriptions",
         "_upgrade_timer",
+        "_verification",
         "_waiting",
         "_writing",
         "_written",
@@ -143,6 +144,7 @@ class Connection:
         self._ping_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
         self._upgrade_timer: TimerHandle | None = None
+        self._verification: asyncio.Future[Principal] | None = None
         options = service.options
         client = Client(service.hub)
         client.ceiling = options.max_pending
@@ -626,12 +628,13 @@ class Connection:
         """Verifies in a thread, reads nothing meanwhile, and tells the session what came of it."""
         self._unwatch()
         service = self.service
-        work = service.loop.run_in_executor(
+        self._verification = service.loop.run_in_executor(
             service.verifier(), service.control.authenticate, self.session, connect
         )
-        work.add_done_callback(partial(self._verified, connect, service.control.authenticator))
+        self._verification.add_done_callback(partial(self._verified, connect, service.control.authenticator))
 
     def _verified(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
+        self._verification = None
         if not work.cancelled():
             with self:
                 self._go_on(connect, by, work)
@@ -701,6 +704,9 @@ class Connection:
 
     def _stop(self) -> None:
         self._unwatch()
+        if self._verification is not None:
+            # Clients that come, ask and go must not keep those who stay waiting for the thread.
+            self._verification.cancel()
         for timer in (
             self._connect_timer, self._expiry_timer, self._ping_timer, self._stall_timer, self._upgrade_timer,
             self._deadline_timer,

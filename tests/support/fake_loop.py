@@ -33,6 +33,7 @@ class FakeWork:
 
     def __init__(self) -> None:
         self.outcome: object = None
+        self.is_cancelled = False
         self._callbacks: list[Callable[[Any], object]] = []
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
@@ -44,8 +45,13 @@ class FakeWork:
         for callback in self._callbacks:
             callback(self)
 
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        for callback in self._callbacks:
+            callback(self)
+
     def cancelled(self) -> bool:
-        return False
+        return self.is_cancelled
 
     def exception(self) -> BaseException | None:
         return self.outcome if isinstance(self.outcome, BaseException) else None

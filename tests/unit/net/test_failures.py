@@ -16,6 +16,9 @@ from broker.wire.errors import CloseReason
 from tests.support.connections import Network, Peer
 
 SECRET = "s3cr3t"
+HASHED = AuthorizationOptions(
+    users=(UserOptions(user="u", password="$2a$04$W1fWJoyIHBDSFUyDhVUpWO3vVSMGEZzYkWnHEcjKhu1vHUTpOeNLO"),)
+)
 
 
 def fail(*arguments: object) -> Any:
@@ -99,11 +102,20 @@ def test_of_a_receiver(network: Network) -> None:
 
 
 def test_in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed = "$2a$04$W1fWJoyIHBDSFUyDhVUpWO3vVSMGEZzYkWnHEcjKhu1vHUTpOeNLO"
-    network = Network(monkeypatch, authorization=AuthorizationOptions(users=(UserOptions(user="u", password=hashed),)))
+    network = Network(monkeypatch, authorization=HASHED)
     peer = network.open()
     network.say(peer, b'CONNECT {"user":"u","pass":"p"}\r\n')
     assert peer.connection.session.state is State.VERIFYING
     network.loop.aside[0].finish(RuntimeError(SECRET))
     assert broke_off(network, peer)
+    network.end()
+
+
+def test_a_comparison_that_nobody_waits_for_is_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(monkeypatch, authorization=HASHED)
+    peer = network.open()
+    network.say(peer, b'CONNECT {"user":"u","pass":"p"}\r\n')
+    network.advance(network.options.authorization_timeout)
+    assert peer.reason is CloseReason.AUTHENTICATION_TIMEOUT
+    assert network.loop.aside[0].cancelled()
     network.end()
