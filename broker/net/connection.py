@@ -742,3 +742,4 @@ class Connection:
         self.sock.close()
         self.client.discard()
         self.service.connection_ended(self)
+        self.session.let_go()

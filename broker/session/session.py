@@ -410,6 +410,16 @@ class Session:
         self.backend.unbind(self)
         self.transport.end(reason)
 
+    def let_go(self) -> None:
+        """Forgets all that refers back to it: when the transport is gone, memory must not wait for a search for cycles.
+
+        The last call: there is no transport any more.
+        """
+        self.trace(None)
+        self.client.owner = None
+        self.last_subscriptions = ()
+        del self.transport
+
 
 HANDLERS: Final[dict[int, Callable[[Session], None]]] = {
     Event.CONNECT: Session._connect,

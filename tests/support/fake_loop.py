@@ -23,6 +23,8 @@ class FakeTimer:
 
     def cancel(self) -> None:
         self.is_cancelled = True
+        # As in asyncio: what is cancelled holds on to nothing.
+        del self.callback, self.arguments
 
     def cancelled(self) -> bool:
         return self.is_cancelled
