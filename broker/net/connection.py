@@ -456,6 +456,9 @@ class Connection:
                 session.data_received()
             if count < size and not channel.at_end:
                 break
+        if channel.waiting and not self._writing and self.ended is None:
+            # TLS answers by itself, as to a key update; until the next message that would only pile up.
+            self._write()
         self._turn_over()
 
     def _turn_over(self) -> None:

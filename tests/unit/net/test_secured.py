@@ -11,6 +11,7 @@ import pytest
 
 from auth.errors import AuthError, AuthFailure
 from broker.config.options import AuthorizationOptions, TLSOptions
+from broker.net.channel import Channel
 from broker.session.states import State
 from broker.wire.errors import CloseReason
 from tests.support.certificates import make_certificates
@@ -68,6 +69,25 @@ def test_words_glued_to_the_handshake_are_heard(start: Start, context: ssl.SSLCo
     peer.read()
     network.say(peer, peer.last_flight(network.loop, context) + peer.seal(CONNECT) + peer.seal(b"PING\r\n"))
     assert peer.read_sealed() == b"PONG\r\nPONG\r\n"
+
+
+def test_what_tls_answers_by_itself_goes_out_at_once(
+    start: Start, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's clients cannot ask for a key update, so the answer to one is put where OpenSSL would put it."""
+    network = start()
+    peer = secured(network, context)
+    read_into = Channel.read_into
+
+    def answering(channel: Channel, room: memoryview) -> int:
+        channel._outgoing.write(b"new keys")
+        return read_into(channel, room)
+
+    monkeypatch.setattr(Channel, "read_into", answering)
+    network.say(peer, peer.seal(b"PONG\r\n"))
+    assert peer.read() == b"new keys"
+    assert peer.connection.channel is not None
+    assert peer.connection.channel.waiting == 0
 
 
 def test_a_receiver_that_leaves_sealed_bytes_unread_is_cut_at_the_deadline(
