@@ -6,7 +6,7 @@ nothing that grows with the connection's traffic, so many can be kept.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
@@ -24,6 +24,9 @@ REDACTED: Final = "[REDACTED]"
 
 KEPT_SUBSCRIPTIONS: Final = 100
 """Subscriptions that are remembered of one closed connection; their number is always known."""
+
+KEPT_BYTES: Final = 16 * 1024
+"""Bytes of subjects, queues and sids that are remembered of one closed connection."""
 
 
 class Carrier(Protocol):
@@ -125,14 +128,9 @@ class ConnectionRecord:
         session, client = carrier.session, carrier.client
         connect, principal = session.connect, session.principal
         is_open = session.close_reason is None
-        subscriptions: Collection[SubscriptionFacts]
-        if is_open:
-            subscriptions = session.subscriptions.values()
-        else:
-            subscriptions = [
-                SubscriptionRecord(one.subject, one.queue, one.sid, one.delivered, one.maximum)
-                for one in islice(session.last_subscriptions, KEPT_SUBSCRIPTIONS)
-            ]
+        subscriptions: Collection[SubscriptionFacts] = (
+            session.subscriptions.values() if is_open else tuple(_remembered(session.last_subscriptions))
+        )
         bound = principal if principal is not None and (not is_open or session.tenant is not None) else None
         return cls(
             cid=session.cid,
@@ -165,6 +163,15 @@ class ConnectionRecord:
             proxy_key="" if bound is None else bound.proxy_key or "",
             certificate=carrier.certificate if is_open else None,
         )
+
+
+def _remembered(subscriptions: Iterable[SubscriptionFacts]) -> Iterator[SubscriptionRecord]:
+    room = KEPT_BYTES
+    for one in islice(subscriptions, KEPT_SUBSCRIPTIONS):
+        room -= len(one.subject) + len(one.queue or b"") + len(one.sid)
+        if room < 0:
+            return
+        yield SubscriptionRecord(one.subject, one.queue, one.sid, one.delivered, one.maximum)
 
 
 def active_at(carrier: Carrier, now: float, clock: float) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 from broker.core.plan import Client, Subscription
 from broker.net.connection import Connection
+from broker.session.record import KEPT_BYTES
 from broker.session.session import Session
 from broker.wire.errors import CloseReason
 from tests.support.connections import Network, Peer
@@ -63,3 +64,12 @@ def test_who_was_cut_off_is_forgotten(network: Network) -> None:
     del peer
     network.loop.settle()
     assert living() == before
+
+
+def test_long_subjects_are_remembered_as_far_as_there_is_room(network: Network) -> None:
+    peer = network.connect()
+    network.say(peer, b"".join(b"SUB %b.%d %d\r\n" % (b"s" * 3000, number, number) for number in range(50)))
+    peer.connection.session.close(CloseReason.KICKED)
+    (record,) = network.service.closed
+    assert record.subscription_count == 50
+    assert 0 < sum(len(one.subject) for one in record.subscriptions) <= KEPT_BYTES
