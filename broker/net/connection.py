@@ -82,6 +82,7 @@ class Connection:
         "_handler",
         "_messages_in",
         "_messages_out",
+        "_pause_timer",
         "_peer_ended",
         "_ping_timer",
         "_reading",
@@ -141,6 +142,7 @@ class Connection:
         self._connect_timer: TimerHandle | None = None
         self._deadline_timer: TimerHandle | None = None
         self._expiry_timer: TimerHandle | None = None
+        self._pause_timer: TimerHandle | None = None
         self._ping_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
         self._upgrade_timer: TimerHandle | None = None
@@ -461,6 +463,26 @@ class Connection:
             self._write()
         self._turn_over()
 
+    def pause(self) -> None:
+        """Reads nothing until all others have had their turn."""
+        self._unwatch()
+        self._pause_timer = self._later(0, self._pause_over)
+
+    def _pause_over(self) -> None:
+        self._pause_timer = None
+        self.service.hub.now = time.monotonic()
+        self.session.go_on()
+        self._take_up()
+
+    def _take_up(self) -> None:
+        """Goes on reading after a time in which nothing was read."""
+        if self.channel is None:
+            self._turn_over()
+        else:
+            # Records that came meanwhile wait in the channel, and the socket will not announce them again.
+            self._opened_records(self.channel)
+        self._read_on()
+
     def _turn_over(self) -> None:
         """The end of a read turn: everyone who got bytes is flushed, and a publisher may have to wait."""
         received, subscribed = self.client.in_messages, len(self.session.subscriptions)
@@ -652,12 +674,7 @@ class Connection:
             return
         self.service.hub.now = time.monotonic()
         self.session.verified(work.result() if error is None else error)
-        if self.channel is None:
-            self._turn_over()
-        else:
-            # Records that came meanwhile wait in the channel, and the socket will not announce them again.
-            self._opened_records(self.channel)
-        self._read_on()
+        self._take_up()
 
     def expire_at(self, moment: float | None) -> None:
         """Ends the session at a Unix time; None calls it off."""
@@ -711,12 +728,12 @@ class Connection:
             # Clients that come, ask and go must not keep those who stay waiting for the thread.
             self._verification.cancel()
         for timer in (
-            self._connect_timer, self._expiry_timer, self._ping_timer, self._stall_timer, self._upgrade_timer,
-            self._deadline_timer,
+            self._connect_timer, self._expiry_timer, self._pause_timer, self._ping_timer, self._stall_timer,
+            self._upgrade_timer, self._deadline_timer,
         ):
             if timer is not None:
                 timer.cancel()
-        self._connect_timer = self._expiry_timer = self._ping_timer = None
+        self._connect_timer = self._expiry_timer = self._pause_timer = self._ping_timer = None
         self._stall_timer = self._upgrade_timer = self._deadline_timer = None
 
     def _say_goodbye(self) -> None:

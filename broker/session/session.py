@@ -38,6 +38,10 @@ SNIPPET: Final = 32
 """Bytes of an unknown operation that the log shows, at most."""
 
 
+EVENTS_A_TURN: Final = 128
+"""Verbs other than messages that a session handles before all others have their turn."""
+
+
 def shown(text: bytes) -> str:
     """Wire text as policy and logs see it; any bytes survive the way there and back."""
     return text.decode("utf-8", "surrogateescape")
@@ -60,6 +64,7 @@ class Session:
         "last_subscriptions",
         "liveness",
         "nonce",
+        "paused",
         "principal",
         "remote_ip",
         "remote_port",
@@ -105,6 +110,8 @@ class Session:
         """Those that the session had when it closed."""
         self.headers_supported = lane.accept_headers
         self.close_reason: CloseReason | None = None
+        self.paused = False
+        """Whether it has had its turn, and what came is not all handled."""
         self.data_ceiling = 0
         """Bytes that the connection may move in all, both ways; 0 is unlimited."""
         self.secured = False
@@ -120,17 +127,19 @@ class Session:
 
     @property
     def listens(self) -> bool:
-        """Whether it takes bytes now: not while its password is compared in a thread, and not after the end."""
-        return self.state is not State.CLOSED and self.state is not State.VERIFYING
+        """Whether it takes bytes now: not while its password is compared in a thread, nor paused, nor after the end."""
+        return self.state is not State.CLOSED and self.state is not State.VERIFYING and not self.paused
 
     def greet(self) -> None:
         """Sends the first INFO."""
         self.client.append(self.backend.info(self))
 
     def data_received(self) -> None:
-        """Handles everything that the lane has; called after `Lane.received`."""
+        """Handles what the lane has, for one turn at most; called after `Lane.received`."""
         lane = self.lane
-        while self.listens:
+        for _ in range(EVENTS_A_TURN):
+            if not self.listens:
+                return
             event = lane.advance()
             if event == 0:
                 self.check_data()
@@ -138,6 +147,16 @@ class Session:
             if self.tracer is not None:
                 self.tracer.event(event)
             HANDLERS[event](self)
+        if self.listens:
+            self.paused = True
+            lane.suspend()
+            self.transport.pause()
+
+    def go_on(self) -> None:
+        """Handles what was left when it paused."""
+        self.paused = False
+        self.lane.resume()
+        self.data_received()
 
     def check_data(self) -> None:
         """Ends a session that has moved more bytes than its account or user may."""

@@ -145,6 +145,6 @@ class FakeLoop:
         return bool(ready)
 
     def settle(self) -> None:
-        """Turns until no socket is ready."""
-        while self.turn():
-            pass
+        """Turns until no socket is ready and no timer is due."""
+        while self.turn() or (self.timers and self.timers[0].when <= self.clock.now):
+            self.advance(0)

@@ -115,6 +115,7 @@ class NotedTransport:
         self.expiry: list[float | None] = []
         self.authentications = 0
         self.set_aside: list[ConnectOptions] = []
+        self.pauses = 0
 
     def end(self, reason: CloseReason) -> None:
         self.ended.append(reason)
@@ -124,6 +125,9 @@ class NotedTransport:
 
     def verify_aside(self, connect: ConnectOptions) -> None:
         self.set_aside.append(connect)
+
+    def pause(self) -> None:
+        self.pauses += 1
 
     def flush(self) -> None:
         raise AssertionError("a session does not write by itself")
@@ -184,6 +188,8 @@ class Conversation:
             while data and not self.transport.ended:
                 data = data[self.lane.feed(data) :]
                 self.session.data_received()
+                while self.session.paused:
+                    self.session.go_on()
 
     def said(self) -> bytes:
         """What the session has answered since the last call."""

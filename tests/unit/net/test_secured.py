@@ -12,6 +12,7 @@ import pytest
 from auth.errors import AuthError, AuthFailure
 from broker.config.options import AuthorizationOptions, TLSOptions
 from broker.net.channel import Channel
+from broker.session.session import EVENTS_A_TURN
 from broker.session.states import State
 from broker.wire.errors import CloseReason
 from tests.support.certificates import make_certificates
@@ -88,6 +89,15 @@ def test_what_tls_answers_by_itself_goes_out_at_once(
     assert peer.read() == b"new keys"
     assert peer.connection.channel is not None
     assert peer.connection.channel.waiting == 0
+
+
+def test_sealed_words_that_take_many_turns_are_all_heard(start: Start, context: ssl.SSLContext) -> None:
+    network = start()
+    peer = secured(network, context)
+    many = b"".join(b"SUB a.%d %d\r\n" % (number, number) for number in range(4 * EVENTS_A_TURN))
+    network.say(peer, peer.seal(many) + peer.seal(b"PING\r\n"))
+    assert peer.read_sealed() == b"PONG\r\n"
+    assert len(peer.connection.session.subscriptions) == 4 * EVENTS_A_TURN
 
 
 def test_a_receiver_that_leaves_sealed_bytes_unread_is_cut_at_the_deadline(
