@@ -134,6 +134,7 @@ cdef class Client(Outbox):
     cdef bint attended              # a delivery has consequences: a grant to open, or a tracer to show it to
     cdef dict grants                # reply subject -> Grant
     cdef size_t grants_to_sweep # size at which expired grants are looked for
+    cdef size_t spent               # what its messages of this turn have cost, about in bytes copied
     cdef readonly Outbox congested  # a receiver above its soft ceiling, met while publishing
     cdef readonly int64_t in_messages
     cdef readonly int64_t in_bytes

@@ -18,6 +18,7 @@ from broker.core.sublist cimport natskeep_hash, natskeep_set_hash_key
 
 natskeep_set_hash_key(secrets.randbits(64))
 
+cdef size_t DELIVERY_COST = 64            # what finding one receiver costs, in bytes that could be copied meanwhile
 cdef size_t SMALLEST_CACHE = 16
 cdef size_t LARGEST_CACHE = 16384         # plans of one policy in one namespace
 cdef size_t LARGEST_CACHE_BYTES = 16 << 20
@@ -493,6 +494,7 @@ cdef class Client(Outbox):
                     delivered += 1
                     break
                 member = 0 if member + 1 == group.count else member + 1
+        self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
         if delivered == 0 and message.reply_length and self.no_responders:
             self.answer_no_responders(message)
         return PUBLISHED

@@ -469,6 +469,10 @@ class Connection:
         self._pause_timer = self._later(0, self._pause_over)
 
     def _pause_over(self) -> None:
+        if self._stall_timer is not None:
+            # It waits for a receiver besides, and would only heap up more for it.
+            self._pause_timer = self._later(STALL_TURN, self._pause_over)
+            return
         self._pause_timer = None
         self.service.hub.now = time.monotonic()
         self.session.go_on()

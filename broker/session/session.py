@@ -148,9 +148,13 @@ class Session:
                 self.tracer.event(event)
             HANDLERS[event](self)
         if self.listens:
-            self.paused = True
-            lane.suspend()
-            self.transport.pause()
+            self._pause()
+
+    def _pause(self) -> None:
+        """Lets all others have their turn before what is left of this one's bytes."""
+        self.paused = True
+        self.lane.suspend()
+        self.transport.pause()
 
     def go_on(self) -> None:
         """Handles what was left when it paused."""
@@ -455,5 +459,6 @@ HANDLERS: Final[dict[int, Callable[[Session], None]]] = {
     Event.CONTROL_LINE_EXCEEDED: Session._control_line_exceeded,
     Event.PAYLOAD_EXCEEDED: Session._payload_exceeded,
     Event.BAD_ARGUMENTS: Session._bad_arguments,
+    Event.TURN_SPENT: Session._pause,
 }
 """What each event of the parser leads to."""

@@ -23,3 +23,4 @@ class Event(IntEnum):
     CONTROL_LINE_EXCEEDED = 12
     PAYLOAD_EXCEEDED = 13
     BAD_ARGUMENTS = 14
+    TURN_SPENT = 15
