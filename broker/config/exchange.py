@@ -139,7 +139,11 @@ def _latency(entry: Entry, problems: Problems) -> tuple[ServiceLatency, Position
         return ServiceLatency(content), entry.position
     if not isinstance(content, Table):
         raise fail(entry, f"Expected latency entry to be a map/struct or string, got {entry.value.kind}")
+    before = len(problems.errors)
     fields = read_block(content, LATENCY, problems, exact=True)
+    if len(problems.errors) > before:
+        # Said already; nothing can be made of the rest.
+        raise ConfigError
     if "subject" not in fields:
         raise fail(entry, "Latency subject required, but missing")
     return ServiceLatency(**fields), entry.position

@@ -64,7 +64,7 @@ def read_options(table: Table) -> LoadedConfig:
         ConfigError: with every problem.
     """
     problems = Problems()
-    fields = read_block(table, _KEYS, problems)
+    fields = read_block(table, KEYS, problems)
     fields.pop(NOWHERE, None)
     values = _addresses({field: value for field, value in fields.items() if "." not in field})
     values["logging"] = _logging(_section(fields, "logging."))
@@ -73,9 +73,22 @@ def read_options(table: Table) -> LoadedConfig:
     problems.errors.extend(
         check_users(values.get("authorization", AuthorizationOptions()), values.get("accounts", ()), positions)
     )
+    problems.errors.extend(_stores(table))
     if problems.errors:
-        raise ConfigError(*sorted(problems.errors, key=_place))
+        # A warning may be the reason of an error, and the file has to be opened anyway.
+        raise ConfigError(*sorted((*problems.errors, *problems.warnings), key=_place))
     return LoadedConfig(Options(**values), tuple(sorted(problems.warnings, key=_place)))
+
+
+def _stores(table: Table) -> list[Problem]:
+    """Two keys that name the directory of JetStream, which is one too many even where they agree."""
+    entries = {entry.key.lower(): entry for entry in table}
+    outer = entries.get("store_dir", entries.get("storedir"))
+    block = entries["jetstream"].value.content if "jetstream" in entries else None
+    inner = {entry.key.lower() for entry in block} if isinstance(block, Table) else set()
+    if outer is None or inner.isdisjoint({"store_dir", "storedir", "store"}):
+        return []
+    return [Problem("Duplicate 'store_dir' configuration", outer.position)]
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:
@@ -186,7 +199,7 @@ OPERATOR_KEYS: Final = {
 }
 """Keys of operator mode."""
 
-_KEYS: Final[Keys] = {
+KEYS: Final[Keys] = {
     **CLIENT_KEYS,
     **LOGGING_KEYS,
     **MONITOR_KEYS,
@@ -195,3 +208,4 @@ _KEYS: Final[Keys] = {
     **IGNORED_KEYS,
     **ABSENT_KEYS,
 }
+"""Every key of the top level."""

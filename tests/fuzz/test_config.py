@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from broker.config.errors import ConfigError, Problem
 from broker.config.language import parse_bytes
-from broker.config.load import read_options
-from broker.config.schema import ABSENT_BLOCKS, ABSENT_KEYS, CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITOR_KEYS
+from broker.config.load import KEYS, read_options
 from broker.config.tree import Table, Value, digest
 from tests.fuzz.inputs import budget, mutated, noise_or
 
@@ -37,7 +36,7 @@ FRAGMENTS = [
     b"operator: [eyJ.x.y, a.jwt]\nresolver: {type: MEM}\nresolver_preload { A: eyJ.x.y }\ntrusted: O",
     b"listen: '0.0.0.0:-1', http: 8222, lame_duck_duration: 30s, max_payload: 1MB, server_tags: [a, b]",
 ]
-NAMES = sorted({*CLIENT_KEYS, *LOGGING_KEYS, *MONITOR_KEYS, *IGNORED_KEYS, *ABSENT_BLOCKS, *ABSENT_KEYS} - {"pid_file"})
+NAMES = sorted(set(KEYS) - {"pid_file"})
 
 
 def plain(value: Value | Table) -> object:

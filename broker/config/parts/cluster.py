@@ -31,7 +31,7 @@ def read(entry: Entry, problems: Problems) -> bool:
     accounts = fields.get("accounts", ())
     for name in sorted(set(accounts)):
         if accounts.count(name) > 1:
-            raise fail(entry, f'found duplicate account name "{name}" in pinned accounts list {list(accounts)}')
+            raise fail(entry, f'found duplicate account name "{name}" in pinned accounts list [{" ".join(accounts)}]')
     if accounts and fields.get("pool_size", 0) < 0:
         raise fail(entry, "pool_size cannot be negative if pinned accounts are specified")
     return isinstance(entry.value.content, Table) and len(entry.value.content) > 0
