@@ -327,6 +327,10 @@ class Connection:
         if context is None:
             self._upgrade_failed("no certificate is loaded")
             return
+        tls = self.service.options.tls
+        if tls is not None and not self.service.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
+            self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
+            return
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         self._upgrade_within(self._tls_timeout)
         self.channel = Channel(self.sock, context, self.service.ciphertext)

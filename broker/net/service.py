@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auth.evidence import CertificateFacts
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
+from broker.net.rate import HandshakeRate
 from broker.session import journal
 from broker.session.record import ConnectionRecord
 from broker.session.session import Session
@@ -50,6 +51,7 @@ class Service:
         self.tls_context = tls_context
         self.read_buffer = ReadBuffer(READ_BUFFER)
         self.ciphertext = CiphertextBuffer()
+        self.handshake_rate = HandshakeRate()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
         self.connections: dict[int, Connection] = {}
         self.closed: deque[ConnectionRecord] = deque(maxlen=max(options.max_closed_clients, 0))

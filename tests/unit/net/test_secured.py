@@ -206,3 +206,17 @@ def test_the_deadline_of_connect_holds_also_where_tls_is_optional(start: Start) 
     network.advance(3.1)
     assert peer.read() == b"-ERR 'Authentication Timeout'\r\n"
     assert peer.reason is CloseReason.AUTHENTICATION_TIMEOUT
+
+
+def test_no_more_handshakes_begin_in_a_second_than_may(
+    start: Start, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = start({"connection_rate_limit": 2})
+    peers = [network.open() for _ in range(4)]
+    for peer in peers:
+        network.say(peer, b"\x16")
+    assert [peer.reason for peer in peers[:2]] == [None, None]
+    assert [peer.reason for peer in peers[2:]] == [CloseReason.MAXIMUM_CONNECTIONS] * 2
+    network.advance(1.0)
+    secured(network, context)
+    assert "Rejected 2 connections due to TLS rate limiting" in caplog.text
