@@ -22,6 +22,7 @@ from broker.wire.connect import ConnectError, ConnectOptions, parse_connect
 from broker.wire.errors import CloseReason, ErrorText, error_line, publish_violation, reply_violation
 from broker.wire.events import Event
 from broker.wire.malformed import message_problem
+from broker.wire.redact import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,11 @@ EVENTS_A_TURN: Final = 128
 def shown(text: bytes) -> str:
     """Wire text as policy and logs see it; any bytes survive the way there and back."""
     return text.decode("utf-8", "surrogateescape")
+
+
+def unless_json(text: bytes) -> bytes:
+    """Misplaced text for the log; nothing of what looks like JSON, which may be CONNECT's under a wrong verb."""
+    return UNREADABLE.encode() if b'"' in text or b"{" in text else text
 
 
 class Session:
@@ -318,7 +324,7 @@ class Session:
             self.close(CloseReason.PROTOCOL_VIOLATION)
 
     def _error(self) -> None:
-        self.backend.report(self, f"Client Error {shown(self.lane.arguments[0])}")
+        self.backend.report(self, f"Client Error {shown(unless_json(self.lane.arguments[0]))}")
         self.close(CloseReason.PARSE_ERROR)
 
     def _publish_refused(self) -> None:
@@ -338,7 +344,7 @@ class Session:
         self.fail(
             ErrorText.UNKNOWN_OPERATION,
             CloseReason.PROTOCOL_VIOLATION,
-            log=f"Client parser ERROR, state=0, i={self.lane.parsed}: proto='{quoted(word)}...'",
+            log=f"Client parser ERROR, state=0, i={self.lane.parsed}: proto='{quoted(unless_json(word))}...'",
         )
 
     def _control_line_exceeded(self) -> None:
@@ -362,7 +368,7 @@ class Session:
         self.close(CloseReason.PROTOCOL_VIOLATION)
 
     def _misspelled(self, problem: str, arguments: bytes) -> None:
-        self.backend.report(self, f"{problem} {quoted(arguments)}")
+        self.backend.report(self, f"{problem} {quoted(unless_json(arguments))}")
         self.close(CloseReason.PROTOCOL_VIOLATION)
 
     # Clocks

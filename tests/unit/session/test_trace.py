@@ -164,6 +164,11 @@ def test_who_it_is_about(log: pytest.LogCaptureFixture) -> None:
         (b"PUB a 101\r\n", "maximum payload exceeded: 101 vs 100"),
         (b"PUB " + b"a" * 300 + b" 1\r\n", "maximum control line exceeded"),
         (b"-ERR 'it'\r\n", "Client Error 'it'"),
+        # A CONNECT under a wrong verb.
+        (b'SUB {"user":"u","pass":"hush"}\r\n', 'processSub Parse Error: "{unreadable}"'),
+        (b'PUB {"pass":"hush"}\r\n', 'processPub Parse Error: "{unreadable}"'),
+        (b'-ERR {"pass":"hush"}\r\n', "Client Error {unreadable}"),
+        (b'{"pass":"hush"}\r\n', r"""Client parser ERROR, state=0, i=\d+: proto='"{unreadable}"...'"""),
         (b"INFO {x\r\n", "INFO is not a JSON object"),
     ],
 )
