@@ -196,7 +196,7 @@ CLIENT_KEYS: Final = {
         "no_sublist_cache",
         field="disable_sublist_cache",
         read=boolean,
-        doc="Find the receivers of every message anew.",
+        doc="Without effect: what is kept of a subject is dropped with every change that concerns it.",
     ),
     **keys(
         "ping_interval",
@@ -299,14 +299,14 @@ CLIENT_KEYS: Final = {
         field="connect_error_reports",
         read=integer,
         kind=_COUNT,
-        doc="Every how many failed first attempts to reach another server the log tells of one.",
+        doc="Without effect in this version, which connects to no other server.",
     ),
     **keys(
         "reconnect_error_reports",
         field="reconnect_error_reports",
         read=integer,
         kind=_COUNT,
-        doc="The same for attempts to reach it again.",
+        doc="Without effect in this version, which connects to no other server.",
     ),
 }
 """Keys that set a field of :class:`~broker.config.options.Options` directly; ``listen`` sets host and port."""
