@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from accounts.exports import Export
-from accounts.imports import Import
 from accounts.limits import AccountLimits, UserLimits
-from accounts.mapping import SubjectMapping
 from accounts.permissions import Permissions
+
+if TYPE_CHECKING:
+    from accounts.exports import Export
+    from accounts.imports import Import
+    from accounts.mapping import SubjectMapping
 
 GLOBAL_ACCOUNT = "$G"
 """The account of clients that no other account claims."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from accounts.limits import AccountLimits
 from accounts.permissions import quoted
@@ -10,7 +11,6 @@ from accounts.subject import is_literal
 from auth.nkey import KeyKind, is_public_key
 from broker.config.absent import block, refuse_absent
 from broker.config.errors import ConfigError
-from broker.config.exchange import Offer, check_exchange, exports, imports, mappings
 from broker.config.options import AccountOptions
 from broker.config.tree import Entry, Table
 from broker.config.users import DEFAULT_PERMISSIONS, users
@@ -21,12 +21,24 @@ from broker.config.values import (
     fail,
     integer,
     keys,
+    late,
     positioned_strings,
     read_block,
     string,
     table,
     without_seed,
 )
+
+if TYPE_CHECKING:
+    from broker.config.exchange import PlacedExport, PlacedImport
+
+
+class Offer(NamedTuple):
+    """What one account exports and imports, each with its place."""
+
+    name: str
+    exports: tuple[PlacedExport, ...]
+    imports: tuple[PlacedImport, ...]
 
 
 def accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
@@ -47,8 +59,8 @@ def accounts(entry: Entry, problems: Problems) -> tuple[AccountOptions, ...]:
             elif not item.used:
                 raise fail(item, "Expected map entries for accounts")
     # What is wrong with one account already would show up here a second time.
-    if len(problems.errors) == before:
-        problems.errors += check_exchange(offers)
+    if len(problems.errors) == before and any(offer.exports or offer.imports for offer in offers):
+        problems.errors += import_module("broker.config.exchange").check_exchange(offers)
     return tuple(found)
 
 
@@ -165,9 +177,28 @@ ACCOUNT: Final[Keys] = {
     **keys("users", field="users", read=users, kind="list of maps", doc="Users of the account."),
     "default_permissions": DEFAULT_PERMISSIONS,
     **keys("limits", field="limits", read=_limits, kind="map", default="none", doc="Ceilings of the account."),
-    **keys("exports", field="exports", read=exports, kind="list of maps", doc="What other accounts may take."),
-    **keys("imports", field="imports", read=imports, kind="list of maps", doc="What it takes from others."),
-    **keys("mappings", "maps", field="mappings", read=mappings, kind="map", doc="Rewrites what its users publish to."),
+    **keys(
+        "exports",
+        field="exports",
+        read=late("exchange", "exports"),
+        kind="list of maps",
+        doc="What other accounts may take.",
+    ),
+    **keys(
+        "imports",
+        field="imports",
+        read=late("exchange", "imports"),
+        kind="list of maps",
+        doc="What it takes from others.",
+    ),
+    **keys(
+        "mappings",
+        "maps",
+        field="mappings",
+        read=late("exchange", "mappings"),
+        kind="map",
+        doc="Rewrites what its users publish to.",
+    ),
     **keys(
         "jetstream",
         read=block("account_jetstream", "JetStream"),

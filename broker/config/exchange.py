@@ -20,6 +20,7 @@ from accounts.mapping import SubjectMapping, WeightedDestination
 from accounts.permissions import quoted
 from accounts.subject import is_literal, is_valid
 from accounts.transform import InvalidTransformError
+from broker.config.accounts_block import Offer
 from broker.config.errors import ConfigError, Position, Problem
 from broker.config.tree import Entry, Table, Value
 from broker.config.values import (
@@ -56,14 +57,6 @@ class PlacedImport(NamedTuple):
 
     item: Import
     position: Position
-
-
-class Offer(NamedTuple):
-    """What one account exports and imports."""
-
-    name: str
-    exports: tuple[PlacedExport, ...]
-    imports: tuple[PlacedImport, ...]
 
 
 def check_exchange(offers: Iterable[Offer]) -> list[Problem]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from broker.config.absent import ABSENT_KEYS
 from broker.config.accounts_block import accounts
 from broker.config.errors import ConfigError, Problem
-from broker.config.exchange import mappings
 from broker.config.language import parse_file
 from broker.config.operators import operators, pinned_accounts, resolver, resolver_preload, trusted_keys
 from broker.config.options import (
@@ -25,7 +24,7 @@ from broker.config.schema import CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITO
 from broker.config.tls_block import tls
 from broker.config.tree import Table, digest
 from broker.config.users import authorization, check_users
-from broker.config.values import NOWHERE, Keys, Problems, keys, read_block
+from broker.config.values import NOWHERE, Keys, Problems, keys, late, read_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ BLOCK_KEYS: Final = {
         "mappings",
         "maps",
         field="mappings",
-        read=mappings,
+        read=late("exchange", "mappings"),
         kind="map",
         doc="Rewrites subjects in the account `$G`. Needs subject mapping, which is not available in this version.",
     ),

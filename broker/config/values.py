@@ -62,6 +62,16 @@ class Key:
 
 Keys: TypeAlias = Mapping[str, Key]
 
+
+def late(module: str, function: str) -> Reader:
+    """A reader out of a module of :mod:`broker.config` that is imported only where its key is used."""
+
+    def read(entry: Entry, problems: Problems) -> Any:
+        return getattr(import_module(f"broker.config.{module}"), function)(entry, problems)
+
+    return read
+
+
 NOWHERE: Final = ""
 """The field of a key that is only checked."""
 
