@@ -1,4 +1,4 @@
-"""Builds the four compiled extensions of the core; everything else stands in pyproject.toml."""
+"""Builds the compiled extensions of the core; everything else stands in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-CORE = ("outbox", "sublist", "plan", "parser")
+CORE = ("outbox", "sublist", "transform", "plan", "exchange", "parser")
 
 
 class BuildCore(build_ext):

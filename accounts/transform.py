@@ -73,6 +73,8 @@ class _Piece:
     positions: tuple[int, ...] = ()
     is_call: bool = False
     """Whether it is a function other than the plain wildcard."""
+    operation: tuple[object, ...] = ()
+    """What it does, in the terms of :attr:`SubjectTransform.program`, but with positions of wildcards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,27 @@ class SubjectTransform:
     def pattern(self) -> str:
         """What every result matches where results have one token for each of the destination: ``x.$2`` is ``x.*``."""
         return ".".join(SINGLE if piece.positions or piece.is_call else piece.text for piece in self._pieces)
+
+    @property
+    def program(self) -> tuple[tuple[object, ...], ...]:
+        """The same transform as steps for whoever executes it on bytes, one for each token of the destination.
+
+        ``("text", bytes)`` is that text, ``("token", place)`` a token of the subject, counted from 0, ``("rest",
+        place)`` all tokens from one on. The other steps are named after their functions and hold their arguments, with
+        places for positions; a partition of the whole subject has None in the place of places.
+        """
+        return tuple(self._step(piece) for piece in self._pieces)
+
+    def _step(self, piece: _Piece) -> tuple[object, ...]:
+        name, *arguments = piece.operation
+        if name == "rest":
+            return name, len(tokens(self.source)) - 1
+        if name == "partition":
+            count, positions = arguments
+            return name, count, tuple(self._places[one] for one in piece.positions) if positions else None
+        if piece.positions:
+            return name, self._places[piece.positions[0]], *arguments
+        return tuple(piece.operation)
 
     def inverse(self) -> SubjectTransform:
         """The transform back, of one made for an import in which no wildcard stands twice.
@@ -204,11 +227,11 @@ def _piece(text: str) -> _Piece:
 
 
 def _rest_piece() -> _Piece:
-    return _Piece(REST, lambda matched, choose: ".".join(matched.given[matched.rest :]))
+    return _Piece(REST, lambda matched, choose: ".".join(matched.given[matched.rest :]), operation=("rest",))
 
 
 def _literal_piece(text: str) -> _Piece:
-    return _Piece(text, lambda matched, choose: text)
+    return _Piece(text, lambda matched, choose: text, operation=("text", _bytes(text)))
 
 
 def _places(source: str) -> tuple[int, ...]:
@@ -245,7 +268,7 @@ def _expect(text: str, arguments: Sequence[str], count: int) -> None:
 
 
 def _wildcard_piece(text: str, position: int) -> _Piece:
-    return _Piece(text, lambda matched, choose: matched.wildcard(position), (position,))
+    return _Piece(text, lambda matched, choose: matched.wildcard(position), (position,), operation=("token",))
 
 
 def _wildcard(text: str, arguments: Sequence[str]) -> _Piece:
@@ -263,7 +286,7 @@ def _partition(text: str, arguments: Sequence[str]) -> _Piece:
         parts = map(matched.wildcard, positions) if positions else (".".join(matched.given),)
         return str(_fnv("".join(parts)) % count if count else 0)
 
-    return _Piece(text, render, tuple(positions), is_call=True)
+    return _Piece(text, render, tuple(positions), is_call=True, operation=("partition", count, bool(positions)))
 
 
 def _fnv(text: str) -> int:
@@ -277,7 +300,10 @@ def _random(text: str, arguments: Sequence[str]) -> _Piece:
     if len(arguments) > 1:
         raise InvalidTransformError(f"{_TOO_MANY} in {text}")
     count = _number(text, arguments[0])
-    return _Piece(text, lambda matched, choose: str(choose(count) if count else 0), is_call=True)
+    def render(matched: _Match, choose: Choose) -> str:
+        return str(choose(count) if count else 0)
+
+    return _Piece(text, render, is_call=True, operation=("random", count))
 
 
 def _split(text: str, arguments: Sequence[str]) -> _Piece:
@@ -290,10 +316,10 @@ def _split(text: str, arguments: Sequence[str]) -> _Piece:
         parts = token.split(separator) if separator else list(token)
         return ".".join(part for part in parts if part)
 
-    return _Piece(text, render, (position,), is_call=True)
+    return _Piece(text, render, (position,), is_call=True, operation=("split", _bytes(separator)))
 
 
-def _cut(text: str, arguments: Sequence[str], cut: Callable[[bytes, int], list[bytes]]) -> _Piece:
+def _cut(name: str, text: str, arguments: Sequence[str], cut: Callable[[bytes, int], list[bytes]]) -> _Piece:
     """A function that takes a token apart at numbers of bytes; a number out of range leaves it as it is."""
     _expect(text, arguments, 2)
     position, size = _number(text, arguments[0]), _number(text, arguments[1], _SIGNED)
@@ -303,7 +329,7 @@ def _cut(text: str, arguments: Sequence[str], cut: Callable[[bytes, int], list[b
         parts = cut(token, size) if 0 < size < len(token) else [token]
         return ".".join(part.decode("utf-8", "surrogateescape") for part in parts)
 
-    return _Piece(text, render, (position,), is_call=True)
+    return _Piece(text, render, (position,), is_call=True, operation=(name, size))
 
 
 def _bytes(text: str) -> bytes:
@@ -332,9 +358,9 @@ _FUNCTIONS: Final[Mapping[str, Callable[[str, Sequence[str]], _Piece]]] = {
     "partition": _partition,
     "random": _random,
     "split": _split,
-    "split from left": partial(_cut, cut=_split_left),
-    "split from right": partial(_cut, cut=_split_right),
-    "slice from left": partial(_cut, cut=_slice_left),
-    "slice from right": partial(_cut, cut=_slice_right),
+    "split from left": partial(_cut, "split from left", cut=_split_left),
+    "split from right": partial(_cut, "split from right", cut=_split_right),
+    "slice from left": partial(_cut, "slice from left", cut=_slice_left),
+    "slice from right": partial(_cut, "slice from right", cut=_slice_right),
 }
 """The functions of a destination, with their names in words."""

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 cdef class Hub:
     cdef list dirty               # outboxes with bytes that no flush has seen yet
     cdef list finished            # subscriptions that reached their maximum, for control to remove
+    cdef list deferred            # what is to be called at the end of the turn: pairs of a callable and its arguments
     cdef uint64_t random_state    # xorshift state for the choice of queue members
     cdef public double now        # monotonic seconds, set once for each read turn
     cdef char *pool[16]           # one chain of free buffers for each power of two from 1 KiB

@@ -21,6 +21,7 @@ cdef class Hub:
     def __cinit__(self):
         self.dirty = []
         self.finished = []
+        self.deferred = []
         self.random_state = secrets.randbits(63) | 1
         self.pooled = 0
         cdef int index
@@ -89,6 +90,13 @@ cdef class Hub:
         taken = self.finished
         if taken:
             self.finished = []
+        return taken
+
+    def take_deferred(self):
+        """What the last messages left to be done at the end of the turn: pairs of a callable and its arguments."""
+        taken = self.deferred
+        if taken:
+            self.deferred = []
         return taken
 
 

@@ -6,6 +6,7 @@ from libc.stddef cimport size_t
 
 from broker.core.outbox cimport Hub, Outbox
 from broker.core.sublist cimport Entry, Hits, Sublist
+from broker.core.transform cimport Transform
 
 
 cdef enum Verdict:
@@ -34,7 +35,9 @@ cdef struct Message:
 
 cdef struct Target:
     PyObject *subscription  # borrowed: the plan is stale before the subscription goes
-    uint32_t sid            # offset of "<sid> " from the plan's beginning
+    uint32_t head           # offset of "HMSG <subject> " from the plan's beginning, with the subject that it sees
+    uint32_t head_length
+    uint32_t sid            # offset of "<sid> "
     uint32_t sid_length
     char sid_start[8]       # its first bytes, for a copy of fixed size: most are no longer
 
@@ -49,14 +52,25 @@ cdef struct Plan:
     size_t bytes            # of the whole block
     uint64_t generation     # of the namespace when the plan was made
     uint64_t epoch          # of the subject's hash slot in the namespace, likewise
-    uint32_t head           # offset of "HMSG <subject> ", which every receiver's copy begins with
-    uint32_t head_length
+    PyObject *mapped        # owned: the subject it goes to, or Choices among several; NULL where that is as published
+    PyObject *gates         # owned: a tuple of gates, each followed by the subject behind it; NULL for none
+    uint32_t slot           # the subject's hash slot
+    uint32_t key            # offset of the subject that was published to
+    uint32_t key_length
     uint32_t targets        # offset; plain targets first, then group by group
     uint32_t plain_count
     uint32_t target_count
     uint32_t groups         # offset
     uint32_t group_count
     int verdict
+    bint final              # mappings were applied already, or do not concern this message
+    bint answers            # the subject is one of those that requests from other namespaces are answered on
+
+
+cdef struct Way:
+    Way *previous           # the gate that the message went through before; NULL for the first
+    PyObject *gate          # borrowed
+    int depth
 
 
 cdef struct Slot:
@@ -74,8 +88,55 @@ cdef class Namespace:
     cdef uint64_t epochs[1024]      # counts changes of literal subscriptions, by the subject's hash
     cdef dict queue_names           # for each name in use: one bytes object, so that names compare by address, and uses
     cdef readonly str name
+    cdef readonly Py_ssize_t shadows    # subscriptions of other namespaces among those in the sublist
+    cdef Mappings mapped            # None: subjects stay as they are published
+    cdef Sublist gates              # services of other namespaces, by the subject here; None for none
+    cdef dict answers               # reply subject -> the gate that carries an answer out; None until there is one
+    cdef dict awaited               # reply subject -> list of gates that wait for it elsewhere, likewise
+    cdef bint unattended            # stands in the hub's list of namespaces in which interest went away
 
     cdef int changed(self, Subscription subscription) except -1
+    cdef int interest_lost(self, bytes subject) except -1
+    cdef int give_up(self, bytes reply) except -1
+
+
+cdef class Mapping:
+    cdef readonly size_t rank       # the smallest that matches decides
+    cdef bint rest                  # its source ends with >
+    cdef tuple ceilings
+    cdef tuple transforms           # a Transform, or None where the share is dropped
+
+    cdef object resolve(self, const char *subject, size_t length)
+
+
+cdef class Mappings:
+    cdef Sublist sources
+
+    cdef Mapping find(self, const char *subject, size_t length)
+
+
+cdef class Choices:
+    cdef tuple ceilings
+    cdef tuple results              # the subject; a Transform where chance is in it; None where the share is dropped
+
+    cdef bytes choose(self, const char *subject, size_t length, Hub hub)
+
+
+cdef class Gate(Entry):
+    cdef Transform inward           # from the subject on this side to the one behind; None where they are the same
+
+    cdef Py_ssize_t carry(self, Client sender, Message *message, bytes subject, Way *way) except -1
+    cdef int abandon(self) except -1
+
+
+cdef class Meter:
+    cdef double message_rate        # a second; 0 is unlimited
+    cdef double byte_rate
+    cdef double messages            # what may be sent at once; below 0 is owed
+    cdef double bytes
+    cdef double since               # monotonic seconds at which both were up to date
+
+    cdef bint charge(self, size_t size, double now) noexcept
 
 
 cdef class Policy:
@@ -102,8 +163,9 @@ cdef class PlanCache:
     cdef size_t seen_count
     cdef size_t misses              # since seen grew last
 
-    cdef Plan *find(self, const char *subject, size_t length) except NULL
-    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash) except NULL
+    cdef Plan *find(self, const char *subject, size_t length, bint final) except NULL
+    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash, bint final) except NULL
+    cdef bytes rewrite(self, Plan *plan, const char *subject, size_t length, Hub hub)
     cdef int keep(self, Plan *made) except -1
     cdef int grow(self) except -1
     cdef bint met_before(self, uint64_t hash) except -1
@@ -118,7 +180,15 @@ cdef class Subscription(Entry):
     cdef readonly int64_t delivered
     cdef readonly int64_t maximum   # 0: unlimited
     cdef readonly bint closed       # takes nothing more
+    cdef bint crosses               # a Shadow: interest of another namespace
     cdef Sublist denies             # None: nothing inside the pattern is denied
+    cdef list shadows               # (namespace, Shadow) pairs: its interest in what others export; None for none
+
+
+cdef class Shadow(Subscription):
+    cdef readonly Subscription origin   # who receives, and counts
+    cdef tuple outward              # transforms to the subject that the receiver sees, one for each wall
+    cdef bytes seen                 # while a plan is made: that subject
 
 
 cdef class Grant:
@@ -140,13 +210,37 @@ cdef class Client(Outbox):
     cdef readonly int64_t in_bytes
     cdef readonly int64_t out_messages
     cdef readonly int64_t out_bytes
+    cdef bytes rewritten            # keeps the subject alive that the last message was mapped to
+    cdef readonly Meter account_meter
+    cdef readonly Meter user_meter
+    cdef bint metered
+    cdef dict introductions         # gate and first gate -> the header line that tells who asks; None until asked
+    cdef readonly bytes signature   # header line that tells who sends; None where no account wants it
+    cdef bint signs                 # puts it into all that it sends
+    cdef bint wants_signed          # takes nothing without it
+    cdef Message *signed_from       # what `signed_message` was made of; NULL for nothing
+    cdef Message signed_message
+    cdef bytes signed_tail
     cdef bint responses             # its policy opens the reply subjects of what it receives
     cdef object shown_to            # what comes and goes is shown to it; None where nothing is traced
 
     cdef int publish(self, Message *message) except -1
+    cdef Py_ssize_t route(self, PlanCache plans, Message *message, Way *way) except -1
+    cdef Py_ssize_t execute(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1
+    cdef Message *sign(self, Message *message) except NULL
+    cdef bytes introduction(self, Gate gate, Way *way)
+    cdef int charge(self, size_t size) except -1
     cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1
     cdef int attend(self, Message *message, size_t count) except -1
     cdef int grant(self, Message *message) except -1
     cdef Grant open_grant(self, const char *subject, size_t length)
     cdef int spend(self, Grant opened, const char *subject, size_t length) except -1
     cdef int answer_no_responders(self, Message *message) except -1
+
+
+cdef class Inbox(Client):
+    pass
+
+
+cdef bytes reply_of(Message *message)
+cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line)

@@ -1,22 +1,31 @@
 """Delivery plans: made once for a subject and a policy, executed for each message.
 
-Every delivery goes through `Client.publish`, which executes a plan; there is no second path. A plan is stale when a
+Every delivery goes through `Client.execute`, which follows a plan; there is no second path. A plan is stale when a
 wildcard subscription of its namespace changed (the generation) or a literal one whose subject shares its hash slot
 did (the epoch); a stale plan is never followed, so it may hold borrowed references.
+
+What crosses the wall of a namespace is in the plans too: a shadow is a receiver who belongs to another namespace and
+sees another subject, and a gate takes the message to the plans of another namespace. A mapping is resolved when the
+plan is made, as far as chance has no part in it.
 """
 
 from cython cimport unlikely
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.stdint cimport UINT32_MAX
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 import secrets
 
 from broker.core.sublist cimport natskeep_hash, natskeep_set_hash_key
 
 natskeep_set_hash_key(secrets.randbits(64))
+
+cdef uint64_t FINAL = 0x9E3779B97F4A7C15  # sets plans apart that are made after mappings, where there are any
+cdef int LONGEST_WAY = 16                 # gates that one message goes through
+cdef const char *SIGNATURE = "Natskeep-Sender"
 
 cdef size_t DELIVERY_COST = 64            # what finding one receiver costs, in bytes that could be copied meanwhile
 cdef size_t SMALLEST_CACHE = 16
@@ -30,8 +39,12 @@ cdef size_t SMALLEST_SWEEP = 256
 cdef Hits scratch_hits
 scratch_hits.items = NULL
 scratch_hits.count = scratch_hits.capacity = 0
+cdef Hits scratch_gates
+scratch_gates.items = NULL
+scratch_gates.count = scratch_gates.capacity = 0
 cdef char *scratch_block = NULL
 cdef size_t scratch_block_capacity = 0
+cdef bint scratch_owns = False            # the plan in the scratch block holds references
 
 
 cdef extern from "stdlib.h":
@@ -45,14 +58,21 @@ cdef bint is_wildcard(bytes subject):
     return b"*" in tokens or tokens[len(tokens) - 1] == b">"
 
 
+cdef void free_plan(Plan *plan) noexcept:
+    Py_XDECREF(plan.mapped)
+    Py_XDECREF(plan.gates)
+    free(plan)
+
+
 cdef class Namespace:
-    """The sealed subject space of one account: its subscriptions, and what makes plans over them stale."""
+    """The sealed subject space of one account: its subscriptions, its ways out, and what makes plans over them stale."""
 
     def __cinit__(self, str name not None):
         self.name = name
         self.sublist = Sublist()
         self.generation = 1
         self.queue_names = {}
+        self.shadows = 0
         memset(self.epochs, 0, sizeof(self.epochs))
 
     cdef int changed(self, Subscription subscription) except -1:
@@ -67,6 +87,7 @@ cdef class Namespace:
         """Opens the namespace to a subscription: the next message on a matching subject reaches it."""
         cdef list queue
         self.sublist.insert(subscription.subject, subscription)
+        self.shadows += subscription.crosses
         if subscription.queue is not None:
             queue = self.queue_names.setdefault(subscription.queue, [subscription.queue, 0])
             subscription.queue = queue[0]
@@ -74,12 +95,21 @@ cdef class Namespace:
         self.changed(subscription)
 
     def remove(self, Subscription subscription not None):
-        """Takes the subscription out; returns whether it was in."""
+        """Takes the subscription out, with its shadows elsewhere; returns whether it was in."""
         cdef list queue
         subscription.closed = True
+        subscription.withdraw()
         self.changed(subscription)
         if not self.sublist.remove(subscription.subject, subscription):
             return False
+        self.shadows -= subscription.crosses
+        if self.awaited is not None and self.awaited:
+            if not is_wildcard(subscription.subject):
+                self.interest_lost(subscription.subject)
+            elif not self.unattended:
+                # Each reply subject is looked at once for all wildcards that go in one turn.
+                self.unattended = True
+                subscription.client.hub.deferred.append((self.look_for_interest, ()))
         if subscription.queue is not None:
             queue = self.queue_names[subscription.queue]
             queue[1] -= 1
@@ -90,6 +120,50 @@ cdef class Namespace:
     def invalidate(self):
         """Makes every plan stale, as after a change of policy."""
         self.generation += 1
+
+    def open_gates(self, gates):
+        """Replaces the ways out: pairs of a pattern and the gate that messages on it go through besides."""
+        cdef Sublist made = None
+        for subject, gate in gates:
+            if not isinstance(gate, Gate):
+                raise TypeError("not a gate")
+            if made is None:
+                made = Sublist()
+            made.insert(subject, gate)
+        self.gates = made
+        self.generation += 1
+
+    def map(self, mappings):
+        """Replaces the mappings of published subjects: a `Mappings`, or None."""
+        self.mapped = mappings
+        self.generation += 1
+
+    cdef int interest_lost(self, bytes subject) except -1:
+        """Nobody is told any more what comes for a reply subject, unless another subscription takes it."""
+        if subject in self.awaited and not self.sublist.matches(PyBytes_AS_STRING(subject), PyBytes_GET_SIZE(subject)):
+            self.give_up(subject)
+        return 0
+
+    cdef int give_up(self, bytes reply) except -1:
+        cdef list waiting = self.awaited.pop(reply, None)
+        cdef Gate gate
+        if waiting is not None:
+            for gate in waiting:
+                gate.abandon()
+        return 0
+
+    def look_for_interest(self):
+        """Gives up the answers that nobody in this namespace waits for any more."""
+        cdef bytes reply
+        self.unattended = False
+        if self.awaited is not None:
+            for reply in list(self.awaited):
+                self.interest_lost(reply)
+
+    @property
+    def pending_answers(self):
+        """Requests from other namespaces that wait for their answer here."""
+        return 0 if self.answers is None else len(self.answers)
 
     @property
     def queues(self):
@@ -158,6 +232,144 @@ cdef int by_queue(const void *one, const void *other) noexcept:
     return (left > right) - (left < right)
 
 
+cdef class Gate(Entry):
+    """A way out of a namespace. What lies behind it is a matter of its subclasses."""
+
+    def __init__(self, Transform inward=None):
+        self.inward = inward
+
+    cdef Py_ssize_t carry(self, Client sender, Message *message, bytes subject, Way *way) except -1:
+        """Takes a message to the other side, where its subject is `subject`; returns how many received it."""
+        return 0
+
+    cdef int abandon(self) except -1:
+        """Nobody waits any more for what comes through the gate."""
+        return 0
+
+
+cdef class Mapping:
+    """Where messages on the subjects of one source go: shares up to ceilings, each with a transform.
+
+    `shares` are pairs of a ceiling, 1 to 100 and rising, and a Transform, or None where that share is dropped. What lies
+    above the last ceiling keeps its subject. `rank` orders mappings: the smallest that matches counts.
+    """
+
+    def __init__(self, size_t rank, bint rest, shares):
+        self.rank = rank
+        self.rest = rest
+        self.ceilings = tuple([ceiling for ceiling, _ in shares])
+        self.transforms = tuple([transform for _, transform in shares])
+
+    cdef object resolve(self, const char *subject, size_t length):
+        """What the mapping comes to for one subject: another subject, or Choices."""
+        cdef Transform transform
+        cdef list results = []
+        cdef bytes result
+        for transform in self.transforms:
+            if transform is None or transform.chancy:
+                results.append(transform)
+            else:
+                result = transform.apply(subject, length, None)
+                results.append(result)
+                if result is not None and len(results) == 1 and self.ceilings[0] >= 100:
+                    return result
+        return Choices(self.ceilings, tuple(results))
+
+
+cdef class Mappings:
+    """All mappings of a namespace. A message is mapped once, by the one of smallest rank whose source matches."""
+
+    def __init__(self, mappings):
+        cdef Sublist made = Sublist()
+        for source, mapping in mappings:
+            if not isinstance(mapping, Mapping):
+                raise TypeError("not a mapping")
+            made.insert(source, mapping)
+        self.sources = made
+
+    cdef Mapping find(self, const char *subject, size_t length):
+        cdef Mapping best = None
+        cdef Mapping found
+        cdef size_t index
+        # A final > in a published subject is matched by a > alone.
+        cdef bint open_end = length > 0 and subject[length - 1] == b">" and (length == 1 or subject[length - 2] == b".")
+        scratch_gates.count = 0
+        self.sources.collect(subject, length, &scratch_gates)
+        for index in range(scratch_gates.count):
+            found = <Mapping> scratch_gates.items[index]
+            if (best is None or found.rank < best.rank) and (found.rest or not open_end):
+                best = found
+        return best
+
+
+cdef class Choices:
+    """What a mapping leaves to chance for one subject."""
+
+    def __init__(self, tuple ceilings not None, tuple results not None):
+        self.ceilings = ceilings
+        self.results = results
+
+    cdef bytes choose(self, const char *subject, size_t length, Hub hub):
+        """The subject for one message, or None when it is dropped."""
+        cdef int roll = <int> (hub.random() % 100)
+        cdef Py_ssize_t index
+        cdef object result
+        for index in range(len(self.ceilings)):
+            if roll < <int> self.ceilings[index]:
+                result = self.results[index]
+                if isinstance(result, Transform):
+                    return (<Transform> result).apply(subject, length, hub)
+                return <bytes> result
+        return PyBytes_FromStringAndSize(subject, length)
+
+
+cdef class Meter:
+    """How much may be sent in a second; what was not used is kept for one second more.
+
+    `messages` and `size` are a second's worth, the one in messages and the other in bytes of header and payload; 0 is
+    unlimited. Clients that share a meter share its rate.
+    """
+
+    def __init__(self, double messages, double size, double now):
+        self.reset(messages, size)
+        self.messages = messages
+        self.bytes = size
+        self.since = now
+
+    def reset(self, double messages, double size):
+        """Changes the rates; what is owed stays owed."""
+        self.message_rate = messages
+        self.byte_rate = size
+
+    cdef bint charge(self, size_t size, double now) noexcept:
+        """Pays for one message. Returns whether more was sent by now than the rates allow."""
+        cdef double seconds = now - self.since
+        if seconds > 0:
+            self.since = now
+            self.messages = min(self.messages + seconds * self.message_rate, self.message_rate)
+            self.bytes = min(self.bytes + seconds * self.byte_rate, self.byte_rate)
+        self.messages -= 1
+        self.bytes -= <double> size
+        return (self.message_rate > 0 and self.messages < 0) or (self.byte_rate > 0 and self.bytes < 0)
+
+    @property
+    def owed(self):
+        """Seconds until what was sent too much is paid off; 0 when nothing is owed."""
+        cdef double seconds = 0
+        if self.message_rate > 0 and self.messages < 0:
+            seconds = -self.messages / self.message_rate
+        if self.byte_rate > 0 and self.bytes < 0:
+            seconds = max(seconds, -self.bytes / self.byte_rate)
+        return seconds
+
+
+cdef inline char *put_head(char *at, const char *subject, size_t length) noexcept:
+    memcpy(at, b"HMSG ", 5)
+    memcpy(at + 5, subject, length)
+    at[5 + length] = b" "
+    return at + 6 + length
+
+
 cdef class PlanCache:
     """The plans of one policy in one namespace; all clients of one role share it."""
 
@@ -173,13 +385,21 @@ cdef class PlanCache:
         cdef size_t index
         if self.slots != NULL:
             for index in range(self.slot_count):
-                free(self.slots[index].plan)
+                if self.slots[index].plan != NULL:
+                    free_plan(self.slots[index].plan)
             free(self.slots)
         free(self.seen)
 
-    cdef Plan *find(self, const char *subject, size_t length) except NULL:
-        """The plan for a subject: kept, or made now. Valid until the next call."""
+    cdef Plan *find(self, const char *subject, size_t length, bint final) except NULL:
+        """The plan for a subject: kept, or made now. Valid until the next call.
+
+        `final` is for subjects that mappings do not concern, since they are what mappings made of another.
+        """
         cdef uint64_t hash = natskeep_hash(subject, length)
+        if self.namespace.mapped is None:
+            final = True
+        elif final:
+            hash ^= FINAL
         if self.slots == NULL:
             self.grow()
         cdef Slot *slot = self.slots + (<size_t> hash & (self.slot_count - 1) & ~(<size_t> 3))
@@ -189,14 +409,15 @@ cdef class PlanCache:
         for way in range(4):
             if slot[way].hash == hash and slot[way].plan != NULL:
                 plan = slot[way].plan
-                if plan.head_length == length + 6 and memcmp(<char *> plan + plan.head + 5, subject, length) == 0:
-                    if plan.generation == namespace.generation and plan.epoch == namespace.epochs[hash & 1023]:
+                if (plan.key_length == length and plan.final == final
+                        and memcmp(<char *> plan + plan.key, subject, length) == 0):
+                    if plan.generation == namespace.generation and plan.epoch == namespace.epochs[plan.slot]:
                         return plan
                     self.drop(&slot[way])
-                    plan = self.build(subject, length, hash)
+                    plan = self.build(subject, length, hash, final)
                     self.keep(plan)
                     return plan
-        plan = self.build(subject, length, hash)
+        plan = self.build(subject, length, hash, final)
         if self.met_before(hash):
             self.keep(plan)
         return plan
@@ -222,7 +443,7 @@ cdef class PlanCache:
     cdef void drop(self, Slot *slot) noexcept:
         self.bytes -= slot.plan.bytes
         self.used -= 1
-        free(slot.plan)
+        free_plan(slot.plan)
         slot.plan = NULL
 
     cdef int grow(self) except -1:
@@ -265,6 +486,8 @@ cdef class PlanCache:
         if plan == NULL:
             raise MemoryError()
         memcpy(plan, made, made.bytes)
+        Py_XINCREF(plan.mapped)
+        Py_XINCREF(plan.gates)
         slot = self.slots + (<size_t> plan.hash & (self.slot_count - 1) & ~(<size_t> 3))
         for way in range(4):
             if slot[way].plan == NULL:
@@ -278,11 +501,28 @@ cdef class PlanCache:
         self.bytes += plan.bytes
         return 0
 
-    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash) except NULL:
-        """Matches the subject, applies the deny filters and lays out a plan in the scratch memory."""
-        global scratch_block, scratch_block_capacity
-        cdef size_t kept = 0, plain = 0, index, text = 0, wanted, group_count = 0
+    cdef bytes rewrite(self, Plan *plan, const char *subject, size_t length, Hub hub):
+        """The subject that a mapped message goes to, or None when it is dropped."""
+        cdef object mapped = <object> plan.mapped
+        if isinstance(mapped, Choices):
+            return (<Choices> mapped).choose(subject, length, hub)
+        return <bytes> mapped
+
+    cdef Plan *build(self, const char *subject, size_t length, uint64_t hash, bint final) except NULL:
+        """Maps the subject, matches it, applies the deny filters and lays out a plan in the scratch memory."""
+        global scratch_block, scratch_block_capacity, scratch_owns
+        cdef Namespace namespace = self.namespace
+        cdef size_t kept = 0, plain = 0, index, text = 0, wanted, head, width, group_count = 0
+        cdef const char *key = subject
+        cdef size_t key_length = length
         cdef Subscription subscription
+        cdef Transform transform
+        cdef Mapping mapping
+        cdef Gate gate
+        cdef object mapped = None
+        cdef list gates = None
+        cdef tuple doors
+        cdef bytes local
         cdef PyObject *item
         cdef PyObject **items
         cdef Plan *plan
@@ -290,15 +530,50 @@ cdef class PlanCache:
         cdef Group *groups
         cdef char *at
         cdef char *larger
-        cdef int verdict = self.policy.judge(subject, length)
+        cdef int verdict = ALLOWED
+        if scratch_owns:
+            scratch_owns = False
+            Py_XDECREF((<Plan *> scratch_block).mapped)
+            Py_XDECREF((<Plan *> scratch_block).gates)
+        if not final:
+            mapping = namespace.mapped.find(subject, length)
+            if mapping is not None:
+                mapped = mapping.resolve(subject, length)
+                if isinstance(mapped, bytes):
+                    subject = PyBytes_AS_STRING(<bytes> mapped)
+                    length = PyBytes_GET_SIZE(<bytes> mapped)
         scratch_hits.count = 0
-        if verdict != DENIED:
-            self.namespace.sublist.collect(subject, length, &scratch_hits)
+        if not isinstance(mapped, Choices):
+            verdict = self.policy.judge(subject, length)
+            if verdict != DENIED:
+                namespace.sublist.collect(subject, length, &scratch_hits)
+                if namespace.gates is not None:
+                    scratch_gates.count = 0
+                    namespace.gates.collect(subject, length, &scratch_gates)
+                    for index in range(scratch_gates.count):
+                        gate = <Gate> scratch_gates.items[index]
+                        local = (PyBytes_FromStringAndSize(subject, length) if gate.inward is None
+                                 else gate.inward.apply(subject, length, None))
+                        if local is not None:
+                            if gates is None:
+                                gates = []
+                            gates.append(gate)
+                            gates.append(local)
         items = scratch_hits.items
         # Plain subscriptions move to the front, what is denied drops out.
         for index in range(scratch_hits.count):
             subscription = <Subscription> items[index]
-            if subscription.denies is not None and subscription.denies.matches(subject, length):
+            if subscription.crosses:
+                local = PyBytes_FromStringAndSize(subject, length)
+                for transform in (<Shadow> subscription).outward:
+                    if local is not None:
+                        local = transform.apply(PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local), None)
+                if local is None or (<Shadow> subscription).origin.denies is not None and (
+                        <Shadow> subscription).origin.denies.matches(PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local)):
+                    continue
+                (<Shadow> subscription).seen = local
+                text += PyBytes_GET_SIZE(local) + 6
+            elif subscription.denies is not None and subscription.denies.matches(subject, length):
                 continue
             item = items[index]
             items[index] = items[kept]
@@ -310,7 +585,7 @@ cdef class PlanCache:
             kept += 1
             text += PyBytes_GET_SIZE(subscription.sid)
         wanted = (sizeof(Plan) + kept * sizeof(Target) + (kept - plain) * sizeof(Group)
-                  + length + 6 + text + kept)
+                  + length + 6 + text + kept + key_length)
         if wanted > UINT32_MAX:
             raise MemoryError("a plan has no room for so many receivers")
         if wanted > scratch_block_capacity:
@@ -331,33 +606,57 @@ cdef class PlanCache:
                 group_count += 1
             groups[group_count - 1].count += 1
         at = <char *> (groups + group_count)
-        plan.head = <uint32_t> (at - scratch_block)
-        plan.head_length = <uint32_t> (length + 6)
-        memcpy(at, b"HMSG ", 5)
-        memcpy(at + 5, subject, length)
-        at += 5 + length
-        at[0] = b" "
-        at += 1
+        head = at - scratch_block
+        at = put_head(at, subject, length)
         for index in range(kept):
             subscription = <Subscription> items[index]
-            wanted = PyBytes_GET_SIZE(subscription.sid)
             targets[index].subscription = items[index]
+            targets[index].head = <uint32_t> head
+            targets[index].head_length = <uint32_t> (length + 6)
+            if subscription.crosses:
+                local = (<Shadow> subscription).seen
+                (<Shadow> subscription).seen = None
+                targets[index].subscription = <PyObject *> (<Shadow> subscription).origin
+                targets[index].head = <uint32_t> (at - scratch_block)
+                targets[index].head_length = <uint32_t> (PyBytes_GET_SIZE(local) + 6)
+                at = put_head(at, PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local))
+            width = PyBytes_GET_SIZE(subscription.sid)
             targets[index].sid = <uint32_t> (at - scratch_block)
-            targets[index].sid_length = <uint32_t> (wanted + 1)
-            memcpy(at, PyBytes_AS_STRING(subscription.sid), wanted)
-            at[wanted] = b" "
-            memcpy(targets[index].sid_start, at, min(wanted + 1, 8))
-            at += wanted + 1
+            targets[index].sid_length = <uint32_t> (width + 1)
+            memcpy(at, PyBytes_AS_STRING(subscription.sid), width)
+            at[width] = b" "
+            memcpy(targets[index].sid_start, at, min(width + 1, 8))
+            at += width + 1
+        plan.key = <uint32_t> (head + 5)
+        plan.key_length = <uint32_t> key_length
+        if key != subject:
+            plan.key = <uint32_t> (at - scratch_block)
+            memcpy(at, key, key_length)
+            at += key_length
         plan.hash = hash
         plan.bytes = at - scratch_block
-        plan.generation = self.namespace.generation
-        plan.epoch = self.namespace.epochs[hash & 1023]
+        plan.final = final
+        plan.slot = <uint32_t> (natskeep_hash(subject, length) & 1023)
+        plan.generation = namespace.generation
+        plan.epoch = namespace.epochs[plan.slot]
         plan.targets = sizeof(Plan)
         plan.plain_count = <uint32_t> plain
         plan.target_count = <uint32_t> kept
         plan.groups = <uint32_t> (<char *> groups - scratch_block)
         plan.group_count = <uint32_t> group_count
         plan.verdict = verdict
+        plan.answers = length > 4 and memcmp(subject, b"_R_.", 4) == 0
+        plan.mapped = NULL
+        plan.gates = NULL
+        if mapped is not None:
+            Py_INCREF(mapped)
+            plan.mapped = <PyObject *> mapped
+            scratch_owns = True
+        if gates is not None:
+            doors = tuple(gates)
+            Py_INCREF(doors)
+            plan.gates = <PyObject *> doors
+            scratch_owns = True
         return plan
 
     @property
@@ -392,11 +691,45 @@ cdef class Subscription(Entry):
 
     def refilter(self, denies):
         """Replaces `denies`. Plans made before do not know of it: their namespace must be invalidated."""
+        cdef Namespace namespace
         self.denies = patterns(denies) if denies else None
+        for namespace, _ in self.shadows or ():
+            namespace.generation += 1
+
+    def shadow(self, Namespace namespace not None, bytes subject not None, outward):
+        """Receives in addition what is published on a pattern of another namespace.
+
+        `outward` are the transforms from there to here, one for each wall on the way; the subject that they come to must
+        lie in this subscription's own pattern.
+        """
+        cdef Shadow made = Shadow(self, subject, outward)
+        namespace.insert(made)
+        if self.shadows is None:
+            self.shadows = []
+        self.shadows.append((namespace, made))
+
+    def withdraw(self):
+        """Ends its interest in other namespaces."""
+        cdef Namespace namespace
+        cdef list shadows = self.shadows
+        if shadows is not None:
+            self.shadows = None
+            for namespace, made in shadows:
+                namespace.remove(made)
 
     def close(self):
         """Takes nothing more, from the next message on."""
         self.closed = True
+
+
+cdef class Shadow(Subscription):
+    """A subscription's interest in another namespace. Who receives, and what counts, is the subscription itself."""
+
+    def __init__(self, Subscription origin not None, bytes subject not None, outward):
+        Subscription.__init__(self, origin.client, subject, origin.queue, origin.sid)
+        self.crosses = True
+        self.origin = origin
+        self.outward = tuple(outward)
 
 
 cdef class Grant:
@@ -417,7 +750,7 @@ cdef class Client(Outbox):
     def bind(self, PlanCache plans):
         """Binds the client to a namespace and a policy; response grants of an earlier binding are gone."""
         self.plans = plans
-        self.grants = None
+        self.grants = self.introductions = None
         self.responses = plans is not None and plans.policy.responses
         self.attended = self.responses or self.shown_to is not None
 
@@ -459,19 +792,29 @@ cdef class Client(Outbox):
         return self.publish(&message)
 
     cdef int publish(self, Message *message) except -1:
-        """Executes the plan for the message's subject; an Outcome."""
+        """Follows the plan for the message's subject; an Outcome. A mapping changes the message's subject."""
         cdef PlanCache plans = self.plans
         cdef Plan *plan
-        cdef Target *targets
-        cdef Group *group
-        cdef uint32_t index, member, turn
-        cdef size_t delivered = 0
+        cdef Py_ssize_t delivered
         cdef Grant opened = None
         if plans is None:
             return SUBJECT_REFUSED
         self.in_messages += 1
         self.in_bytes += message.size
-        plan = plans.find(message.subject, message.subject_length)
+        if unlikely(self.metered):
+            self.charge(message.size)
+        plan = plans.find(message.subject, message.subject_length, False)
+        if unlikely(plan.mapped != NULL):
+            self.rewritten = plans.rewrite(plan, message.subject, message.subject_length, self.hub)
+            if self.rewritten is None:
+                message.subject_length = 0
+                if message.reply_length and self.no_responders:
+                    self.answer_no_responders(message)
+                return PUBLISHED
+            message.subject = PyBytes_AS_STRING(self.rewritten)
+            message.subject_length = PyBytes_GET_SIZE(self.rewritten)
+            if isinstance(<object> plan.mapped, Choices):
+                plan = plans.find(message.subject, message.subject_length, True)
         if plan.verdict != ALLOWED:
             if plan.verdict == NOT_ALLOWED:
                 opened = self.open_grant(message.subject, message.subject_length)
@@ -481,7 +824,44 @@ cdef class Client(Outbox):
             return REPLY_REFUSED
         if opened is not None:
             self.spend(opened, message.subject, message.subject_length)
-        targets = <Target *> (<char *> plan + plan.targets)
+        delivered = self.execute(plans, plan, message, NULL)
+        if delivered == 0 and message.reply_length and self.no_responders:
+            self.answer_no_responders(message)
+        return PUBLISHED
+
+    cdef Py_ssize_t route(self, PlanCache plans, Message *message, Way *way) except -1:
+        """Publishes in another namespace what came through a gate; returns how many received it."""
+        cdef Plan *plan = plans.find(message.subject, message.subject_length, False)
+        cdef bytes rewritten
+        if plan.mapped != NULL:
+            rewritten = plans.rewrite(plan, message.subject, message.subject_length, self.hub)
+            if rewritten is None:
+                return 0
+            message.subject = PyBytes_AS_STRING(rewritten)
+            message.subject_length = PyBytes_GET_SIZE(rewritten)
+            if isinstance(<object> plan.mapped, Choices):
+                plan = plans.find(message.subject, message.subject_length, True)
+        if plan.verdict != ALLOWED:
+            return 0
+        return self.execute(plans, plan, message, way)
+
+    cdef Py_ssize_t execute(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1:
+        """Delivers to all receivers of a plan, and goes through its gates; returns how many received the message."""
+        cdef Target *targets = <Target *> (<char *> plan + plan.targets)
+        cdef Group *group
+        cdef uint32_t index, member, turn
+        cdef Py_ssize_t delivered = 0, place
+        cdef tuple gates
+        cdef Gate gate
+        cdef dict answers
+        cdef Message own
+        cdef bytes own_tail
+        self.signed_from = NULL
+        # What went through a gate is signed already.
+        if unlikely(self.signs and way == NULL):
+            own_tail = edited(message, &own, reply_of(message), SIGNATURE, self.signature)
+            message = &own
+        self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
         for index in range(plan.plain_count):
             delivered += (<Subscription> targets[index].subscription).client.deliver(
                 self, message, plan, &targets[index])
@@ -494,17 +874,93 @@ cdef class Client(Outbox):
                     delivered += 1
                     break
                 member = 0 if member + 1 == group.count else member + 1
-        self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
-        if delivered == 0 and message.reply_length and self.no_responders:
-            self.answer_no_responders(message)
-        return PUBLISHED
+        # Other plans are looked up behind a gate, so this one may be gone when it returns.
+        if plan.answers:
+            answers = plans.namespace.answers
+            if answers is not None and (way == NULL or way.depth < LONGEST_WAY):
+                gate = answers.get(PyBytes_FromStringAndSize(message.subject, message.subject_length))
+                if gate is not None:
+                    return delivered + gate.carry(self, message, None, way)
+        elif plan.gates != NULL and (way == NULL or way.depth < LONGEST_WAY):
+            gates = <tuple> plan.gates
+            for place in range(0, len(gates), 2):
+                gate = <Gate> gates[place]
+                delivered += gate.carry(self, message, <bytes> gates[place + 1], way)
+                self.spent += message.tail_length + DELIVERY_COST
+        return delivered
+
+    cdef int charge(self, size_t size) except -1:
+        """Counts a message against the rates of the user and of the account; what is too much ends the turn."""
+        cdef double now = self.hub.now
+        cdef bint over = False
+        if self.account_meter is not None:
+            over = self.account_meter.charge(size, now)
+        if self.user_meter is not None and self.user_meter.charge(size, now):
+            over = True
+        if over:
+            self.spent = <size_t> 1 << 62
+        return 0
+
+    def meter(self, Meter account, Meter user):
+        """Counts what the client sends against these meters; None counts nothing."""
+        self.account_meter = account
+        self.user_meter = user
+        self.metered = account is not None or user is not None
+
+    @property
+    def owed(self):
+        """Seconds that the client has to wait because it sent more than its rates allow; 0 when it need not."""
+        cdef double seconds = 0
+        if self.account_meter is not None:
+            seconds = self.account_meter.owed
+        if self.user_meter is not None:
+            seconds = max(seconds, self.user_meter.owed)
+        return seconds
+
+    def introduce(self, bytes signature, bint always, bint wanted):
+        """Tells who the client is: `signature` is a header line with its line end.
+
+        It stands in all messages that the client sends where `always`, and else in those that go to receivers who want
+        it. Where `wanted`, this client is one of those receivers.
+        """
+        self.signature = signature
+        self.signs = always and signature is not None
+        self.wants_signed = wanted
+        self.signed_from = NULL
+
+    def forget_introductions(self):
+        """Asks anew what other namespaces are told about the client."""
+        self.introductions = None
+
+    cdef bytes introduction(self, Gate gate, Way *way):
+        """The header line that tells the far side of a gate who asks. The owner knows; it is asked once for each way."""
+        cdef Way *first = way
+        cdef tuple key
+        cdef bytes line
+        while first != NULL and first.previous != NULL:
+            first = first.previous
+        key = (gate, None if first == NULL else <object> first.gate, None if way == NULL else <object> way.gate)
+        if self.introductions is None:
+            self.introductions = {}
+        line = self.introductions.get(key)
+        if line is None:
+            line = self.owner.request_info(key[0], key[1], key[2])
+            self.introductions[key] = line
+        return line
+
+    cdef Message *sign(self, Message *message) except NULL:
+        """The message with the line that tells who sends it, and without any other such line."""
+        if self.signed_from != message:
+            self.signed_tail = edited(message, &self.signed_message, reply_of(message), SIGNATURE, self.signature)
+            self.signed_from = message
+        return &self.signed_message
 
     cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1:
         """Copies a message into this client's outbox. False when the client or the subscription cannot take it."""
         cdef Subscription subscription = <Subscription> target.subscription
-        cdef const char *head = <char *> plan + plan.head
+        cdef const char *head = <char *> plan + target.head
         cdef const char *sid = <char *> plan + target.sid
-        cdef size_t head_length = plan.head_length
+        cdef size_t head_length = target.head_length
         cdef size_t sid_length = target.sid_length
         cdef char *room
         cdef size_t count
@@ -513,6 +969,8 @@ cdef class Client(Outbox):
         cdef int digits
         if subscription.closed or self.closed or (sender is self and not self.echo):
             return False
+        if unlikely(self.wants_signed and not sender.signs):
+            message = sender.sign(message)
         if message.header >= 0 and not self.headers or message.header == 0:
             # The receiver gets the payload alone, as an ordinary MSG.
             payload = message.size - message.header
@@ -628,7 +1086,8 @@ cdef class Client(Outbox):
         self.plans.namespace.sublist.collect(message.reply, message.reply_length, &scratch_hits)
         for index in range(scratch_hits.count):
             subscription = <Subscription> scratch_hits.items[index]
-            if subscription.client is not self or subscription.queue is not None or subscription.closed:
+            if (subscription.client is not self or subscription.queue is not None or subscription.closed
+                    or subscription.crosses):
                 continue
             if subscription.denies is not None and subscription.denies.matches(message.reply, message.reply_length):
                 continue
@@ -645,3 +1104,109 @@ cdef class Client(Outbox):
             self.out_bytes += len(header)
             break
         return 0
+
+
+cdef class Inbox(Client):
+    """A client inside the broker: what it receives is handed to its owner at the end of the turn.
+
+    The owner's `received` is called with the subscription, the sender, subject, reply, header (None for none) and
+    payload.
+    """
+
+    cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1:
+        cdef Subscription subscription = <Subscription> target.subscription
+        cdef size_t header = 0 if message.header < 0 else message.header
+        if subscription.closed or self.closed or (sender is self and not self.echo):
+            return False
+        self.out_messages += 1
+        self.out_bytes += message.size
+        subscription.delivered += 1
+        self.hub.deferred.append((self.owner.received, (
+            subscription,
+            sender,
+            PyBytes_FromStringAndSize(<char *> plan + target.head + 5, target.head_length - 6),
+            PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None,
+            None if message.header < 0 else PyBytes_FromStringAndSize(message.body, header),
+            PyBytes_FromStringAndSize(message.body + header, message.size - header),
+        )))
+        return True
+
+
+cdef inline bint same_letters(const char *text, const char *name, size_t length) noexcept:
+    """Whether both are one name, whatever the case of their letters."""
+    cdef size_t index
+    for index in range(length):
+        if (text[index] | <char> 32) != (name[index] | <char> 32):
+            return False
+    return True
+
+
+cdef bytes without_lines(const char *header, size_t length, const char *name):
+    """A header block without the lines of a name.
+
+    Readers part lines at CRLF, at a bare LF or at a bare CR, and some take a name with blanks behind it; so a line is
+    found in all these spellings.
+    """
+    cdef size_t width = strlen(name), at = 0, start, begin = 0, colon
+    cdef list kept = []
+    while at < length:
+        start = at
+        while at < length and header[at] != b"\n" and header[at] != b"\r":
+            at += 1
+        colon = start + width
+        while colon < at and (header[colon] == b" " or header[colon] == b"\t"):
+            colon += 1
+        if at < length and header[at] == b"\r" and at + 1 < length and header[at + 1] == b"\n":
+            at += 1
+        if at < length:
+            at += 1
+        if start and colon < at and header[colon] == b":" and same_letters(header + start, name, width):
+            kept.append(PyBytes_FromStringAndSize(header + begin, start - begin))
+            begin = at
+    if begin == 0:
+        return PyBytes_FromStringAndSize(header, length)
+    kept.append(PyBytes_FromStringAndSize(header + begin, length - begin))
+    return b"".join(kept)
+
+
+cdef bytes reply_of(Message *message):
+    """The reply subject, None for none."""
+    return PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None
+
+
+cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line):
+    """Fills `made`: the message with another reply subject, and with `line` as its one header line of a name.
+
+    `reply` and `line` may be None, for none. A header block that a line is added to is made to end in an empty line. What
+    `made` points into is returned; it must outlive it.
+    """
+    cdef size_t count = 0 if message.header < 0 else message.header
+    cdef size_t payload = message.size - count
+    cdef bytes header = b""
+    cdef bytes start, tail
+    if count:
+        header = without_lines(message.body, count, name)
+    if line is not None:
+        if not header:
+            header = b"NATS/1.0\r\n"
+        elif header.endswith(b"\r\n\r\n"):
+            header = header[:len(header) - 2]
+        elif not header.endswith(b"\n"):
+            header += b"\r\n"
+        header = b"%b%b\r\n" % (header, line)
+    made[0] = message[0]
+    count = PyBytes_GET_SIZE(header)
+    start = b"" if reply is None else reply + b" "
+    if message.header < 0 and line is None:
+        start += b"%d\r\n" % payload
+    else:
+        start += b"%d %d\r\n" % (count, count + payload)
+        made.header = count
+    tail = b"%b%b%b\r\n" % (start, header, PyBytes_FromStringAndSize(message.body + message.size - payload, payload))
+    made.tail = PyBytes_AS_STRING(tail)
+    made.tail_length = PyBytes_GET_SIZE(tail)
+    made.reply = made.tail
+    made.reply_length = 0 if reply is None else PyBytes_GET_SIZE(reply)
+    made.body = made.tail + PyBytes_GET_SIZE(start)
+    made.size = count + payload
+    return tail

@@ -1,0 +1,9 @@
+from collections.abc import Iterable
+
+from broker.core.outbox import Hub
+
+class Transform:
+    def __init__(self, program: Iterable[tuple[object, ...]]) -> None: ...
+    @property
+    def chancy(self) -> bool: ...
+    def rewrite(self, subject: bytes, hub: Hub) -> bytes | None: ...
