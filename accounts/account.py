@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from accounts.limits import AccountLimits, UserLimits
 from accounts.permissions import Permissions
+from accounts.subject import specificity
 
 if TYPE_CHECKING:
     from accounts.exports import Export
@@ -63,7 +64,8 @@ class Account:
     Unix seconds; ``issuer`` is the operator key that signed the account. ``signing_keys`` maps each further key that
     may sign users to its scope, or to None when the key is not scoped. ``revocations`` maps a user key, or ``*`` for
     all, to the Unix second up to which tokens are revoked. ``origin`` names the place that defines the account.
-    ``exports``, ``imports`` and ``mappings`` are what crosses the wall of the account.
+    ``exports``, ``imports`` and ``mappings`` are what crosses the wall of the account; the mappings stand with the most
+    specific source first, and the first that matches decides. ``findings`` say which of them were passed over, and why.
     """
 
     name: str
@@ -81,12 +83,16 @@ class Account:
     exports: tuple[Export, ...] = ()
     imports: tuple[Import, ...] = ()
     mappings: tuple[SubjectMapping, ...] = ()
+    findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("an account needs a name")
         object.__setattr__(self, "signing_keys", MappingProxyType(dict(self.signing_keys)))
         object.__setattr__(self, "revocations", MappingProxyType(dict(self.revocations)))
+        if self.mappings:
+            sorted_mappings = tuple(sorted(self.mappings, key=lambda mapping: specificity(mapping.source)))
+            object.__setattr__(self, "mappings", sorted_mappings)
 
     def __hash__(self) -> int:
         return hash(self.name)

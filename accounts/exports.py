@@ -5,11 +5,13 @@ Source of the rules: the NATS documentation on accounts, and NATS ADR-32 for the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, TypeAlias
+from types import MappingProxyType
+from typing import ClassVar, Final, TypeAlias
 
-from accounts.subject import SINGLE, contains, is_valid, tokens
+from accounts.subject import SINGLE, contains, is_valid, specificity, tokens
 from accounts.transform import INVALID_SUBJECT
 
 DEFAULT_RESPONSE_THRESHOLD: Final = 120.0
@@ -41,6 +43,7 @@ class ServiceLatency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Export:
+    kind: ClassVar[str]
     subject: str
     """What is offered; wildcards are allowed."""
     accounts: frozenset[str] | None = None
@@ -49,6 +52,8 @@ class _Export:
     """Token of ``subject``, from 1, that is ``*`` and in which an importer must put its own name; 0 is none."""
     token_required: bool = False
     """Whether an importer needs an activation token."""
+    revocations: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """For each importer, or ``*`` for all, the Unix second up to which activations are revoked."""
     origin: str = ""
     """Where it was declared."""
 
@@ -59,6 +64,12 @@ class _Export:
         position, parts = self.account_token_position, tokens(self.subject)
         if position and not (1 <= position <= len(parts) and parts[position - 1] == SINGLE):
             raise ValueError(f"account_token_position {position} is not the place of a * in the subject")
+        object.__setattr__(self, "revocations", MappingProxyType(dict(self.revocations)))
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether not everyone may import it."""
+        return self.accounts is not None or self.account_token_position > 0 or self.token_required
 
     def permits(self, importer: str, subject: str) -> bool:
         """Whether an account may import ``subject`` by its name alone; an activation token is another matter."""
@@ -74,11 +85,14 @@ class _Export:
 class StreamExport(_Export):
     """Messages of the account that others may subscribe to."""
 
+    kind: ClassVar[str] = "stream"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceExport(_Export):
     """Requests that others may send into the account."""
 
+    kind: ClassVar[str] = "service"
     response_type: ResponseType = ResponseType.SINGLETON
     response_threshold: float = DEFAULT_RESPONSE_THRESHOLD
     """Seconds after which an answer comes too late."""
@@ -88,3 +102,17 @@ class ServiceExport(_Export):
 
 
 Export: TypeAlias = StreamExport | ServiceExport
+
+
+def deciding_exports(exports: Iterable[Export], kind: str, subject: str) -> tuple[Export, ...]:
+    """The exports that decide on an import of ``subject``: those of the most specific subject that contains it.
+
+    So a restricted export of ``a.b`` holds for imports of ``a.b`` beside an open one of ``a.>``. Where one subject is
+    exported more than once, its restricted exports decide.
+    """
+    fitting = [export for export in exports if export.kind == kind and contains(export.subject, subject)]
+    if not fitting:
+        return ()
+    closest = min(fitting, key=lambda export: specificity(export.subject)).subject
+    same = tuple(export for export in fitting if export.subject == closest)
+    return tuple(export for export in same if export.is_restricted) or same

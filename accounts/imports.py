@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
+from accounts.activation import Activation
 from accounts.permissions import quoted
 from accounts.subject import REST, SINGLE, is_valid, tokens
 from accounts.transform import INVALID_SUBJECT, InvalidTransformError, SubjectTransform
@@ -14,6 +15,7 @@ PREFIX_WILDCARD: Final = "stream import prefix can not contain wildcard tokens"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Import:
+    kind: ClassVar[str]
     account: str
     """The name of the exporting account."""
     subject: str
@@ -21,8 +23,8 @@ class _Import:
     to: str = ""
     """The subject here, as written: plain, or with ``*`` or ``$n`` for the wildcards of ``subject``; empty where both
     are the same."""
-    token: str = ""
-    """The activation token, in operator mode."""
+    activation: Activation | None = None
+    """What lets it use an export that demands an activation; a configuration file has none."""
     origin: str = ""
     """Where it was declared."""
     outward: SubjectTransform = field(init=False, repr=False, compare=False)
@@ -49,6 +51,7 @@ class _Import:
 class StreamImport(_Import):
     """Messages of another account, seen here."""
 
+    kind: ClassVar[str] = "stream"
     allow_trace: bool = False
     """Whether a traced message is followed into this account."""
 
@@ -61,6 +64,7 @@ class StreamImport(_Import):
 class ServiceImport(_Import):
     """Requests made here that another account answers."""
 
+    kind: ClassVar[str] = "service"
     share: bool = False
     """Whether the exporting account may see who asks."""
     inward: SubjectTransform = field(init=False, repr=False, compare=False)

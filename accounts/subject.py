@@ -99,6 +99,15 @@ def overlaps(one: str, other: str) -> bool:
     return True
 
 
+def specificity(subject: str) -> tuple[tuple[int, ...], str]:
+    """A key that sorts patterns with the most specific first: token by token a literal, then ``*``, then ``>``.
+
+    A pattern that is contained in another one stands before it. No two patterns have one key, so the order is total.
+    """
+    ranks = {SINGLE: 1, REST: 2}
+    return tuple(ranks.get(token, 0) for token in tokens(subject)), subject
+
+
 def matches_queue(pattern: str, queue: str) -> bool:
     """Say whether the queue part of a permission covers the queue group ``queue``.
 

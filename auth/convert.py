@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from accounts.account import Account, SigningKeyScope, TimeWindow
 from accounts.limits import AccountLimits, UserLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
@@ -89,6 +92,11 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
             signing_keys[item.key] = scope_of(item)
         else:
             signing_keys[item] = None
+    origin = f"account JWT {claims.token_id or claims.subject}"
+    crossings: dict[str, Any] = {}
+    if data.exports or data.imports or data.mappings:
+        # Most servers have accounts that cross nothing, and spare the memory of the code for it.
+        crossings = import_module("auth.exchange").crossings_of(data, origin)._asdict()
     return Account(
         name=claims.subject,
         display_name=claims.name,
@@ -101,5 +109,6 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
         signing_keys=signing_keys,
         revocations=data.revocations,
         tags=tuple(data.tags),
-        origin=f"account JWT {claims.token_id or claims.subject}",
+        origin=origin,
+        **crossings,
     )

@@ -16,6 +16,9 @@ from auth.gojson import quote
 HEADERS_SAMPLING: Final = "headers"
 RESPONSE_TYPES: Final = ("Singleton", "Stream", "Chunked")
 
+_OPENED: Final = "opened"
+"""Where an import keeps the claims of the token that it held when they were last asked for."""
+
 
 class ServiceLatency(msgspec.Struct):
     """How many requests are measured: a percentage from 1 to 100, or ``headers`` when the requests say so."""
@@ -99,7 +102,7 @@ class Export(msgspec.Struct, omit_defaults=True, kw_only=True):
             yield error(f"Account Token Position {position} matches '{found}' but must match a * in: {self.subject}")
 
 
-class Import(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Import(msgspec.Struct, omit_defaults=True, kw_only=True, dict=True):
     """One subject taken from another account. ``to`` is the older form of ``local_subject``."""
 
     name: str = ""
@@ -125,6 +128,19 @@ class Import(msgspec.Struct, omit_defaults=True, kw_only=True):
         """The subject inside the importing account."""
         return self.to or self.local_subject or self.subject
 
+    @property
+    def exported_subject(self) -> str:
+        """The subject inside the exporting account. For a service the older ``to`` is that one."""
+        return self.to if self.is_service and self.to else self.subject
+
+    def activation(self) -> ActivationClaims:
+        """The claims of its token, which its own issuer signed. Raises JwtError."""
+        known: tuple[str, ActivationClaims] | None = self.__dict__.get(_OPENED)
+        if known is None or known[0] != self.token:
+            # The signature takes longer than all else about an import, and what validates it is not what uses it.
+            known = self.__dict__[_OPENED] = (self.token, ActivationClaims.from_token(self.token))
+        return known[1]
+
     def issues(self, importer: str) -> Iterator[Issue]:
         """Findings about this import in the account with the given public key. Token times are not looked at."""
         if self.type not in EXPORT_KINDS:
@@ -148,7 +164,7 @@ class Import(msgspec.Struct, omit_defaults=True, kw_only=True):
     def _token_issues(self, importer: str) -> Iterator[Issue]:
         quoted = quote(self.subject)
         try:
-            activation = ActivationClaims.from_token(self.token)
+            activation = self.activation()
         except JwtError:
             yield error(f"import {quoted} contains an invalid activation token")
             return
@@ -160,7 +176,7 @@ class Import(msgspec.Struct, omit_defaults=True, kw_only=True):
             yield error(f"mismatch between token import type {activation.nats.kind} and type of import {self.type}")
         yield from activation.own_issues()
         granted = activation.nats.import_subject
-        if not subjects.contains(granted, self.subject):
+        if not subjects.contains(granted, self.exported_subject):
             yield error(f"activation token import subject {quote(granted)} doesn't match import {quoted}")
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from accounts.account import Account
+from accounts.exchange import import_problems
 from accounts.exports import (
     SAMPLE_BY_HEADERS,
     Export,
@@ -14,7 +16,6 @@ from accounts.exports import (
     ServiceLatency,
     StreamExport,
 )
-from accounts.graph import Party, import_problems
 from accounts.imports import Import, ServiceImport, StreamImport, prefixed
 from accounts.mapping import SubjectMapping, WeightedDestination
 from accounts.permissions import quoted
@@ -72,11 +73,11 @@ def check_exchange(offers: Iterable[Offer]) -> list[Problem]:
                 for name in sorted((export.item.accounts or frozenset()) - names)
             ]
     places = {id(placed.item): placed.position for offer in offers for placed in offer.imports}
-    parties = [
-        Party(offer.name, tuple(e.item for e in offer.exports), tuple(i.item for i in offer.imports))
+    accounts = [
+        Account(offer.name, exports=tuple(e.item for e in offer.exports), imports=tuple(i.item for i in offer.imports))
         for offer in offers
     ]
-    problems += [Problem(problem.text, places[id(problem.found)]) for problem in import_problems(parties)]
+    problems += [Problem(problem.text, places[id(problem.found)]) for problem in import_problems(accounts)]
     return problems
 
 

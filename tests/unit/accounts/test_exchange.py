@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.account import Account
+from accounts.exchange import import_problems
 from accounts.exports import Export, ServiceExport, StreamExport
-from accounts.graph import Party, import_problems
 from accounts.imports import Import, ServiceImport, StreamImport, prefixed
 from accounts.transform import InvalidTransformError
 
@@ -85,8 +85,8 @@ class TestImports:
             ServiceImport(account="E", subject="w.*", to="$1.$1")
 
 
-def problems(*parties: Party) -> list[str]:
-    return [problem.text for problem in import_problems(parties)]
+def problems(*accounts: Account) -> list[str]:
+    return [problem.text for problem in import_problems(accounts)]
 
 
 def services(*pairs: tuple[str, str] | tuple[str, str, str]) -> tuple[Import, ...]:
@@ -99,11 +99,11 @@ def streams(*pairs: tuple[str, str] | tuple[str, str, str]) -> tuple[Import, ...
 
 class TestTogether:
     offers = (ServiceExport(subject="s.>"), StreamExport(subject="e.>"))
-    exporter = Party("E", offers)
+    exporter = Account("E", exports=offers)
 
     def test_what_is_exported_may_be_imported(self) -> None:
-        importer = Party("I", (), (*services(("E", "s.a"), ("E", "s.a", "x")), *streams(("E", "e.a"), ("E", "e.*"))))
-        assert problems(self.exporter, importer) == []
+        imports = (*services(("E", "s.a"), ("E", "s.a", "x")), *streams(("E", "e.a"), ("E", "e.*")))
+        assert problems(self.exporter, Account("I", imports=imports)) == []
 
     @pytest.mark.parametrize(
         ("imports", "message"),
@@ -121,37 +121,42 @@ class TestTogether:
         ],
     )
     def test_what_cannot_be(self, imports: tuple[Import, ...], message: str) -> None:
-        assert problems(self.exporter, Party("I", (), imports)) == [message]
+        assert problems(self.exporter, Account("I", imports=imports)) == [message]
 
     @pytest.mark.parametrize("make", [services, streams])
     def test_two_accounts_that_import_from_each_other(self, make: type) -> None:
         offers = (ServiceExport(subject="x.>"), StreamExport(subject="x.>"))
         kind = "service" if make is services else "stream"
         message = f'Error adding {kind} import "x.a": import forms a cycle'
-        first, second = Party("A", offers, make(("B", "x.a"))), Party("B", offers, make(("A", "x.a")))
+        first = Account("A", exports=offers, imports=make(("B", "x.a")))
+        second = Account("B", exports=offers, imports=make(("A", "x.a")))
         assert problems(first, second) == [message, message]
-        apart = Party("B", offers, make(("A", "x.b")))
+        apart = Account("B", exports=offers, imports=make(("A", "x.b")))
         assert problems(first, apart) == []
 
     def test_a_circle_of_three(self) -> None:
         offers = (ServiceExport(subject=">"),)
         circle = [
-            Party("A", offers, services(("B", "b", "a"))),
-            Party("B", offers, services(("C", "c", "b"))),
-            Party("C", offers, services(("A", "a", "c"))),
+            Account("A", exports=offers, imports=services(("B", "b", "a"))),
+            Account("B", exports=offers, imports=services(("C", "c", "b"))),
+            Account("C", exports=offers, imports=services(("A", "a", "c"))),
         ]
         assert len(problems(*circle)) == 3
-        assert problems(*circle[:2], Party("C", offers, services(("A", "other", "c")))) == []
+        assert problems(*circle[:2], Account("C", exports=offers, imports=services(("A", "other", "c")))) == []
 
     def test_a_chain_is_no_circle(self) -> None:
         offers = (StreamExport(subject=">"),)
         assert (
-            problems(Party("A", offers), Party("B", offers, streams(("A", "x"))), Party("C", (), streams(("B", "x"))))
+            problems(
+                Account("A", exports=offers),
+                Account("B", exports=offers, imports=streams(("A", "x"))),
+                Account("C", imports=streams(("B", "x"))),
+            )
             == []
         )
 
     def test_an_import_from_the_own_account_is_a_second_name(self) -> None:
-        own = Party("A", (ServiceExport(subject="z"),), services(("A", "z", "y")))
+        own = Account("A", exports=(ServiceExport(subject="z"),), imports=services(("A", "z", "y")))
         assert problems(own) == []
 
 
