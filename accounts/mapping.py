@@ -64,6 +64,13 @@ class SubjectMapping:
         groups = {cluster: tuple(group) for cluster, group in transforms.items()}
         object.__setattr__(self, "_groups", MappingProxyType(groups))
 
+    def shares(self, cluster: str) -> tuple[tuple[int, SubjectTransform | None], ...]:
+        """Ceilings in percent, rising, each with where that share goes; None where it is dropped.
+
+        What lies above the last ceiling keeps its subject. ``cluster`` is that of the server, empty without one.
+        """
+        return self._groups.get(cluster) or self._groups.get("", ())
+
     def matches(self, subject: str) -> bool:
         """Whether the mapping decides where a message to this subject goes."""
         return matched_until(self.source, subject) is not None
@@ -76,7 +83,7 @@ class SubjectMapping:
             cluster: the name of the server's cluster, empty without one.
             choose: picks a number from 0 up to and without its argument.
         """
-        group = self._groups.get(cluster) or self._groups.get("", ())
+        group = self.shares(cluster)
         roll = choose(WHOLE) if group and group[0][0] < WHOLE else 0
         for ceiling, transform in group:
             if roll < ceiling:

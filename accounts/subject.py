@@ -99,6 +99,22 @@ def overlaps(one: str, other: str) -> bool:
     return True
 
 
+def intersection(one: str, other: str) -> str | None:
+    """The pattern of exactly those subjects that both patterns match; None where there are none."""
+    if not overlaps(one, other):
+        return None
+    left, right = tokens(one), tokens(other)
+    both: list[str] = []
+    for position in range(max(len(left), len(right))):
+        first, second = left[position], right[position]
+        if first == REST and position == len(left) - 1:
+            return ".".join((*both, *right[position:]))
+        if second == REST and position == len(right) - 1:
+            return ".".join((*both, *left[position:]))
+        both.append(second if first == SINGLE else first)
+    return ".".join(both)
+
+
 def specificity(subject: str) -> tuple[tuple[int, ...], str]:
     """A key that sorts patterns with the most specific first: token by token a literal, then ``*``, then ``>``.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeAlias
 
-from accounts.subject import REST, SINGLE, is_valid, tokens
+from accounts.subject import REST, SINGLE, intersection, is_valid, tokens
 
 Choose: TypeAlias = Callable[[int], int]
 """Picks a number from 0 up to and without its argument, which is above 0."""
@@ -149,6 +149,27 @@ class SubjectTransform:
         if piece.positions:
             return name, self._places[piece.positions[0]], *arguments
         return tuple(piece.operation)
+
+    def preimage(self, pattern: str) -> str | None:
+        """The pattern of those subjects that a transform made for an import takes into ``pattern``.
+
+        None where there are none. The source must match what is transformed; a wildcard that stands twice in the
+        destination has one value.
+        """
+        inside = intersection(self.pattern, pattern)
+        if inside is None:
+            return None
+        found, given = tokens(self.source), tokens(inside)
+        for place, piece in enumerate(self._pieces):
+            if piece.text == REST and not piece.positions:
+                found[-1:] = given[place:]
+            for position in piece.positions:
+                at = self._places[position]
+                both = intersection(found[at], given[place])
+                if both is None:
+                    return None
+                found[at] = both
+        return ".".join(found)
 
     def inverse(self) -> SubjectTransform:
         """The transform back, of one made for an import in which no wildcard stands twice.

@@ -106,16 +106,6 @@ def _has_pid_file(options: Options) -> bool:
     return bool(options.pid_file)
 
 
-def _accounts_claim(*names: str) -> Condition:
-    """Whether the JWT of an account that is loaded beforehand has one of these claims."""
-
-    def condition(options: Options) -> bool:
-        claims = (_claims(token).get("nats") for token in options.resolver_preload.values())
-        return any(isinstance(nats, dict) and any(nats.get(name) for name in names) for nats in claims)
-
-    return condition
-
-
 DIFFERENCES: Final = (
     Difference(
         '`subscribe: {allow: "foo.*"}` admits SUB `foo.>`, which then receives `foo.a.b`; `allow: "*"` admits SUB `>`',
@@ -159,18 +149,6 @@ DIFFERENCES: Final = (
         "Removed, unless another process has written its own id there",
         "The id of a process that is gone may soon be a stranger's",
         _has_pid_file,
-    ),
-    Difference(
-        "Exports and imports carry messages between accounts",
-        "Read and validated, as part of the account's claims; nothing crosses",
-        "",
-        _accounts_claim("exports", "imports"),
-    ),
-    Difference(
-        "Subject mappings of an account rewrite what is published",
-        "Read and validated; subjects stay as published",
-        "",
-        _accounts_claim("mappings"),
     ),
 )
 """In the order of docs/differences.md."""

@@ -150,7 +150,7 @@ BLOCK_KEYS: Final = {
         field="mappings",
         read=late("exchange", "mappings"),
         kind="map",
-        doc="Rewrites subjects in the account `$G`. Needs subject mapping, which is not available in this version.",
+        doc="Rewrites what is published in the account `$G`.",
     ),
 }
 """Blocks, and lists of them."""

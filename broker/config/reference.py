@@ -155,19 +155,15 @@ def sections() -> tuple[Section, ...]:
             "An account", accounts_block.ACCOUNT, "What the braces behind its name hold.", reload=_YES
         ),
         Section("`limits` of an account", accounts_block.LIMITS, "-1 is unlimited, 0 is none.", reload=_YES),
-        Section(
-            "`exports`",
-            exchange.EXPORT,
-            "Exports, imports and mappings are checked whole; at runtime they are not available in this version.",
-            reload=_YES,
-        ),
+        Section("`exports`", exchange.EXPORT, reload=_YES),
         Section("`latency` (the case of its keys matters)", exchange.LATENCY, reload=_YES),
         Section("`imports`", exchange.IMPORT, reload=_YES),
         Section("`stream` and `service` of an import", exchange.SOURCE, reload=_YES),
         Section(
             "`mappings`",
             exchange.DESTINATION,
-            "A map from a subject to where its messages go instead: a subject, one of these maps, or a list of them.",
+            "A map from a subject to where its messages go instead: a subject, one of these maps, or a list of them. "
+            "Of several that match, the one with the most specific source decides.",
             reload=_YES,
         ),
         Section("`msg_trace`", accounts_block.TRACE, reload=_YES),

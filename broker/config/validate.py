@@ -5,13 +5,11 @@ Rules about operators, accounts and users belong to :mod:`auth.settings`.
 
 from __future__ import annotations
 
-from typing import Final
-
+from accounts.account import Account
+from accounts.exchange import import_problems
 from broker.config.errors import ConfigError, Problem
 from broker.config.options import Options
 from broker.config.values import MAX_SIZE
-
-_MAPPING: Final = "subject mapping"
 
 
 def validate(options: Options) -> None:
@@ -26,7 +24,7 @@ def validate(options: Options) -> None:
         *_times(options),
         *_monitoring(options),
         *_accounts(options),
-        *_exchange(options),
+        *_imports(options),
     ]
     if messages:
         raise ConfigError(*map(Problem, messages))
@@ -115,17 +113,14 @@ def _accounts(options: Options) -> list[str]:
     return messages
 
 
-def _exchange(options: Options) -> list[str]:
-    """What would not happen, though the options ask for it."""
-    found: list[tuple[str, str, str]] = [(mapping.origin, "$G", _MAPPING) for mapping in options.mappings[:1]]
-    for account in options.accounts:
-        found += [(export.origin, account.name, "exports between accounts") for export in account.exports[:1]]
-        found += [(item.origin, account.name, "imports between accounts") for item in account.imports[:1]]
-        found += [(mapping.origin, account.name, _MAPPING) for mapping in account.mappings[:1]]
-    return [
-        f'{origin}{": " * bool(origin)}account "{name}" needs {part}, which is not available in this version; remove it'
-        for origin, name, part in found
-    ]
+def _imports(options: Options) -> list[str]:
+    """Imports that no export permits. A file was checked when it was read, with the places of what is wrong."""
+    if options.config_file or not any(account.imports for account in options.accounts):
+        return []
+    problems = import_problems(
+        Account(account.name, exports=account.exports, imports=account.imports) for account in options.accounts
+    )
+    return [str(problem) for problem in problems]
 
 
 def duration_words(seconds: float) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from accounts.account import SYSTEM_ACCOUNT
 from accounts.limits import UNLIMITED, effective_data, effective_payload
 from auth.challenge import new_nonce
 from auth.errors import AuthError
 from auth.evidence import ConnectionType, Evidence
 from broker.control import audit
+from broker.control.clock import Clock, LoopClock
+from broker.control.internal import Internal
+from broker.control.introduction import facts_of, header_line
 from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
 from broker.control.tenant import Tenant
+from broker.control.wiring import Wiring
 from broker.core.outbox import Hub
 from broker.log.text import quoted
 from broker.session import journal
@@ -23,9 +28,11 @@ from broker.wire.errors import CloseReason, ErrorText, too_many_tokens
 from broker.wire.info import Binding, ServerInfo, render_info
 
 if TYPE_CHECKING:
+    from accounts.account import Account
     from auth.authenticate import Authenticator
     from auth.principal import Principal
     from broker.config.options import Options
+    from broker.core.exchange import Crossing
     from broker.core.plan import Subscription
     from broker.wire.connect import ConnectOptions
 
@@ -35,7 +42,14 @@ LOGGER: Final = logging.getLogger("natskeep.control")
 class Control:
     """The accounts at work and the decisions on behalf of their sessions."""
 
-    def __init__(self, options: Options, authenticator: Authenticator, hub: Hub, info: ServerInfo) -> None:
+    def __init__(
+        self,
+        options: Options,
+        authenticator: Authenticator,
+        hub: Hub,
+        info: ServerInfo,
+        clock: Clock | None = None,
+    ) -> None:
         self.options = options
         self.authenticator = authenticator
         self.hub = hub
@@ -43,6 +57,14 @@ class Control:
         self.tenants: dict[str, Tenant] = {}
         self.is_lame_duck = False
         self.trail = audit.Trail(hub)
+        self.after_call: Callable[[], None] = lambda: None
+        """Called behind each call of the clock, for what it left to be written."""
+        self.clock = clock or LoopClock(self._called)
+        self.wiring = Wiring(self.tenants, self._account, self.clock)
+        self._internals: dict[str, Internal] = {}
+
+    def _called(self) -> None:
+        self.after_call()
 
     @property
     def authentication_required(self) -> bool:
@@ -96,10 +118,26 @@ class Control:
         account = principal.account
         tenant = self.tenants.get(account.name)
         if tenant is None:
-            tenant = self.tenants[account.name] = Tenant(account)
+            tenant = self.wiring.enter(account)
         elif tenant.account is not account:
+            is_new = tenant.account != account
             tenant.account = account
+            if is_new:
+                self.wiring.changed((account.name,))
         return tenant
+
+    def _account(self, name: str) -> Account | None:
+        return self.authenticator.account(name)
+
+    def internal(self, name: str) -> Internal:
+        """The broker inside the account of that name. Raises KeyError where there is no such account."""
+        found = self._internals.get(name)
+        tenant = self.wiring.tenant(name)
+        if tenant is None:
+            raise KeyError(name)
+        if found is None or found.tenant is not tenant:
+            found = self._internals[name] = Internal(tenant, self.hub)
+        return found
 
     def bind(self, session: Session, principal: Principal) -> None:
         """Binds the session to its account. Raises LimitError when the account takes no further connection."""
@@ -146,11 +184,13 @@ class Control:
         if not isinstance(tenant, Tenant):
             return ErrorText.AUTHORIZATION_VIOLATION.value
         try:
-            subscribe(
+            made = subscribe(
                 tenant, session, subject, queue, sid,
                 server_maximum=self.options.max_subscriptions,
                 token_maximum=self.options.max_subscription_tokens,
             )
+            if made is not None:
+                self.wiring.subscribed(tenant, made)
         except RefusedError as refused:
             decision = refused.decision
             if decision is not None or refused.text == too_many_tokens(shown(subject)):
@@ -188,6 +228,12 @@ class Control:
     def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
         """Logs what happened on the connection."""
         journal.write(LOGGER, level, session, "%s", text)
+
+    def request_info(self, session: Session, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        """The header line that tells the account behind a gate who asks."""
+        before = tuple(one for one in (first, last) if one is not None)
+        system = self.authenticator.system_account or SYSTEM_ACCOUNT
+        return header_line(facts_of(session, gate, before, self.server_info.server_name, system))
 
     # INFO
 

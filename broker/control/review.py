@@ -84,10 +84,7 @@ def close_surplus(control: Control) -> None:
 
 
 def forget_accounts(control: Control) -> None:
-    """Lets accounts have their new limits, and drops those that there are no more, as soon as nobody is in them."""
+    """Drops accounts that there are no more, as soon as nobody is in them."""
     for name, tenant in list(control.tenants.items()):
-        account = control.authenticator.account(name)
-        if account is not None:
-            tenant.account = account
-        elif not tenant.sessions:
-            del control.tenants[name]
+        if control.authenticator.account(name) is None and not tenant.sessions:
+            control.wiring.forget(name)

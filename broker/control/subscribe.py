@@ -47,8 +47,8 @@ def subscribe(
     *,
     server_maximum: int,
     token_maximum: int,
-) -> None:
-    """Makes the subscription, or raises RefusedError.
+) -> Subscription | None:
+    """Makes the subscription and returns it, None where its sid is in use already; or raises RefusedError.
 
     Order: permission, number of tokens, number of subscriptions, a sid in use (which is ignored), valid subject.
     """
@@ -72,13 +72,14 @@ def subscribe(
     if ceiling != UNLIMITED and len(session.subscriptions) >= ceiling:
         raise RefusedError(ErrorText.SUBSCRIPTIONS_EXCEEDED.value)
     if existing is not None:
-        return
+        return None
     if not subjects.is_valid(text):
         raise RefusedError(ErrorText.INVALID_SUBJECT.value)
     denies = [wire(rule.subject) for rule in table.delivery_denies_overlapping(text, queue_text)]
     subscription = Subscription(session.client, subject, queue, sid, denies)
     tenant.namespace.insert(subscription)
     session.subscriptions[sid] = subscription
+    return subscription
 
 
 def unsubscribe(tenant: Tenant, session: Session, sid: bytes, maximum: int) -> None:

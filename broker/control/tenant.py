@@ -8,7 +8,9 @@ from broker.core.plan import Namespace, PlanCache, Policy
 
 if TYPE_CHECKING:
     from accounts.account import Account
+    from accounts.exchange import Exchange
     from accounts.policy import PolicyTable
+    from broker.core.exchange import Crossing
     from broker.session.session import Session
 
 
@@ -29,13 +31,23 @@ def compile_core_policy(table: PolicyTable) -> Policy:
     )
 
 
+UNRESTRICTED = Policy(None, (), ())
+"""What holds for messages that were judged where they were published."""
+
+
 class Tenant:
     """One account at work. Roles with equal policy tables share one plan cache for as long as one of them is bound."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
         self.namespace = Namespace(account.name)
+        self.arrivals = PlanCache(self.namespace, UNRESTRICTED)
+        """Plans for what comes from other accounts, and from the server itself."""
         self.sessions: set[Session] = set()
+        self.exchange: Exchange | None = None
+        """What crosses its wall; None until it is wired."""
+        self.crossings: dict[object, Crossing] = {}
+        """Its service imports in force, by what they are."""
         self._caches: dict[str, tuple[PlanCache, int]] = {}
 
     def acquire(self, table: PolicyTable) -> PlanCache:
@@ -55,9 +67,9 @@ class Tenant:
     @property
     def plans(self) -> int:
         """Delivery plans that are kept for its roles."""
-        return sum(cache.kept for cache, _ in self._caches.values())
+        return self.arrivals.kept + sum(cache.kept for cache, _ in self._caches.values())
 
     @property
     def subscriptions(self) -> int:
         """Subscriptions of all its sessions."""
-        return len(self.namespace)
+        return len(self.namespace) - self.namespace.shadows

@@ -1109,8 +1109,8 @@ cdef class Client(Outbox):
 cdef class Inbox(Client):
     """A client inside the broker: what it receives is handed to its owner at the end of the turn.
 
-    The owner's `received` is called with the subscription, the sender, subject, reply, header (None for none) and
-    payload.
+    The owner's `received` is called with the subscription, the sender, and a tuple of subject, reply, header (None for
+    none) and payload.
     """
 
     cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1:
@@ -1121,14 +1121,12 @@ cdef class Inbox(Client):
         self.out_messages += 1
         self.out_bytes += message.size
         subscription.delivered += 1
-        self.hub.deferred.append((self.owner.received, (
-            subscription,
-            sender,
+        self.hub.deferred.append((self.owner.received, (subscription, sender, (
             PyBytes_FromStringAndSize(<char *> plan + target.head + 5, target.head_length - 6),
             PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None,
             None if message.header < 0 else PyBytes_FromStringAndSize(message.body, header),
             PyBytes_FromStringAndSize(message.body + header, message.size - header),
-        )))
+        ))))
         return True
 
 

@@ -191,7 +191,8 @@ cdef class Transform:
                 put(step.text, step.length)
                 continue
             if step.operation == RANDOM:
-                put_number(<long long> (hub.random() % <unsigned long long> step.number) if step.number > 0 else 0)
+                # Without a choice there is no need of chance, nor of the hub.
+                put_number(<long long> (hub.random() % <unsigned long long> step.number) if step.number > 1 else 0)
                 continue
             if step.operation == PARTITION:
                 state = 0x811C9DC5

@@ -48,6 +48,7 @@ class Service:
         self.options = options
         self.control = control
         self.hub = control.hub
+        control.after_call = self.flush_dirty
         self.tls_context = tls_context
         self.read_buffer = ReadBuffer(READ_BUFFER)
         self.ciphertext = CiphertextBuffer()
@@ -83,6 +84,9 @@ class Service:
         finished = hub.take_finished()
         if finished:
             self.control.finish(finished)
+        while deferred := hub.take_deferred():
+            for call, arguments in deferred:
+                call(*arguments)
         while hub.has_dirty:
             for outbox in hub.take_dirty():
                 owner = outbox.owner

@@ -99,6 +99,8 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, proofs: Proofs)
     is_stricter = (control.authenticator.required and not was_required) or (
         control.authenticator.nonce_required and not had_nonce
     )
+    # What crosses walls changes first, so that nobody is heard by the old rules who is held to the new ones.
+    control.wiring.refresh()
     effects = Effects()
     for connection in list(service.connections.values()):
         session = connection.session

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from auth.principal import Principal
+    from broker.core.exchange import Crossing
     from broker.session.session import Session
     from broker.wire.connect import ConnectOptions
     from broker.wire.errors import CloseReason
@@ -42,6 +43,12 @@ class Backend(Protocol):
     def reply_refused(self, session: Session, reply: str) -> None:
         """Keeps a trail of a message whose reply subject policy refused."""
 
+    def request_info(self, session: Session, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        """The header line that tells the account behind a gate who asks.
+
+        `first` and `last` are the gates that the request came through before, None for none.
+        """
+
     def info(self, session: Session) -> bytes:
         """The INFO line for the session as it stands."""
 
@@ -60,6 +67,11 @@ class LimitError(Exception):
 
 class Transport(Protocol):
     """What a session may ask of the connection that carries it."""
+
+    started: float
+    """Unix time at which it was accepted."""
+    connected: float | None
+    """Unix time at which CONNECT was accepted."""
 
     def end(self, reason: CloseReason) -> None:
         """Writes out what waits as far as the socket takes it, and closes."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from auth.evidence import CertificateFacts
     from auth.principal import Principal
+    from broker.core.exchange import Crossing
     from broker.session.trace import Tracer
 
 OK: Final = b"+OK\r\n"
@@ -315,6 +316,7 @@ class Session:
 
     def _pong(self) -> None:
         self.liveness.pong(self.hub.now)
+        self.client.forget_introductions()
 
     def _info(self) -> None:
         try:
@@ -402,6 +404,10 @@ class Session:
         principal = self.principal
         text = ErrorText.USER_EXPIRED.value if principal is None else principal.expiry_text
         self.fail(text, CloseReason.AUTHENTICATION_EXPIRED, level=logging.DEBUG)
+
+    def request_info(self, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        """What the account behind a gate is told about this client; see `Backend.request_info`."""
+        return self.backend.request_info(self, gate, first, last)
 
     def lame_duck(self) -> None:
         """Tells the client that the server is about to go, so that it moves on by itself."""

@@ -31,8 +31,6 @@ def token(kind: str, **claims: object) -> str:
 
 
 OPERATORS = Options(operators=(OperatorOptions(token("operator")),))
-PRELOAD = {"A": token("account", exports=[{"subject": "x"}])}
-MAPPED = {"A": token("account", mappings={"a": [{"subject": "b"}]})}
 WATCHED = MonitorOptions(port=-1)
 
 
@@ -54,8 +52,6 @@ def test_the_documentation_says_the_same(difference: Difference) -> None:
         (replace(OPERATORS, monitor=WATCHED), "never a bearer token"),
         (Options(tls=TLSOptions(verify=True), monitor=WATCHED), "first of the chain"),
         (Options(pid_file="/run/pid"), "Removed, unless another process"),
-        (Options(resolver_preload=PRELOAD), "nothing crosses"),
-        (Options(resolver_preload=MAPPED), "subjects stay as published"),
     ],
 )
 def test_what_a_configuration_meets_is_told(options: Options, expected: str) -> None:

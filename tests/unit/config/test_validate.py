@@ -32,6 +32,13 @@ TLS = TLSOptions(cert_file="c", key_file="k")
         Options(client_advertise="[::1]:4222"),
         Options(monitor=MonitorOptions(https_port=-1), tls=TLS),
         Options(resolver=ResolverOptions(), resolver_preload={"A": "x"}),
+        Options(mappings=(SubjectMapping("a", (WeightedDestination("b"),)),)),
+        Options(
+            accounts=(
+                AccountOptions(name="A", imports=(StreamImport(account="B", subject="a"),)),
+                AccountOptions(name="B", exports=(StreamExport(subject="a"),)),
+            )
+        ),
     ],
 )
 def test_what_fits_together_passes(options: Options) -> None:
@@ -66,16 +73,17 @@ def test_what_fits_together_passes(options: Options) -> None:
         ),
         (Options(accounts=(AccountOptions(name="A"), AccountOptions(name="A"))), "Duplicate Account Entry: A"),
         (
-            Options(accounts=(AccountOptions(name="A", exports=(StreamExport(subject="a", origin="t.conf:3"),)),)),
-            't.conf:3: account "A" needs exports between accounts, which is not available in this version; remove it',
-        ),
-        (
             Options(accounts=(AccountOptions(name="A", imports=(StreamImport(account="B", subject="a"),)),)),
-            'account "A" needs imports between accounts, which is not available in this version; remove it',
+            '"B" account not defined for stream import (there is no account B that can be used)',
         ),
         (
-            Options(mappings=(SubjectMapping("a", (WeightedDestination("b"),)),)),
-            'account "$G" needs subject mapping, which is not available in this version; remove it',
+            Options(
+                accounts=(
+                    AccountOptions(name="A", imports=(StreamImport(account="B", subject="b"),)),
+                    AccountOptions(name="B", exports=(StreamExport(subject="a"),)),
+                )
+            ),
+            'Error adding stream import "b": stream import not authorized (B exports no stream that contains b)',
         ),
         (
             Options(resolver_preload={"A": "x"}),

@@ -1,0 +1,95 @@
+"""The broker as a client of its own accounts: it subscribes, publishes and answers like any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from broker.control.introduction import header_line
+from broker.control.tenant import wire
+from broker.core.plan import Inbox, Subscription
+from broker.session.session import Session, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.control.tenant import Tenant
+    from broker.core.exchange import Crossing
+    from broker.core.outbox import Hub
+    from broker.core.plan import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message to the broker. ``header`` is the whole header block, None for none; ``session`` is None where the
+    broker itself sent it."""
+
+    subject: str
+    reply: str
+    header: bytes | None
+    payload: bytes
+    session: Session | None
+
+
+class Internal:
+    """The broker inside one account. What it is sent is handled at the end of the turn, in the order of its coming."""
+
+    def __init__(self, tenant: Tenant, hub: Hub) -> None:
+        self.tenant = tenant
+        self._client = Inbox(hub)
+        self._client.owner = self
+        self._client.headers = True
+        self._client.echo = False
+        self._client.bind(tenant.arrivals)
+        self._handlers: dict[bytes, Callable[[Received], None]] = {}
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._sids = count(1)
+
+    def subscribe(
+        self, subject: str, handler: Callable[[Received], None], queue: str | None = None
+    ) -> Subscription:
+        """Hands what comes on the subject to ``handler``."""
+        sid = b"%d" % next(self._sids)
+        made = Subscription(self._client, wire(subject), None if queue is None else wire(queue), sid)
+        self._handlers[sid] = handler
+        self._subscriptions[sid] = made
+        self.tenant.namespace.insert(made)
+        return made
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Ends a subscription; one that has ended already is left alone."""
+        if self._subscriptions.pop(subscription.sid, None) is not None:
+            del self._handlers[subscription.sid]
+            self.tenant.namespace.remove(subscription)
+
+    def publish(self, subject: str, payload: bytes, *, reply: str = "", header: bytes | None = None) -> None:
+        """Publishes in the account. ``header`` is a whole header block."""
+        self._client.send(wire(subject), wire(reply) if reply else None, header, payload)
+
+    def has_interest(self, subject: str) -> bool:
+        """Whether anybody would receive what is published on a subject."""
+        return bool(self.tenant.namespace.sublist.match(wire(subject)))
+
+    def close(self) -> None:
+        """Ends all that it listens to."""
+        for subscription in list(self._subscriptions.values()):
+            self.unsubscribe(subscription)
+        self._client.close()
+
+    # What the core calls
+
+    def received(
+        self, subscription: Subscription, sender: Client, message: tuple[bytes, bytes | None, bytes | None, bytes]
+    ) -> None:
+        """A message came on one of its subscriptions, which may have ended: subject, reply, header and payload."""
+        subject, reply, header, payload = message
+        handler = self._handlers.get(subscription.sid)
+        if handler is not None:
+            owner = sender.owner
+            session = owner if isinstance(owner, Session) else None
+            handler(Received(shown(subject), "" if reply is None else shown(reply), header, payload, session))
+
+    def request_info(self, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        """What other accounts are told about the broker when it asks them something."""
+        return header_line({"acc": self.tenant.account.name})

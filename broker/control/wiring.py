@@ -1,0 +1,245 @@
+"""Puts what crosses the walls of accounts into the core, and keeps it as the accounts say now.
+
+What an account imports is decided by `accounts.exchange`; here the decisions become shadows of subscriptions, gates
+and mappings. Whatever changes, an account or the time, leads to the same step: compile again, and replace in one turn
+of the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from accounts.exchange import Exchange, compile_exchange
+from accounts.exports import ResponseType
+from accounts.subject import REST, tokens
+from broker.control.tenant import Tenant, wire
+from broker.core.exchange import Crossing
+from broker.core.plan import Mapping, Mappings
+from broker.core.transform import Transform
+from broker.session.session import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from accounts.account import Account
+    from accounts.exchange import ServiceLink
+    from accounts.mapping import SubjectMapping
+    from accounts.transform import SubjectTransform
+    from broker.control.clock import Clock, Timer
+    from broker.core.exchange import Meter
+    from broker.core.plan import Subscription
+
+LOGGER: Final = logging.getLogger("natskeep.control")
+
+LONGEST_TIMER: Final = 3600.0
+"""The end of an activation is a time of the wall clock, which can be set; it is looked at no less often, in seconds."""
+
+LONGEST_CHAIN: Final = 16
+"""Walls that one subscription reaches across."""
+
+
+class Wiring:
+    """The ways between the live accounts of one server."""
+
+    def __init__(self, tenants: dict[str, Tenant], lookup: Callable[[str], Account | None], clock: Clock) -> None:
+        self._tenants = tenants
+        self._lookup = lookup
+        self._clock = clock
+        self._importers: dict[str, set[str]] = {}
+        """By account: the live accounts in which something depends on it."""
+        self._known: dict[str, Account | None] = {}
+        """Every account that was looked at, as it was when what depends on it was compiled."""
+        self._ends: dict[str, Timer] = {}
+        self._deadlines: dict[Crossing, Timer] = {}
+        self.meter: Callable[[ServiceLink], Meter | None] = lambda link: None
+        """Who measures the requests of a service import."""
+
+    def tenant(self, name: str) -> Tenant | None:
+        """The live account of that name, made now where nobody has used it yet; None where there is no such account."""
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            account = self._lookup(name)
+            if account is not None:
+                tenant = self.enter(account)
+        return tenant
+
+    def enter(self, account: Account) -> Tenant:
+        """Makes an account a live one."""
+        tenant = self._tenants[account.name] = Tenant(account)
+        self._compile(tenant)
+        self._connect(tenant)
+        return tenant
+
+    # Subscriptions
+
+    def subscribed(self, tenant: Tenant, subscription: Subscription) -> None:
+        """Lets a new subscription of the account hear what the account imports."""
+        if tenant.exchange is not None and tenant.exchange.streams:
+            self._reach(tenant, subscription, shown(subscription.subject), (), LONGEST_CHAIN)
+
+    def _reach(
+        self, tenant: Tenant, subscription: Subscription, pattern: str, outward: tuple[Transform, ...], left: int
+    ) -> None:
+        for link in () if tenant.exchange is None else tenant.exchange.streams:
+            there = link.imported.outward.preimage(pattern)
+            exporter = None if there is None else self.tenant(link.imported.account)
+            if there is None or exporter is None:
+                continue
+            path = (_compiled(link.imported.outward), *outward)
+            subscription.shadow(exporter.namespace, wire(there), path)
+            if exporter is not tenant and left:
+                self._reach(exporter, subscription, there, path, left - 1)
+
+    # Changes
+
+    def refresh(self) -> None:
+        """Compiles whatever depends on an account that is not what it was."""
+        changed = []
+        for name, before in list(self._known.items()):
+            account, tenant = self._lookup(name), self._tenants.get(name)
+            if tenant is not None and account is not None:
+                tenant.account = account
+            if account is not before and account != before:
+                changed.append(name)
+        self.changed(changed)
+
+    def changed(self, names: Iterable[str]) -> None:
+        """Compiles these accounts again, and all that depend on them."""
+        affected = set(names)
+        for name in tuple(affected):
+            affected |= self._importers.get(name, set())
+        tenants = [self._tenants[name] for name in sorted(affected) if name in self._tenants]
+        reached = [tenant for tenant in tenants if tenant.exchange is not None and tenant.exchange.streams]
+        for tenant in tenants:
+            self._compile(tenant)
+        for tenant in tenants:
+            self._connect(tenant)
+            if tenant in reached or (tenant.exchange is not None and tenant.exchange.streams):
+                self._reach_again(tenant)
+
+    def forget(self, name: str) -> None:
+        """The account is gone."""
+        tenant = self._tenants.pop(name)
+        self._disconnect(tenant)
+
+    def _disconnect(self, tenant: Tenant) -> None:
+        for name in () if tenant.exchange is None else tenant.exchange.consulted:
+            self._importers.get(name, set()).discard(tenant.account.name)
+        timer = self._ends.pop(tenant.account.name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _reach_again(self, tenant: Tenant) -> None:
+        for session in tenant.sessions:
+            for subscription in session.subscriptions.values():
+                subscription.withdraw()
+                self.subscribed(tenant, subscription)
+
+    def _compile(self, tenant: Tenant) -> None:
+        account, now = tenant.account, time.time()
+        self._disconnect(tenant)
+        self._known[account.name] = self._lookup(account.name)
+        if self._known[account.name] is None:
+            tenant.exchange = None
+            return
+        before = () if tenant.exchange is None else tenant.exchange.refused
+        exchange = tenant.exchange = compile_exchange(account, self._lookup, now)
+        for problem in exchange.refused:
+            if problem not in before:
+                LOGGER.error("Account %s: %s", account.label, problem)
+        for name in exchange.consulted:
+            self._importers.setdefault(name, set()).add(account.name)
+            self._known[name] = self._lookup(name)
+        if exchange.ends_at is not None:
+            self._look_at(account.name, exchange.ends_at)
+
+    def _look_at(self, name: str, moment: float) -> None:
+        """Compiles the account again at a Unix time, since time alone changes what it may import."""
+        left = moment - time.time()
+        if left > 0:
+            later = partial(self._look_at, name, moment)
+            self._ends[name] = self._clock.call_later(min(left, LONGEST_TIMER), later)
+        else:
+            self.changed((name,))
+
+    def _connect(self, tenant: Tenant) -> None:
+        """Replaces gates and mappings. A service import that stays what it was goes on waiting for its answers."""
+        exchange = tenant.exchange or Exchange(tenant.account)
+        before, tenant.crossings = tenant.crossings, {}
+        gates = []
+        for link in exchange.services:
+            exporter = self.tenant(link.imported.account)
+            if exporter is None:
+                continue
+            key = (_essence(link), exporter)
+            crossing = before.pop(key, None) or self._crossing(tenant, exporter, link)
+            tenant.crossings[key] = crossing
+            gates.append((wire(link.imported.local_subject), crossing))
+        if gates or before:
+            tenant.namespace.open_gates(gates)
+        for crossing in before.values():
+            crossing.close()
+        tenant.namespace.map(_mappings(exchange.mappings) if exchange.mappings else None)
+
+    def _crossing(self, tenant: Tenant, exporter: Tenant, link: ServiceLink) -> Crossing:
+        imported, export = link.imported, link.export
+        return Crossing(
+            tenant.namespace,
+            tenant.arrivals,
+            exporter.arrivals,
+            None if imported.local_subject == imported.subject and not imported.to else _compiled(imported.inward),
+            link=link,
+            service=export,
+            many=export.response_type is not ResponseType.SINGLETON,
+            threshold=export.response_threshold,
+            meter=None if export.latency is None else self.meter(link),
+            watch=self._watch,
+        )
+
+    # Answers that do not come
+
+    def _watch(self, crossing: Crossing) -> None:
+        if crossing not in self._deadlines:
+            self._expire(crossing)
+
+    def _expire(self, crossing: Crossing) -> None:
+        self._deadlines.pop(crossing, None)
+        now = time.monotonic()
+        deadline = crossing.expire(now)
+        if deadline is not None:
+            self._deadlines[crossing] = self._clock.call_later(deadline - now, partial(self._expire, crossing))
+
+    def close(self) -> None:
+        """Calls off every timer."""
+        for timer in (*self._ends.values(), *self._deadlines.values()):
+            timer.cancel()
+        self._ends.clear()
+        self._deadlines.clear()
+
+
+def _essence(link: ServiceLink) -> tuple[object, ...]:
+    """What tells service imports apart, wherever they are written."""
+    imported, export = link.imported, link.export
+    return (
+        imported.account, imported.subject, imported.to, imported.share,
+        export.subject, export.response_type, export.response_threshold, export.latency,
+    )
+
+
+def _compiled(transform: SubjectTransform) -> Transform:
+    return Transform(transform.program)
+
+
+def _mappings(mappings: Iterable[SubjectMapping]) -> Mappings:
+    return Mappings(_ranked(mappings))
+
+
+def _ranked(mappings: Iterable[SubjectMapping]) -> Iterator[tuple[bytes, Mapping]]:
+    for rank, mapping in enumerate(mappings):
+        shares = [
+            (ceiling, None if transform is None else _compiled(transform)) for ceiling, transform in mapping.shares("")
+        ]
+        yield wire(mapping.source), Mapping(rank, tokens(mapping.source)[-1] == REST, shares)
