@@ -26,6 +26,12 @@ def test_overlaps_is_a_common_literal() -> None:
         assert subject.overlaps(one, other) == bool(literals(one) & literals(other)), (one, other)
 
 
+def test_intersection_is_what_both_match() -> None:
+    for one, other in product(PATTERNS, repeat=2):
+        both = subject.intersection(one, other)
+        assert (set() if both is None else literals(both)) == literals(one) & literals(other), (one, other)
+
+
 def test_wildcards_as_tokens_match_like_text() -> None:
     for pattern, given_subject in product(PATTERNS, repeat=2):
         expected = text_matches(pattern, given_subject)
