@@ -66,6 +66,7 @@ class Account:
     all, to the Unix second up to which tokens are revoked. ``origin`` names the place that defines the account.
     ``exports``, ``imports`` and ``mappings`` are what crosses the wall of the account; the mappings stand with the most
     specific source first, and the first that matches decides. ``findings`` say which of them were passed over, and why.
+    ``sender_identity`` says that messages from and to its users tell who sent them, in the header ``Natskeep-Sender``.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Account:
     imports: tuple[Import, ...] = ()
     mappings: tuple[SubjectMapping, ...] = ()
     findings: tuple[str, ...] = ()
+    sender_identity: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -19,6 +19,8 @@ class AccountLimits:
 
     ``subscriptions`` per connection, ``payload`` bytes of one message (headers included), ``data`` bytes in all,
     ``connections`` clients and leafnodes together, ``leafnodes`` among them, ``imports`` and ``exports`` entries.
+    ``message_rate`` and ``byte_rate`` are messages, and bytes of headers and payloads, that all its users together
+    publish in a second.
     ``wildcard_exports`` permits wildcards in exported subjects; ``disallow_bearer`` refuses users that do not sign.
     """
 
@@ -31,18 +33,24 @@ class AccountLimits:
     exports: int = UNLIMITED
     wildcard_exports: bool = True
     disallow_bearer: bool = False
+    message_rate: int = UNLIMITED
+    byte_rate: int = UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """Ceilings of one user, per connection; each number is -1 for unlimited.
+    """Ceilings of one user; each number is -1 for unlimited.
 
-    ``subscriptions``, ``payload`` bytes of one message (headers included), ``data`` bytes in all.
+    Per connection: ``subscriptions``, ``payload`` bytes of one message (headers included), ``data`` bytes in all. For
+    all connections of the user together: ``message_rate`` and ``byte_rate``, messages and bytes that it publishes in a
+    second.
     """
 
     subscriptions: int = UNLIMITED
     payload: int = UNLIMITED
     data: int = UNLIMITED
+    message_rate: int = UNLIMITED
+    byte_rate: int = UNLIMITED
 
 
 def tightest(*limits: int) -> int:

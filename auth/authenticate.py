@@ -264,6 +264,7 @@ class Authenticator:
             and entry.account == before.account
             and entry.connection_types == before.connection_types
             and entry.proxy_required == before.proxy_required
+            and entry.limits == before.limits
             and self._policies[name].fingerprint == earlier._policies[name].fingerprint
         )
 
@@ -519,6 +520,7 @@ class Authenticator:
             user=name,
             method=method,
             policy=self._policies[name],
+            limits=entry.limits,
             permissions=entry.permissions,
             public_key=key,
             name_tag=account.label,

@@ -16,6 +16,7 @@ from auth.claims import (
     UserScope,
 )
 from auth.claims import Permissions as ClaimedPermissions
+from auth.claims.extension import AccountExtension, UserExtension
 from auth.templates import split_entry
 
 _NANOSECONDS = 1_000_000_000
@@ -47,11 +48,12 @@ def _grant(entry: str, origin: str, queues: bool) -> Grant:
 
 def user_limits_of(claimed: UserPermissionLimits) -> UserLimits:
     """The ceilings of a user."""
-    return UserLimits(claimed.subscriptions, claimed.payload, claimed.data)
+    rates = claimed.natskeep or UserExtension()
+    return UserLimits(claimed.subscriptions, claimed.payload, claimed.data, rates.message_rate, rates.byte_rate)
 
 
-def account_limits_of(claimed: OperatorLimits) -> AccountLimits:
-    """The ceilings of an account."""
+def account_limits_of(claimed: OperatorLimits, rates: AccountExtension) -> AccountLimits:
+    """The ceilings and rates of an account."""
     return AccountLimits(
         subscriptions=claimed.subscriptions,
         payload=claimed.payload,
@@ -62,6 +64,8 @@ def account_limits_of(claimed: OperatorLimits) -> AccountLimits:
         exports=claimed.exports,
         wildcard_exports=claimed.wildcard_exports,
         disallow_bearer=claimed.disallow_bearer,
+        message_rate=rates.message_rate,
+        byte_rate=rates.byte_rate,
     )
 
 
@@ -86,6 +90,7 @@ def scope_of(claimed: UserScope) -> SigningKeyScope:
 def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
     """The account that claims describe."""
     data = claims.nats
+    extension = data.natskeep or AccountExtension()
     signing_keys: dict[str, SigningKeyScope | None] = {}
     for item in data.signing_keys:
         if isinstance(item, UserScope):
@@ -100,7 +105,8 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
     return Account(
         name=claims.subject,
         display_name=claims.name,
-        limits=account_limits_of(data.limits),
+        limits=account_limits_of(data.limits, extension),
+        sender_identity=extension.sender_identity,
         default_permissions=permissions_of(data.default_permissions, "account default_permissions"),
         is_system=is_system,
         expires_at=claims.expires_at or None,

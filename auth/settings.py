@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from accounts.account import GLOBAL_ACCOUNT, Account
+from accounts.limits import UserLimits
 from accounts.permissions import Grant, InvalidPermissionError, Permissions
 from auth.claims import AccountClaims, OperatorClaims, UserClaims
 from auth.claims.operator import server_version
@@ -40,6 +41,7 @@ class UserEntry:
     permissions: Permissions | None = None
     connection_types: frozenset[str] = frozenset()
     proxy_required: bool = False
+    limits: UserLimits = field(default_factory=UserLimits)
     origin: str = ""
 
 
@@ -52,6 +54,7 @@ class NkeyEntry:
     permissions: Permissions | None = None
     connection_types: frozenset[str] = frozenset()
     proxy_required: bool = False
+    limits: UserLimits = field(default_factory=UserLimits)
     origin: str = ""
 
 

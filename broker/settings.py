@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
-from accounts.limits import AccountLimits
+from accounts.limits import AccountLimits, UserLimits
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
 from broker.config.options import AuthorizationOptions
@@ -38,6 +38,7 @@ def auth_settings(options: Options) -> AuthSettings:
             exports=entry.exports,
             imports=entry.imports,
             mappings=entry.mappings,
+            sender_identity=entry.sender_identity,
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
     operator_mode = bool(options.operators or options.trusted_keys)
@@ -79,6 +80,7 @@ def _add_users(
                     permissions=permissions,
                     connection_types=entry.allowed_connection_types,
                     proxy_required=entry.proxy_required,
+                    limits=UserLimits(message_rate=entry.message_rate, byte_rate=entry.byte_rate),
                     origin=entry.origin,
                 )
             )
@@ -91,6 +93,7 @@ def _add_users(
                     permissions=permissions,
                     connection_types=entry.allowed_connection_types,
                     proxy_required=entry.proxy_required,
+                    limits=UserLimits(message_rate=entry.message_rate, byte_rate=entry.byte_rate),
                     origin=entry.origin,
                 )
             )

@@ -27,6 +27,7 @@ from auth.claims.exchange import (
     import_list_issues,
     revoke,
 )
+from auth.claims.extension import AccountExtension
 from auth.claims.permissions import Permissions, UserPermissionLimits, split_source_networks
 from auth.envelope import JwtError
 from auth.gojson import quote
@@ -213,6 +214,7 @@ class AccountData(msgspec.Struct, omit_defaults=True, kw_only=True):
     mappings: dict[str, list[WeightedMapping]] = msgspec.field(default_factory=dict)
     authorization: ExternalAuthorization = msgspec.field(default_factory=ExternalAuthorization)
     trace: MessageTrace | None = None
+    natskeep: AccountExtension | None = None
     cluster_traffic: str = ""
     description: str = ""
     info_url: str = ""
@@ -318,6 +320,8 @@ class AccountClaims(Claims, omit_defaults=True, kw_only=True):
         yield from self.nats.authorization.issues()
         if self.nats.trace is not None:
             yield from self.nats.trace.issues()
+        if self.nats.natskeep is not None:
+            yield from self.nats.natskeep.issues()
         yield from self._count_issues()
         for item in self.nats.signing_keys:
             yield from _signing_key_issues(item)

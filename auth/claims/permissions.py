@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from auth.claims.base import Int64, Issue, error, subject_issues
+from auth.claims.extension import UserExtension
 from auth.gojson import quote
 
 CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]", re.ASCII)
@@ -98,6 +99,7 @@ class UserPermissionLimits(Permissions, omit_defaults=True, kw_only=True):
     bearer_token: bool = False
     proxy_required: bool = False
     allowed_connection_types: list[str] = msgspec.field(default_factory=list)
+    natskeep: UserExtension | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -113,11 +115,14 @@ class UserPermissionLimits(Permissions, omit_defaults=True, kw_only=True):
             and not self.bearer_token
             and not self.proxy_required
             and not self.allowed_connection_types
+            and self.natskeep is None
         )
 
     def issues(self) -> Iterator[Issue]:
         """Findings about networks, windows, zone and permissions."""
         yield from self.permission_issues()
+        if self.natskeep is not None:
+            yield from self.natskeep.issues()
         for network in self.source_networks:
             if not is_network(network):
                 yield error(f"invalid cidr {quote(network)} in user src limits")

@@ -18,11 +18,13 @@ from broker.config.values import (
     NOWHERE,
     Keys,
     Problems,
+    boolean,
     fail,
     integer,
     keys,
     late,
     positioned_strings,
+    rate,
     read_block,
     string,
     table,
@@ -158,6 +160,21 @@ LIMITS: Final[Keys] = {
         "max_payload", "max_pay", field="payload", read=integer, kind="bytes", default="-1", doc="Largest message."
     ),
     **keys("max_leafnodes", "max_leafs", field="leafnodes", read=integer, default="-1", doc="Leafnodes at one time."),
+    **keys(
+        "message_rate",
+        field="message_rate",
+        read=rate,
+        default="-1",
+        doc="Messages that all its users publish in a second; -1 is unlimited. Who sends more is slowed.",
+    ),
+    **keys(
+        "byte_rate",
+        field="byte_rate",
+        read=rate,
+        kind="bytes",
+        default="-1",
+        doc="Bytes of headers and payloads that they publish in a second; -1 is unlimited. Who sends more is slowed.",
+    ),
 }
 """Ceilings of an account: -1 is unlimited, 0 is none."""
 
@@ -198,6 +215,13 @@ ACCOUNT: Final[Keys] = {
         read=late("exchange", "mappings"),
         kind="map",
         doc="Rewrites what its users publish to.",
+    ),
+    **keys(
+        "sender_identity",
+        field="sender_identity",
+        read=boolean,
+        default="`false`",
+        doc="Lets messages from and to its users tell who sent them, in the header `Natskeep-Sender`.",
     ),
     **keys(
         "jetstream",

@@ -73,6 +73,10 @@ class UserOptions:
     """Upper-case names out of :data:`CONNECTION_TYPES`; empty means every type."""
     proxy_required: bool = False
     """Whether the user must come through a trusted proxy."""
+    message_rate: int = UNLIMITED
+    """Messages that all connections of the user publish in a second; -1 is unlimited."""
+    byte_rate: int = UNLIMITED
+    """Bytes of headers and payloads that they publish in a second; -1 is unlimited."""
     origin: str = ""
     """Where it was declared, ``file:line``; empty when declared in code."""
 
@@ -136,7 +140,9 @@ class AccountOptions:
     imports: tuple[Import, ...] = ()
     """What this account takes from others."""
     mappings: tuple[SubjectMapping, ...] = ()
-    """How the subjects are rewritten that the account's users publish to; the first that matches counts."""
+    """How the subjects are rewritten that the account's users publish to; the most specific that matches counts."""
+    sender_identity: bool = False
+    """Whether messages from and to its users tell who sent them, in the header ``Natskeep-Sender``."""
     origin: str = ""
     """Where it was declared, ``file:line``; empty when declared in code."""
 

@@ -31,6 +31,7 @@ from broker.config.values import (
     keys,
     name,
     positioned_strings,
+    rate,
     read_block,
     string,
     table,
@@ -285,6 +286,21 @@ USER: Final[Keys] = {
     ),
     **keys(
         "proxy_required", field="proxy_required", read=boolean, default="`false`", doc="Only through a trusted proxy."
+    ),
+    **keys(
+        "message_rate",
+        field="message_rate",
+        read=rate,
+        default="-1",
+        doc="Messages that all connections of the user publish in a second; -1 is unlimited. Who sends more is slowed.",
+    ),
+    **keys(
+        "byte_rate",
+        field="byte_rate",
+        read=rate,
+        kind="bytes",
+        default="-1",
+        doc="Bytes of headers and payloads that they publish in a second; -1 is unlimited. Who sends more is slowed.",
     ),
 }
 DEFAULT_PERMISSIONS: Final = Key(

@@ -199,6 +199,14 @@ def port(entry: Entry, problems: Problems) -> int:
     return number
 
 
+def rate(entry: Entry, problems: Problems) -> int:
+    """How much may be done in a second: 1 or more, or -1 for no limit."""
+    value = integer(entry, problems)
+    if value < 1 and value != -1:
+        raise fail(entry, f"{entry.key} must be 1 or more in a second, or -1 for unlimited, not {value}")
+    return value
+
+
 def strings(entry: Entry, problems: Problems) -> tuple[str, ...]:
     """A list of strings."""
     if not isinstance(entry.value.content, list):

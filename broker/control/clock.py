@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ class Timer(Protocol):
 class Clock(Protocol):
     """Calls back later. What a call puts into outboxes is flushed when it returns."""
 
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Calls once, after so many seconds; 0 and less is at the next turn of the loop."""
 
@@ -28,6 +32,10 @@ class LoopClock:
 
     def __init__(self, after: Callable[[], None] | None = None) -> None:
         self._after = after
+
+    def monotonic(self) -> float:
+        """See `Clock`."""
+        return time.monotonic()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """See `Clock`. There must be a running loop."""

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from accounts.account import SYSTEM_ACCOUNT
-from accounts.limits import UNLIMITED, effective_data, effective_payload
+from accounts.limits import UNLIMITED
 from auth.challenge import new_nonce
 from auth.errors import AuthError
 from auth.evidence import ConnectionType, Evidence
 from broker.control import audit
 from broker.control.clock import Clock, LoopClock
+from broker.control.equipment import equip
 from broker.control.internal import Internal
 from broker.control.introduction import facts_of, header_line
 from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
@@ -153,16 +154,10 @@ class Control:
             # A ceiling that nothing fits, as an absent number in a JWT is one, ends the connection at once.
             raise LimitError(ErrorText.SUBSCRIPTIONS_EXCEEDED.value, CloseReason.MAXIMUM_SUBSCRIPTIONS)
         session.client.bind(tenant.acquire(principal.policy))
-        self.set_ceilings(session, principal)
+        equip(tenant, session, principal, self.options.max_payload)
         session.tenant = tenant
         tenant.sessions.add(session)
         audit.authenticated(session)
-
-    def set_ceilings(self, session: Session, principal: Principal) -> None:
-        """Gives the session what server, account and user allow in bytes."""
-        account, user = principal.account.limits, principal.limits
-        session.lane.maximum_payload = effective_payload(self.options.max_payload, account, user)
-        session.data_ceiling = max(effective_data(account, user), 0)
 
     def unbind(self, session: Session) -> None:
         """Takes the session and its subscriptions out of its account; does nothing when it is in none."""

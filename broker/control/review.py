@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from accounts.limits import UNLIMITED
+from broker.control.equipment import equip
 from broker.control.subscribe import remove, subscription_ceiling
 from broker.control.tenant import Tenant, wire
 from broker.log.text import quoted
@@ -31,13 +32,13 @@ def review(control: Control, session: Session, principal: Principal) -> int:
     if not isinstance(tenant, Tenant) or before is None:
         return 0
     session.principal = principal
-    tenant.account = principal.account
+    control.tenant(principal)
     lost = 0
     if principal.policy.fingerprint != before.policy.fingerprint:
         session.client.bind(tenant.acquire(principal.policy))
         tenant.release(before.policy)
         lost = _trim(control, tenant, session, principal.policy)
-    control.set_ceilings(session, principal)
+    equip(tenant, session, principal, control.options.max_payload)
     if principal.expires_at != before.expires_at:
         session.transport.expire_at(principal.expires_at)
     ceiling = subscription_ceiling(session, control.options.max_subscriptions)
@@ -73,9 +74,9 @@ def _trim(control: Control, tenant: Tenant, session: Session, table: PolicyTable
     return len(refused)
 
 
-def close_surplus(control: Control) -> None:
-    """Ends the newest sessions of every account that has more of them than it may."""
-    for tenant in list(control.tenants.values()):
+def close_surplus(control: Control, tenants: Iterable[Tenant] | None = None) -> None:
+    """Ends the newest sessions of each account that has more of them than it may: of all accounts, or of some."""
+    for tenant in list(control.tenants.values()) if tenants is None else tenants:
         ceiling = tenant.account.limits.connections
         surplus = 0 if ceiling == UNLIMITED else len(tenant.sessions) - max(ceiling, 0)
         if surplus > 0:

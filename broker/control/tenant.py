@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from accounts.exchange import Exchange
     from accounts.policy import PolicyTable
     from broker.core.exchange import Crossing
+    from broker.core.plan import Meter
     from broker.session.session import Session
 
 
@@ -48,6 +49,10 @@ class Tenant:
         """What crosses its wall; None until it is wired."""
         self.crossings: dict[object, Crossing] = {}
         """Its service imports in force, by what they are."""
+        self.meter: Meter | None = None
+        """What its users publish, all together; None where that is not limited."""
+        self.user_meters: dict[tuple[str, str], Meter] = {}
+        """What its limited users publish, each with all its connections."""
         self._caches: dict[str, tuple[PlanCache, int]] = {}
 
     def acquire(self, table: PolicyTable) -> PlanCache:

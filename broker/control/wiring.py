@@ -95,10 +95,11 @@ class Wiring:
 
     # Changes
 
-    def refresh(self) -> None:
-        """Compiles whatever depends on an account that is not what it was."""
+    def refresh(self, names: Iterable[str] | None = None) -> None:
+        """Compiles whatever depends on an account that is not what it was: one of those named, or any."""
         changed = []
-        for name, before in list(self._known.items()):
+        for name in list(self._known) if names is None else names:
+            before = self._known.get(name)
             account, tenant = self._lookup(name), self._tenants.get(name)
             if tenant is not None and account is not None:
                 tenant.account = account
@@ -207,7 +208,7 @@ class Wiring:
 
     def _expire(self, crossing: Crossing) -> None:
         self._deadlines.pop(crossing, None)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         deadline = crossing.expire(now)
         if deadline is not None:
             self._deadlines[crossing] = self._clock.call_later(deadline - now, partial(self._expire, crossing))

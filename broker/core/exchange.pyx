@@ -94,7 +94,7 @@ cdef class Crossing(Gate):
                 measurement = self.meter.begin(sender, header)
             answer = self.await_answer(sender, message, measurement)
             reply = answer.name
-        tail = edited(message, &made, reply, INTRODUCTION, sender.introduction(self, way))
+        tail = edited(message, &made, reply, INTRODUCTION, sender.introduction(self, way), False)
         made.subject = PyBytes_AS_STRING(subject)
         made.subject_length = PyBytes_GET_SIZE(subject)
         own.previous = way
@@ -213,7 +213,7 @@ cdef class Answer(Gate):
             # Whoever gets the answer may answer in turn.
             further = waiting_answer(self.crossing, self.home, self.home_plans, self.asker, self.asker_plans, sender,
                                      reply_of(message), None)
-            tail = edited(message, &made, further.name, INTRODUCTION, None)
+            tail = edited(message, &made, further.name, INTRODUCTION, None, False)
         made.subject = PyBytes_AS_STRING(self.reply)
         made.subject_length = PyBytes_GET_SIZE(self.reply)
         own.previous = way

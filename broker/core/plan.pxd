@@ -134,9 +134,10 @@ cdef class Meter:
     cdef double byte_rate
     cdef double messages            # what may be sent at once; below 0 is owed
     cdef double bytes
-    cdef double since               # monotonic seconds at which both were up to date
+    cdef readonly double since      # monotonic seconds at which both were up to date
 
     cdef bint charge(self, size_t size, double now) noexcept
+    cpdef double owed(self, double now)
 
 
 cdef class Policy:
@@ -243,4 +244,4 @@ cdef class Inbox(Client):
 
 
 cdef bytes reply_of(Message *message)
-cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line)
+cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line, bint first)

@@ -352,15 +352,14 @@ cdef class Meter:
         self.bytes -= <double> size
         return (self.message_rate > 0 and self.messages < 0) or (self.byte_rate > 0 and self.bytes < 0)
 
-    @property
-    def owed(self):
-        """Seconds until what was sent too much is paid off; 0 when nothing is owed."""
+    cpdef double owed(self, double now):
+        """Seconds from a monotonic time until what was sent too much is paid off; 0 when nothing is owed."""
         cdef double seconds = 0
         if self.message_rate > 0 and self.messages < 0:
             seconds = -self.messages / self.message_rate
         if self.byte_rate > 0 and self.bytes < 0:
             seconds = max(seconds, -self.bytes / self.byte_rate)
-        return seconds
+        return max(seconds - (now - self.since), 0)
 
 
 cdef inline char *put_head(char *at, const char *subject, size_t length) noexcept:
@@ -859,7 +858,7 @@ cdef class Client(Outbox):
         self.signed_from = NULL
         # What went through a gate is signed already.
         if unlikely(self.signs and way == NULL):
-            own_tail = edited(message, &own, reply_of(message), SIGNATURE, self.signature)
+            own_tail = edited(message, &own, reply_of(message), SIGNATURE, self.signature, True)
             message = &own
         self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
         for index in range(plan.plain_count):
@@ -912,9 +911,9 @@ cdef class Client(Outbox):
         """Seconds that the client has to wait because it sent more than its rates allow; 0 when it need not."""
         cdef double seconds = 0
         if self.account_meter is not None:
-            seconds = self.account_meter.owed
+            seconds = self.account_meter.owed(self.hub.now)
         if self.user_meter is not None:
-            seconds = max(seconds, self.user_meter.owed)
+            seconds = max(seconds, self.user_meter.owed(self.hub.now))
         return seconds
 
     def introduce(self, bytes signature, bint always, bint wanted):
@@ -951,7 +950,7 @@ cdef class Client(Outbox):
     cdef Message *sign(self, Message *message) except NULL:
         """The message with the line that tells who sends it, and without any other such line."""
         if self.signed_from != message:
-            self.signed_tail = edited(message, &self.signed_message, reply_of(message), SIGNATURE, self.signature)
+            self.signed_tail = edited(message, &self.signed_message, reply_of(message), SIGNATURE, self.signature, True)
             self.signed_from = message
         return &self.signed_message
 
@@ -1158,7 +1157,7 @@ cdef bytes without_lines(const char *header, size_t length, const char *name):
             at += 1
         if at < length:
             at += 1
-        if start and colon < at and header[colon] == b":" and same_letters(header + start, name, width):
+        if colon < at and header[colon] == b":" and same_letters(header + start, name, width):
             kept.append(PyBytes_FromStringAndSize(header + begin, start - begin))
             begin = at
     if begin == 0:
@@ -1172,26 +1171,29 @@ cdef bytes reply_of(Message *message):
     return PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None
 
 
-cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line):
+cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line, bint first):
     """Fills `made`: the message with another reply subject, and with `line` as its one header line of a name.
 
-    `reply` and `line` may be None, for none. A header block that a line is added to is made to end in an empty line. What
-    `made` points into is returned; it must outlive it.
+    `reply` and `line` may be None, for none. The line stands at the end of the block, or where `first`, before all others,
+    so that no odd line of the sender hides it. What `made` points into is returned; it must outlive it.
     """
     cdef size_t count = 0 if message.header < 0 else message.header
     cdef size_t payload = message.size - count
     cdef bytes header = b""
     cdef bytes start, tail
+    cdef list parts
     if count:
         header = without_lines(message.body, count, name)
     if line is not None:
-        if not header:
-            header = b"NATS/1.0\r\n"
-        elif header.endswith(b"\r\n\r\n"):
-            header = header[:len(header) - 2]
-        elif not header.endswith(b"\n"):
-            header += b"\r\n"
-        header = b"%b%b\r\n" % (header, line)
+        if not header.startswith(b"NATS/1.0"):
+            header = b"NATS/1.0\r\n" + header
+        header = header.rstrip(b"\r\n")
+        if first:
+            parts = header.split(b"\r\n", 1)
+            header = b"%b\r\n%b%b" % (parts[0], line, b"" if len(parts) == 1 else parts[1] + b"\r\n")
+        else:
+            header = b"%b\r\n%b" % (header, line)
+        header += b"\r\n"
     made[0] = message[0]
     count = PyBytes_GET_SIZE(header)
     start = b"" if reply is None else reply + b" "

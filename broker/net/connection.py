@@ -11,15 +11,14 @@ import logging
 import socket
 import ssl
 import time
-import traceback
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 from auth.errors import AuthError
 from broker.core.parser import Lane
 from broker.core.plan import Client
 from broker.net.channel import Channel
+from broker.net.failures import described
 from broker.session import journal
 from broker.session.liveness import Liveness
 from broker.session.session import Session
@@ -56,8 +55,8 @@ STALL_TURN: Final = 0.01
 STALL_PROGRESS: Final = 64 * 1024
 """Bytes that such a receiver must have taken in one stall turn to be waited for longer."""
 
-FRAMES_SHOWN: Final = 4
-"""Places of an unforeseen failure that the log names, the innermost last."""
+LONGEST_PAUSE: Final = 1.0
+"""Seconds after which it is looked again whether a client that sent too much may go on: its rates may have changed."""
 
 LONGEST_TIMER: Final = 3600.0
 """Expiry is a time of the wall clock, which can be set; it is looked at no less often than this, in seconds."""
@@ -186,10 +185,7 @@ class Connection:
         return True
 
     def _break_off(self, error: Exception) -> None:
-        # The text of an error may quote what the client sent, so the log gets its kind and its place.
-        places = traceback.extract_tb(error.__traceback__)[-FRAMES_SHOWN:]
-        journal.write(LOGGER, logging.ERROR, self.session, "Internal error: %s in %s", type(error).__name__,
-                      ", ".join(f"{Path(place.filename).name}:{place.lineno} {place.name}" for place in places))
+        journal.write(LOGGER, logging.ERROR, self.session, "Internal error: %s", described(error))
         try:
             self.client.discard()
             self.session.close(CloseReason.INTERNAL_ERROR)
@@ -467,18 +463,22 @@ class Connection:
             self._write()
         self._turn_over()
 
-    def pause(self) -> None:
-        """Reads nothing until all others have had their turn."""
+    def pause(self, seconds: float = 0.0) -> None:
+        """Reads nothing until all others have had their turn, and for so long at least."""
         self._unwatch()
-        self._pause_timer = self._later(0, self._pause_over)
+        self._pause_timer = self._later(min(seconds, LONGEST_PAUSE), self._pause_over)
 
     def _pause_over(self) -> None:
+        self.service.hub.now = time.monotonic()
+        # Others that share its meter may have spent meanwhile what it waited for, but they take turns.
+        if self.client.owed > LONGEST_PAUSE:
+            self.pause(self.client.owed)
+            return
         if self._stall_timer is not None:
             # It waits for a receiver besides, and would only heap up more for it.
             self._pause_timer = self._later(STALL_TURN, self._pause_over)
             return
         self._pause_timer = None
-        self.service.hub.now = time.monotonic()
         self.session.go_on()
         self._take_up()
 
@@ -642,6 +642,9 @@ class Connection:
     def _ping(self) -> None:
         session = self.session
         self.service.hub.now = time.monotonic()
+        if self.client.owed:
+            # Nothing is read of a client that sent too much, so its silence says nothing.
+            session.liveness.last_heard = self.service.hub.now
         if session.state is State.ACTIVE or not self.service.control.authentication_required:
             session.ping_due()
             self.service.flush_dirty()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auth.evidence import CertificateFacts
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
+from broker.net.failures import Contained
 from broker.net.rate import HandshakeRate
 from broker.session import journal
 from broker.session.record import ConnectionRecord
@@ -86,7 +87,8 @@ class Service:
             self.control.finish(finished)
         while deferred := hub.take_deferred():
             for call, arguments in deferred:
-                call(*arguments)
+                with Contained():
+                    call(*arguments)
         while hub.has_dirty:
             for outbox in hub.take_dirty():
                 owner = outbox.owner

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from auth.errors import AuthError
 from broker.control import audit
+from broker.control.equipment import set_ceilings
 from broker.control.review import close_surplus, forget_accounts, review
 from broker.session.states import State
 from broker.wire.errors import CloseReason, ErrorText
@@ -109,7 +110,7 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, proofs: Proofs)
         principal = session.principal
         if session.state is State.ACTIVE and principal is not None:
             if new.max_payload != old.max_payload:
-                control.set_ceilings(session, principal)
+                set_ceilings(session, principal, new.max_payload)
             if prepared.standing.holds(principal):
                 effects.unchanged.append((session, principal))
             else:

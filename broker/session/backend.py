@@ -82,8 +82,8 @@ class Transport(Protocol):
     def verify_aside(self, connect: ConnectOptions) -> None:
         """Verifies in a thread, reads nothing meanwhile, and calls `Session.verified` with what came of it."""
 
-    def pause(self) -> None:
-        """Lets all others have their turn, reads nothing meanwhile, and calls `Session.go_on`."""
+    def pause(self, seconds: float = 0.0) -> None:
+        """Lets all others have their turn, reads nothing for so long at least, and calls `Session.go_on`."""
 
     def flush(self) -> None:
         """Writes out what waits, as far as the socket takes it."""

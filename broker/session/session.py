@@ -158,10 +158,10 @@ class Session:
             self._pause()
 
     def _pause(self) -> None:
-        """Lets all others have their turn before what is left of this one's bytes."""
+        """Lets all others have their turn before what is left of this one's bytes; longer where it sent too much."""
         self.paused = True
         self.lane.suspend()
-        self.transport.pause()
+        self.transport.pause(self.client.owed)
 
     def go_on(self) -> None:
         """Handles what was left when it paused."""

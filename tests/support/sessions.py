@@ -11,6 +11,7 @@ from auth.errors import AuthError
 from auth.evidence import ConnectionType
 from auth.principal import Principal
 from auth.settings import AuthSettings
+from broker.core.exchange import Crossing
 from broker.core.outbox import Hub
 from broker.core.parser import Lane, ReadBuffer
 from broker.core.plan import Client, Namespace, PlanCache, Policy, Subscription
@@ -96,6 +97,9 @@ class NotedBackend:
     def reply_refused(self, session: Session, reply: str) -> None:
         self.notes.append(("reply refused", reply))
 
+    def request_info(self, session: Session, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        return b"Nats-Request-Info: {}\r\n"
+
     def info(self, session: Session) -> bytes:
         return INFO if session.tenant is None else LATER_INFO
 
@@ -116,6 +120,9 @@ class NotedTransport:
         self.authentications = 0
         self.set_aside: list[ConnectOptions] = []
         self.pauses = 0
+        self.paused_for = 0.0
+        self.started = 1_700_000_000.0
+        self.connected: float | None = None
 
     def end(self, reason: CloseReason) -> None:
         self.ended.append(reason)
@@ -126,8 +133,9 @@ class NotedTransport:
     def verify_aside(self, connect: ConnectOptions) -> None:
         self.set_aside.append(connect)
 
-    def pause(self) -> None:
+    def pause(self, seconds: float = 0.0) -> None:
         self.pauses += 1
+        self.paused_for += seconds
 
     def flush(self) -> None:
         raise AssertionError("a session does not write by itself")

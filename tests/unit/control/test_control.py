@@ -3,47 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
 from accounts.limits import AccountLimits
 from accounts.permissions import Grant, Permissions, SubjectRules
-from auth.authenticate import Authenticator
-from broker.config.options import AccountOptions, Options, UserOptions
-from broker.control.control import Control
-from broker.core.outbox import Hub
-from broker.settings import auth_settings
+from broker.config.options import AccountOptions, UserOptions
 from broker.wire.errors import CloseReason
-from tests.support.connections import INFO
-from tests.support.sessions import Conversation
-
-
-class Broker:
-    """A control, and the conversations of its clients."""
-
-    def __init__(self, **options: Any) -> None:
-        self.options = Options(**options)
-        self.control = Control(self.options, Authenticator(auth_settings(self.options)), Hub(), INFO)
-        self._cid = 0
-
-    def open(self) -> Conversation:
-        """A client that has said nothing yet."""
-        conversation = Conversation(self.control, hub=self.control.hub, control_line=4096, payload=1 << 20)
-        self._cid += 1
-        conversation.session.cid = self._cid
-        return conversation
-
-    def connect(self, user: str = "", **options: Any) -> Conversation:
-        """A client that has sent CONNECT."""
-        conversation = self.open()
-        fields = {"verbose": False, "pedantic": False, "user": user, "pass": "p" if user else "", **options}
-        conversation.feed(b"CONNECT " + json.dumps(fields).encode() + b"\r\n")
-        return conversation
-
-    def assert_idle(self) -> None:
-        for tenant in self.control.tenants.values():
-            assert (len(tenant.sessions), tenant.subscriptions, len(tenant._caches)) == (0, 0, 0)
+from tests.support.brokers import Broker
 
 
 def accounts(limits: AccountLimits | None = None, permissions: Permissions | None = None) -> tuple[AccountOptions, ...]:
