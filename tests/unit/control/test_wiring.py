@@ -1,4 +1,4 @@
-"""What crosses the walls between live accounts: streams, services and their answers, mappings, changes to all of them."""
+"""What crosses the walls between live accounts: streams, services and their answers, mappings, and changes of them."""
 
 from __future__ import annotations
 
