@@ -64,7 +64,7 @@ cdef struct Plan:
     uint32_t group_count
     int verdict
     bint final              # mappings were applied already, or do not concern this message
-    bint answers            # the subject is one of those that requests from other namespaces are answered on
+    bint leaves             # it has gates, or is on a subject that requests of other namespaces are answered on
 
 
 cdef struct Way:
@@ -217,6 +217,7 @@ cdef class Client(Outbox):
     cdef bint metered
     cdef dict introductions         # gate and first gate -> the header line that tells who asks; None until asked
     cdef readonly bytes signature   # header line that tells who sends; None where no account wants it
+    cdef bint signing               # is about to: the message has the line already
     cdef bint signs                 # puts it into all that it sends
     cdef bint wants_signed          # takes nothing without it
     cdef Message *signed_from       # what `signed_message` was made of; NULL for nothing
@@ -227,6 +228,9 @@ cdef class Client(Outbox):
 
     cdef int publish(self, Message *message) except -1
     cdef Py_ssize_t route(self, PlanCache plans, Message *message, Way *way) except -1
+    cdef Plan *redirect(self, PlanCache plans, Plan *plan, Message *message) except? NULL
+    cdef Py_ssize_t execute_signed(self, PlanCache plans, Plan *plan, Message *message) except -1
+    cdef Py_ssize_t leave(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1
     cdef Py_ssize_t execute(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1
     cdef Message *sign(self, Message *message) except NULL
     cdef bytes introduction(self, Gate gate, Way *way)

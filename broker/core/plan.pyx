@@ -546,7 +546,7 @@ cdef class PlanCache:
             verdict = self.policy.judge(subject, length)
             if verdict != DENIED:
                 namespace.sublist.collect(subject, length, &scratch_hits)
-                if namespace.gates is not None:
+                if namespace.gates is not None and not (length > 4 and memcmp(subject, b"_R_.", 4) == 0):
                     scratch_gates.count = 0
                     namespace.gates.collect(subject, length, &scratch_gates)
                     for index in range(scratch_gates.count):
@@ -644,7 +644,7 @@ cdef class PlanCache:
         plan.groups = <uint32_t> (<char *> groups - scratch_block)
         plan.group_count = <uint32_t> group_count
         plan.verdict = verdict
-        plan.answers = length > 4 and memcmp(subject, b"_R_.", 4) == 0
+        plan.leaves = gates is not None or (length > 4 and memcmp(subject, b"_R_.", 4) == 0)
         plan.mapped = NULL
         plan.gates = NULL
         if mapped is not None:
@@ -804,16 +804,12 @@ cdef class Client(Outbox):
             self.charge(message.size)
         plan = plans.find(message.subject, message.subject_length, False)
         if unlikely(plan.mapped != NULL):
-            self.rewritten = plans.rewrite(plan, message.subject, message.subject_length, self.hub)
-            if self.rewritten is None:
+            plan = self.redirect(plans, plan, message)
+            if plan == NULL:
                 message.subject_length = 0
                 if message.reply_length and self.no_responders:
                     self.answer_no_responders(message)
                 return PUBLISHED
-            message.subject = PyBytes_AS_STRING(self.rewritten)
-            message.subject_length = PyBytes_GET_SIZE(self.rewritten)
-            if isinstance(<object> plan.mapped, Choices):
-                plan = plans.find(message.subject, message.subject_length, True)
         if plan.verdict != ALLOWED:
             if plan.verdict == NOT_ALLOWED:
                 opened = self.open_grant(message.subject, message.subject_length)
@@ -828,38 +824,38 @@ cdef class Client(Outbox):
             self.answer_no_responders(message)
         return PUBLISHED
 
+    cdef Plan *redirect(self, PlanCache plans, Plan *plan, Message *message) except? NULL:
+        """Gives a mapped message its subject, which is kept alive until the next one is mapped; NULL when it is dropped."""
+        cdef bint chosen = isinstance(<object> plan.mapped, Choices)
+        self.rewritten = plans.rewrite(plan, message.subject, message.subject_length, self.hub)
+        if self.rewritten is None:
+            return NULL
+        message.subject = PyBytes_AS_STRING(self.rewritten)
+        message.subject_length = PyBytes_GET_SIZE(self.rewritten)
+        return plans.find(message.subject, message.subject_length, True) if chosen else plan
+
     cdef Py_ssize_t route(self, PlanCache plans, Message *message, Way *way) except -1:
         """Publishes in another namespace what came through a gate; returns how many received it."""
         cdef Plan *plan = plans.find(message.subject, message.subject_length, False)
-        cdef bytes rewritten
+        cdef bytes before = self.rewritten
+        cdef Py_ssize_t delivered
         if plan.mapped != NULL:
-            rewritten = plans.rewrite(plan, message.subject, message.subject_length, self.hub)
-            if rewritten is None:
-                return 0
-            message.subject = PyBytes_AS_STRING(rewritten)
-            message.subject_length = PyBytes_GET_SIZE(rewritten)
-            if isinstance(<object> plan.mapped, Choices):
-                plan = plans.find(message.subject, message.subject_length, True)
-        if plan.verdict != ALLOWED:
-            return 0
-        return self.execute(plans, plan, message, way)
+            plan = self.redirect(plans, plan, message)
+        delivered = 0 if plan == NULL or plan.verdict != ALLOWED else self.execute(plans, plan, message, way)
+        # The message on this side of the gate may still be on the subject that it was mapped to.
+        self.rewritten = before
+        return delivered
 
     cdef Py_ssize_t execute(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1:
         """Delivers to all receivers of a plan, and goes through its gates; returns how many received the message."""
         cdef Target *targets = <Target *> (<char *> plan + plan.targets)
         cdef Group *group
         cdef uint32_t index, member, turn
-        cdef Py_ssize_t delivered = 0, place
-        cdef tuple gates
-        cdef Gate gate
-        cdef dict answers
-        cdef Message own
-        cdef bytes own_tail
+        cdef Py_ssize_t delivered = 0
         self.signed_from = NULL
         # What went through a gate is signed already.
-        if unlikely(self.signs and way == NULL):
-            own_tail = edited(message, &own, reply_of(message), SIGNATURE, self.signature, True)
-            message = &own
+        if unlikely(self.signs and way == NULL and not self.signing):
+            return self.execute_signed(plans, plan, message)
         self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
         for index in range(plan.plain_count):
             delivered += (<Subscription> targets[index].subscription).client.deliver(
@@ -873,19 +869,37 @@ cdef class Client(Outbox):
                     delivered += 1
                     break
                 member = 0 if member + 1 == group.count else member + 1
-        # Other plans are looked up behind a gate, so this one may be gone when it returns.
-        if plan.answers:
-            answers = plans.namespace.answers
-            if answers is not None and (way == NULL or way.depth < LONGEST_WAY):
-                gate = answers.get(PyBytes_FromStringAndSize(message.subject, message.subject_length))
-                if gate is not None:
-                    return delivered + gate.carry(self, message, None, way)
-        elif plan.gates != NULL and (way == NULL or way.depth < LONGEST_WAY):
-            gates = <tuple> plan.gates
-            for place in range(0, len(gates), 2):
-                gate = <Gate> gates[place]
-                delivered += gate.carry(self, message, <bytes> gates[place + 1], way)
-                self.spent += message.tail_length + DELIVERY_COST
+        if unlikely(plan.leaves):
+            delivered += self.leave(plans, plan, message, way)
+        return delivered
+
+    cdef Py_ssize_t execute_signed(self, PlanCache plans, Plan *plan, Message *message) except -1:
+        """Delivers a message with the line that tells who sends it."""
+        cdef Message own
+        cdef bytes tail = edited(message, &own, reply_of(message), SIGNATURE, self.signature, True)
+        self.signing = True
+        try:
+            return self.execute(plans, plan, &own, NULL)
+        finally:
+            self.signing = False
+
+    cdef Py_ssize_t leave(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1:
+        """Goes through the gates of a plan. Other plans are looked up behind them, so this one may be gone afterwards."""
+        cdef Py_ssize_t delivered = 0, place
+        cdef tuple gates
+        cdef Gate gate
+        if way != NULL and way.depth >= LONGEST_WAY:
+            return 0
+        if plan.gates == NULL:
+            if plans.namespace.answers is None:
+                return 0
+            gate = plans.namespace.answers.get(PyBytes_FromStringAndSize(message.subject, message.subject_length))
+            return 0 if gate is None else gate.carry(self, message, None, way)
+        gates = <tuple> plan.gates
+        for place in range(0, len(gates), 2):
+            gate = <Gate> gates[place]
+            delivered += gate.carry(self, message, <bytes> gates[place + 1], way)
+            self.spent += message.tail_length + DELIVERY_COST
         return delivered
 
     cdef int charge(self, size_t size) except -1:
