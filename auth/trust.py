@@ -91,6 +91,15 @@ class TrustedOperators:
             raise AuthError(AuthFailure.ACCOUNT_HAS_ISSUES, f"{claims.subject}: {issues[0].description}")
         return account_of(claims, is_system=claims.subject == self._system_account)
 
+    def update(self, token: str) -> Account:
+        """Put a token in place of the one that is known of its account, if a trusted operator signed it.
+
+        Raises AuthError; then nothing has changed.
+        """
+        account = self.verify_account(token)
+        self._resolver.store(account.name, token)
+        return self.account(account.name)
+
     def check_account_times(self, account: Account, now: float) -> None:
         """Refuse an account outside its time, or whose operator is outside its own. Raises AuthError."""
         check_times(

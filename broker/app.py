@@ -14,6 +14,7 @@ from broker.config.errors import ConfigError
 from broker.config.options import ANY_ADDRESS, Options
 from broker.config.validate import validate
 from broker.control.control import Control
+from broker.control.live import update_account
 from broker.core.outbox import Hub
 from broker.identity import Identity, natskeep_version
 from broker.monitor.http import Monitor
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from types import TracebackType
+
+    from accounts.account import Account
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
@@ -209,6 +212,19 @@ class Server:
         await refresh(service, prepared, effects)
         LOGGER.info("Reloaded server configuration%s", f" ({new.config_digest})" if new.config_digest else "")
         return prepared.plan
+
+    def update_account(self, token: str) -> Account:
+        """Puts another JWT of an account in place, at once and for everybody who is connected; returns the account.
+
+        Sessions whose user or signing key no longer stands are closed, those that may do less are trimmed, and imports
+        and exports hold as the claims say now. The next reload takes the configuration's own JWTs again.
+
+        Raises auth.errors.AuthError for a token that no trusted operator signed, or that has blocking findings; then
+        nothing has changed.
+        """
+        account = update_account(self.service.control, token)
+        self.service.flush_dirty()
+        return account
 
     # Facts
 

@@ -10,3 +10,6 @@ class AccountResolver(Protocol):
 
     def lookup(self, name: str) -> str | None:
         """The token that is known right now, without waiting, or None. It is not verified."""
+
+    def store(self, name: str, token: str) -> None:
+        """Keep a token for an account in place of the one before. Whoever calls has verified it."""

@@ -5,13 +5,28 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from auth.errors import AuthError
+from auth.errors import AuthError, AuthFailure
 from broker.control import audit
 from broker.control.review import close_surplus, review
 from broker.wire.errors import CloseReason
 
 if TYPE_CHECKING:
+    from accounts.account import Account
     from broker.control.control import Control
+
+
+def update_account(control: Control, token: str) -> Account:
+    """Puts another JWT of an account in place and applies it to everything alive; returns the account as it is now.
+
+    Raises AuthError for a token that no trusted operator signed or that has blocking findings, and where there are no
+    operators; then nothing has changed.
+    """
+    trust = control.authenticator.trust
+    if trust is None:
+        raise AuthError(AuthFailure.ACCOUNT_NOT_TRUSTED, "the server trusts no operator")
+    account = trust.update(token)
+    account_changed(control, account.name)
+    return account
 
 
 def account_changed(control: Control, name: str) -> int:

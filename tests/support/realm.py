@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auth import jwt
-from auth.claims import AccountClaims, OperatorClaims, UserClaims
+from auth.claims import AccountClaims, ActivationClaims, OperatorClaims, UserClaims
 from auth.nkey import KeyKind, KeyPair
 from broker.app import Server
 from broker.config.options import OperatorOptions, Options, ResolverOptions
@@ -30,16 +30,33 @@ class Realm:
         self.user = UserClaims.new(self.user_key.public)
         self.operator.name, self.account.name, self.user.name = "op", "ACME", "bob"
 
-    def options(self, **changes: Any) -> Options:
-        """Options of a server that trusts the operator and knows the account."""
+    def options(self, *others: Realm, **changes: Any) -> Options:
+        """Options of a server that trusts the operator and knows the account; ``others`` hold further accounts."""
         operator = jwt.encode(self.operator, self.operator_key, issued_at=self.issued_at)
-        account = jwt.encode(self.account, self.operator_key, issued_at=self.issued_at)
         return Options(
             operators=(OperatorOptions(operator),),
             resolver=ResolverOptions(),
-            resolver_preload={self.account_key.public: account},
+            resolver_preload={one.account_key.public: one.account_token() for one in (self, *others)},
             **{"max_control_line": 8192} | changes,
         )
+
+    def neighbour(self, name: str) -> Realm:
+        """Another account under the same operator, with a user of its own."""
+        realm = Realm(operator_key=self.operator_key, issued_at=self.issued_at)
+        realm.account.name = name
+        return realm
+
+    def account_token(self) -> str:
+        """The account's token as the claims stand."""
+        return jwt.encode(self.account, self.operator_key, issued_at=self.issued_at)
+
+    def activation(self, importer: Realm, subject: str, kind: str = "stream", **claims: Any) -> str:
+        """A token of this account that lets another one import."""
+        made = ActivationClaims.new(importer.account_key.public)
+        made.nats.import_subject, made.nats.kind = subject, kind
+        for name, value in claims.items():
+            setattr(made, name, value)
+        return jwt.encode(made, self.account_key, issued_at=self.issued_at)
 
     def token(self) -> str:
         """The user's token as the claims stand."""
