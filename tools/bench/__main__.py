@@ -18,7 +18,8 @@ from types import FrameType
 
 import click
 
-from tools.bench.load import WINDOW
+from tools.bench.crossing import crossing_rows
+from tools.bench.load import TOTAL_WINDOW, WINDOW
 from tools.bench.report import RowResult, as_json, table
 from tools.bench.rows import all_rows, select_rows
 from tools.bench.run import Bench, Settings
@@ -53,6 +54,9 @@ DEFAULT_NAMES = ("natskeep", "nats-server")
     show_default=True,
     help="Subscriptions to match against.",
 )
+@click.option(
+    "--accounts", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Accounts with imports."
+)
 def main(
     *,
     rounds: int | None,
@@ -64,6 +68,7 @@ def main(
     json_file: Path | None,
     idle: int,
     subscriptions: int,
+    accounts: int,
 ) -> None:
     """Measure natskeep against nats-server.
 
@@ -72,12 +77,12 @@ def main(
     """
     if not Path("/proc/self/status").exists():
         raise click.ClickException("the measurement reads /proc and so needs Linux")
-    rows = select_rows(all_rows(idle, subscriptions), patterns)
+    rows = select_rows([*all_rows(idle, subscriptions), *crossing_rows(accounts)], patterns)
     if not rows:
         raise click.UsageError(f"no row matches {' '.join(patterns)}; --list shows the keys")
     if list_rows:
         for row in rows:
-            click.echo(f"{row.key:<16}{row.metrics[0].title}")
+            click.echo(f"{row.key:<18}{row.metrics[0].title}")
         return
     programs = _programs(servers)
     base = QUICK if quick else DEFAULT
@@ -134,8 +139,8 @@ def _conditions(settings: Settings, versions: dict[str, str]) -> list[str]:
         f"{platform.machine()}, {os.cpu_count()} CPUs, Linux {platform.release()}, Python {platform.python_version()}",
         f"{settings.rounds} rounds of {settings.seconds:g} s, the servers in turn; figures are medians over "
         "the rounds, the ratio is the median of the rounds' ratios",
-        f"at most {WINDOW // 1024**2} MiB on their way to a subscriber; the ceiling is the generator against a "
-        "server that only moves bytes; peak memory is VmHWM",
+        f"at most {WINDOW // 1024**2} MiB on their way to a subscriber, {TOTAL_WINDOW // 1024**2} MiB to all of them; "
+        "the ceiling is the generator against a server that only moves bytes; peak memory is VmHWM",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +23,10 @@ MAXIMUM_ANSWER = 64 * 1024
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Target:
-    """Where to connect, as whom, and with TLS or without."""
+    """Where to connect, as whom, and with TLS or without: one user of each account, the one with the load first."""
 
     port: int
-    user: Credentials
-    other_user: Credentials
+    users: Sequence[Credentials]
     tls: ssl.SSLContext | None = None
 
 
@@ -38,15 +38,15 @@ def client_context(certificates: Path) -> ssl.SSLContext:
     return context
 
 
-def connect(target: Target, name: str, *, user: Credentials | None = None, source: str = HOST) -> socket.socket:
+def connect(target: Target, name: str, *, account: int = 0, source: str = HOST) -> socket.socket:
     """An open connection whose credentials the server has accepted.
 
-    `source` is the loopback address to connect from; several of them keep local ports from running short.
+    `account` numbers the user of the target. `source` is the loopback address to connect from; several of them keep
+    local ports from running short.
 
     Raises:
         BenchError: the server refused, or did not answer in time.
     """
-    credentials = user or target.user
     raw = socket.create_connection((HOST, target.port), timeout=ANSWER_SECONDS, source_address=(source, 0))
     try:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -56,7 +56,7 @@ def connect(target: Target, name: str, *, user: Credentials | None = None, sourc
         raw.close()
         raise
     try:
-        connection.sendall(_connect_line(credentials, info, name) + PING)
+        connection.sendall(_connect_line(target.users[account], info, name) + PING)
         _read_until(connection, PONG, "the PONG to CONNECT")
     except BaseException:
         connection.close()

@@ -69,16 +69,26 @@ def measure_exchange(target: Target, seconds: float, in_flight: int, inbox: str)
         requester = stack.enter_context(connect(target, "requester"))
         subscribe(requester, f"{inbox}.*")
         worker = stack.enter_context(Worker("responder", lambda: _respond(responder, exchange)))
-        figures = _request(requester, exchange, seconds, in_flight)
-        # The responder's process shares this socket, reads its end and so knows that it is over.
-        responder.shutdown(socket.SHUT_RD)
-        answered = worker.result(STALL_SECONDS)["answered"]
-        if answered != figures["answered"]:
-            raise BenchError(f"{answered:.0f} requests were answered, but {figures['answered']:.0f} answers arrived")
+        figures = request(requester, exchange, seconds, in_flight)
+        finish(responder, worker, figures)
         return figures
 
 
-def _request(connection: socket.socket, exchange: Exchange, seconds: float, in_flight: int) -> Figures:
+def finish(responder: socket.socket, worker: Worker, figures: Figures) -> None:
+    """End the responder's process and hold its figures against the requester's.
+
+    Raises:
+        BenchError: other answers arrived than were sent.
+    """
+    # The responder's process shares this socket, reads its end and so knows that it is over.
+    responder.shutdown(socket.SHUT_RD)
+    answered = worker.result(STALL_SECONDS)["answered"]
+    if answered != figures["answered"]:
+        raise BenchError(f"{answered:.0f} requests were answered, but {figures['answered']:.0f} answers arrived")
+
+
+def request(connection: socket.socket, exchange: Exchange, seconds: float, in_flight: int) -> Figures:
+    """The requester's side of :func:`measure_exchange`, with the same figures."""
     outgoing, incoming = Walk(exchange.request), Walk(exchange.reply_received)
     waiting: deque[list[float]] = deque()
     samples: list[tuple[float, int]] = []
@@ -92,7 +102,7 @@ def _request(connection: socket.socket, exchange: Exchange, seconds: float, in_f
             waiting.append([now, more])
             for frames in outgoing.take(more):
                 connection.sendall(frames)
-        data = _receive(connection)
+        data = receive_without_pings(connection)
         if not data:
             raise BenchError("the server closed the connection of the requester")
         arrived = incoming.check(data)
@@ -110,7 +120,7 @@ def _respond(connection: socket.socket, exchange: Exchange) -> Figures:
     incoming, outgoing = Walk(exchange.request_received), Walk(exchange.reply)
     connection.settimeout(STALL_SECONDS)
     answered = 0
-    while data := _receive(connection):
+    while data := receive_without_pings(connection):
         count = incoming.check(data)
         for frames in outgoing.take(count):
             connection.sendall(frames)
@@ -118,7 +128,7 @@ def _respond(connection: socket.socket, exchange: Exchange) -> Figures:
     return {"answered": float(answered)}
 
 
-def _receive(connection: socket.socket) -> bytes:
+def receive_without_pings(connection: socket.socket) -> bytes:
     """What has arrived, without PINGs of the server, whose capitals no message of this load holds; nothing at the end.
 
     A PING cut in two makes the comparison of frames fail. It comes once in the first seconds of a connection.

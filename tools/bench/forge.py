@@ -8,7 +8,8 @@ import ipaddress
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
@@ -29,10 +30,29 @@ ACCOUNT_LIMITS = {
     "conn": 20_000,
     "leaf": 0,
 }
-"""Limits of both accounts: every check has something to do, and no row reaches one."""
+"""Limits of all accounts: every check has something to do, and no row reaches one."""
 
-SUBJECTS = {"allow": ["bench.>", "_INBOX.>"], "deny": ["bench.private.>"]}
+SUBJECTS: Mapping[str, Sequence[str]] = {"allow": ["bench.>", "_INBOX.>"], "deny": ["bench.private.>"]}
 """What the users may publish and subscribe to."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """An account of a row: what its claims say about exports, imports, mappings and default permissions.
+
+    ``imports`` name the exporting account by its plan's name. Users have `SUBJECTS` as their own permissions, unless
+    the account has default permissions, which then hold.
+    """
+
+    name: str
+    exports: Sequence[Mapping[str, object]] = ()
+    imports: Sequence[tuple[str, Mapping[str, object]]] = ()
+    mappings: Mapping[str, object] = field(default_factory=dict)
+    permissions: Mapping[str, object] = field(default_factory=dict)
+
+
+ALONE = (AccountPlan("BENCH"), AccountPlan("OTHER"))
+"""One account that carries the load, and one that stays empty."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,37 +71,31 @@ class Credentials:
 class Trust:
     """What a server's configuration needs, and the users that it will let in.
 
-    `user` belongs to the account that carries the load; `other_user` to a second account, which stays empty.
+    `users` holds one user of each planned account, in the order of the plans.
     """
 
     operator_jwt: str
     system_account: str
     account_jwts: dict[str, str]
-    user: Credentials
-    other_user: Credentials
+    users: tuple[Credentials, ...]
 
 
-def forge_trust() -> Trust:
-    """Issue an operator, a system account, two accounts with limits, and a user with permissions in each."""
+def forge_trust(plans: Sequence[AccountPlan] = ALONE) -> Trust:
+    """Issue an operator, a system account, the planned accounts with limits, and a user with permissions in each."""
     operator = KeyPair.generate(KeyKind.OPERATOR)
-    accounts = {name: KeyPair.generate(KeyKind.ACCOUNT) for name in ("SYS", "BENCH", "OTHER")}
-    system_account = accounts["SYS"].public
-    users = {name: _user(accounts[name]) for name in ("BENCH", "OTHER")}
+    everyone = (AccountPlan("SYS"), *plans)
+    keys = {plan.name: KeyPair.generate(KeyKind.ACCOUNT) for plan in everyone}
+    system_account = keys["SYS"].public
     return Trust(
         operator_jwt=_issue(operator, operator.public, "bench", {"system_account": system_account}, "operator"),
         system_account=system_account,
         account_jwts={
-            key.public: _issue(
-                operator,
-                key.public,
-                name,
-                {"limits": ACCOUNT_LIMITS, "default_permissions": {"pub": {}, "sub": {}}, "authorization": {}},
-                "account",
+            keys[plan.name].public: _issue(
+                operator, keys[plan.name].public, plan.name, _account_claims(plan, keys), "account"
             )
-            for name, key in accounts.items()
+            for plan in everyone
         },
-        user=users["BENCH"],
-        other_user=users["OTHER"],
+        users=tuple(_user(keys[plan.name], {} if plan.permissions else SUBJECTS) for plan in plans),
     )
 
 
@@ -99,9 +113,24 @@ def forge_certificates(directory: Path) -> None:
         file.write(secret)
 
 
-def _user(account: KeyPair) -> Credentials:
+def _account_claims(plan: AccountPlan, keys: Mapping[str, KeyPair]) -> dict[str, object]:
+    claims: dict[str, object] = {
+        "limits": ACCOUNT_LIMITS,
+        "default_permissions": plan.permissions or {"pub": {}, "sub": {}},
+        "authorization": {},
+    }
+    if plan.exports:
+        claims["exports"] = plan.exports
+    if plan.imports:
+        claims["imports"] = [{**claim, "account": keys[exporter].public} for exporter, claim in plan.imports]
+    if plan.mappings:
+        claims["mappings"] = plan.mappings
+    return claims
+
+
+def _user(account: KeyPair, subjects: Mapping[str, object]) -> Credentials:
     key = KeyPair.generate(KeyKind.USER)
-    claims = {"pub": SUBJECTS, "sub": SUBJECTS, "subs": -1, "data": -1, "payload": -1}
+    claims: dict[str, object] = {"pub": subjects, "sub": subjects, "subs": -1, "data": -1, "payload": -1}
     return Credentials(_issue(account, key.public, "bench", claims, "user"), key)
 
 

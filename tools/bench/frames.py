@@ -85,10 +85,22 @@ class Side:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ring:
-    """Frames that a publisher sends over and over, and the same frames as each subscriber receives them."""
+    """Frames that a publisher sends over and over, and the same frames as each subscriber receives them.
+
+    Where the server draws lots for a message's subject, ``alternatives`` hold the frames of the other outcomes.
+    """
 
     published: Side
     delivered: Side
+    alternatives: tuple[Side, ...] = ()
+
+    def accepts(self, received: bytes) -> bool:
+        """Whether these bytes are the first frames of the ring as a subscriber may receive them."""
+        size = self.delivered.size
+        return len(received) % size == 0 and all(
+            any(received[at : at + size] == side.data[at : at + size] for side in (self.delivered, *self.alternatives))
+            for at in range(0, len(received), size)
+        )
 
     @property
     def growth(self) -> float:
@@ -162,14 +174,22 @@ def epoch_text(epoch: int) -> bytes:
     return bytes(reversed(digits))
 
 
-def ring_of(subjects: Sequence[str], payload_size: int, target_bytes: int = 256 * 1024) -> Ring:
-    """A ring over `subjects` in turn, repeated until the published side holds at least `target_bytes`."""
+def ring_of(
+    subjects: Sequence[str], payload_size: int, target_bytes: int = 256 * 1024, *, arriving: Sequence[str] = ()
+) -> Ring:
+    """A ring over `subjects` in turn, repeated until the published side holds at least `target_bytes`.
+
+    Where the server renames what it delivers, `arriving` holds the subjects that every message may arrive on.
+    """
     payload = b"x" * payload_size
     once = sum(len(publish_frame(subject, payload)) for subject in subjects)
     times = -(-target_bytes // once)
+    count = times * len(subjects)
+    outcomes = [Side.join([deliver_frame(subject, payload)] * count) for subject in arriving] or [
+        Side.join([deliver_frame(subject, payload) for subject in subjects] * times)
+    ]
     return Ring(
-        Side.join([publish_frame(subject, payload) for subject in subjects] * times),
-        Side.join([deliver_frame(subject, payload) for subject in subjects] * times),
+        Side.join([publish_frame(subject, payload) for subject in subjects] * times), outcomes[0], tuple(outcomes[1:])
     )
 
 

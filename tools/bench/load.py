@@ -24,6 +24,8 @@ from tools.bench.workers import Figures, Worker
 
 WINDOW = 8 * 1024 * 1024
 """Bytes that may be on their way to one subscriber; far below the 64 MiB at which servers cut a slow consumer."""
+TOTAL_WINDOW = 64 * 1024 * 1024
+"""Bytes that may be on their way to all subscribers together: above eight of them, each has a share of these."""
 CHUNK = 256 * 1024
 WARM_UP_BYTES = 64 * 1024
 
@@ -38,10 +40,18 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Who sends what to whom. `subscriptions` holds one subject for each subscriber; names follow the numbers."""
+    """Who sends what to whom. `subscriptions` holds one subject for each subscriber; names follow the numbers.
+
+    Publishers use the target's first account, and so do subscribers, unless `accounts` holds the number of each one's.
+    """
 
     lanes: tuple[Lane, ...]
     subscriptions: tuple[str, ...] = ()
+    accounts: tuple[int, ...] = ()
+
+    def account(self, subscriber: int) -> int:
+        """The number of a subscriber's account."""
+        return self.accounts[subscriber] if self.accounts else 0
 
 
 class _Publisher:
@@ -106,7 +116,10 @@ def measure(target: Target, shape: Shape, seconds: float) -> Figures:
     """
     sizes = [_delivered_size(shape, number) for number in range(len(shape.subscriptions))]
     with ExitStack() as stack:
-        subscribers = [stack.enter_context(connect(target, f"sub{n}")) for n in range(len(shape.subscriptions))]
+        subscribers = [
+            stack.enter_context(connect(target, f"sub{n}", account=shape.account(n)))
+            for n in range(len(shape.subscriptions))
+        ]
         for connection, subject in zip(subscribers, shape.subscriptions, strict=True):
             subscribe(connection, subject)
         publishers = [
@@ -139,15 +152,15 @@ def _delivered_size(shape: Shape, subscriber: int) -> int:
 
 def _warm_up(publisher: _Publisher, subscribers: Sequence[socket.socket]) -> None:
     """Send the first frames of the lane and compare what arrives."""
-    published, delivered = publisher.lane.ring.published, publisher.lane.ring.delivered
+    ring = publisher.lane.ring
+    published, delivered = ring.published, ring.delivered
     count = max(1, min(published.count, WARM_UP_BYTES // max(published.size, delivered.size)))
     publisher.connection.sendall(published.data[: count * published.size])
-    expected = delivered.data[: count * delivered.size]
     for number in publisher.lane.feeds:
-        if read_exactly(subscribers[number], len(expected)) != expected:
+        if not ring.accepts(read_exactly(subscribers[number], count * delivered.size)):
             raise BenchError("a subscriber received other bytes than were published")
     publisher.settle()
-    publisher.lane.ring.renew()
+    ring.renew()
 
 
 def _publish_only(publishers: Sequence[_Publisher], progress: Progress, seconds: float) -> Figures:
@@ -167,13 +180,14 @@ def publish(
     for publisher in publishers:
         publisher.connection.setblocking(False)
     owed = [0.0] * subscribers
+    window = min(WINDOW, TOTAL_WINDOW // max(1, subscribers))
     received = progress.received
     last_progress = time.monotonic()
     while (now := time.monotonic()) < deadline:
         moved = 0
         for publisher in publishers:
             feeds = publisher.lane.feeds
-            if any(owed[n] - received[n] > WINDOW for n in feeds):
+            if any(owed[n] - received[n] > window for n in feeds):
                 continue
             size = publisher.send()
             moved += size

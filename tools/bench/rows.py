@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ from fnmatch import fnmatchcase
 from tools.bench.client import Target
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
 from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
+from tools.bench.forge import ALONE, AccountPlan
 from tools.bench.frames import ring_of
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
@@ -54,10 +56,13 @@ class Row(abc.ABC):
     """Whether one round says everything."""
     ceiling_processes = 1
 
-    def __init__(self, key: str, *metrics: Metric, tls: bool = False) -> None:
+    def __init__(
+        self, key: str, *metrics: Metric, tls: bool = False, plans: Sequence[AccountPlan] = ALONE
+    ) -> None:
         self.key = key
         self.metrics = metrics
         self.tls = tls
+        self.plans = plans
 
     def prepare(self, target: Target, stack: ExitStack) -> None:
         """Bring the server into the state that the measurement needs; what `stack` holds stays for all rounds."""
@@ -82,8 +87,10 @@ class Row(abc.ABC):
 class Streaming(Row):
     """Publishers and subscribers at full speed."""
 
-    def __init__(self, key: str, metric: Metric, shape: Shape, *, tls: bool = False) -> None:
-        super().__init__(key, metric, tls=tls)
+    def __init__(
+        self, key: str, metric: Metric, shape: Shape, *, tls: bool = False, plans: Sequence[AccountPlan] = ALONE
+    ) -> None:
+        super().__init__(key, metric, tls=tls, plans=plans)
         self._shape = shape
 
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
@@ -171,7 +178,7 @@ class Matching(Row):
         stack.enter_context(subscribe_many(target, self._count))
 
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
-        empty = replace(target, user=target.other_user)
+        empty = replace(target, users=target.users[1:])
         slices = [
             (1 / measure(empty, self._shape, part)["rate"], 1 / measure(target, self._shape, part)["rate"])
             for part in [seconds / (2 * SLICES)] * SLICES
@@ -204,7 +211,7 @@ class Starts(Row):
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
     """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
     return [
-        Streaming("publish-16", _rate("publish only, 16 B", 1.7), Shape((Lane(ring_of([SUBJECT], 16)),))),
+        Streaming("publish-16", rate("publish only, 16 B", 1.7), Shape((Lane(ring_of([SUBJECT], 16)),))),
         _fan_out("1-1-16", "1 → 1, 16 B", 16, 1, 3.0),
         _fan_out("1-1-128", "1 → 1, 128 B", 128, 1, 2.0),
         _fan_out("1-1-1k", "1 → 1, 1 KiB", 1024, 1, 1.3),
@@ -216,14 +223,14 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
         Requests(
             "request",
             256,
-            _rate("request-reply, new inboxes, 256 in flight", 1.0),
-            _latency("p99 latency of these"),
+            rate("request-reply, new inboxes, 256 in flight", 1.0),
+            latency("p99 latency of these"),
         ),
         Requests(
             "request-single",
             1,
-            _rate("request-reply, new inboxes, one at a time", 1.0),
-            _latency("p99 latency of these"),
+            rate("request-reply, new inboxes, one at a time", 1.0),
+            latency("p99 latency of these"),
         ),
         _fan_out("tls-1-1-128", "TLS 1.3, 1 → 1, 128 B", 128, 1, 2.0, tls=True),
         _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.0, tls=True),
@@ -264,17 +271,17 @@ def select_rows(rows: list[Row], patterns: tuple[str, ...]) -> list[Row]:
     return [row for row in rows if any(fnmatchcase(row.key, pattern) for pattern in patterns)]
 
 
-def _rate(title: str, wanted: float) -> Metric:
+def rate(title: str, wanted: float) -> Metric:
     return Metric("rate", title, "msg/s", wanted)
 
 
-def _latency(title: str) -> Metric:
+def latency(title: str) -> Metric:
     return Metric("p99", title, "s", 1.0, more_is_better=False)
 
 
 def _fan_out(key: str, title: str, size: int, subscribers: int, wanted: float, *, tls: bool = False) -> Row:
     lane = Lane(ring_of([SUBJECT], size), tuple(range(subscribers)))
-    return Streaming(key, _rate(title, wanted), Shape((lane,), (SUBJECT,) * subscribers), tls=tls)
+    return Streaming(key, rate(title, wanted), Shape((lane,), (SUBJECT,) * subscribers), tls=tls)
 
 
 def _many_to_many(key: str, title: str, wanted: float, *, together: bool) -> Row:
@@ -283,12 +290,12 @@ def _many_to_many(key: str, title: str, wanted: float, *, together: bool) -> Row
         Lane(ring_of([subject], 128), tuple(range(4)) if together else (number,))
         for number, subject in enumerate(subjects)
     )
-    return Streaming(key, _rate(title, wanted), Shape(lanes, tuple(subjects)))
+    return Streaming(key, rate(title, wanted), Shape(lanes, tuple(subjects)))
 
 
 def _wildcard(key: str, title: str, count: int, wanted: float) -> Row:
     ring = ring_of([f"bench.many.{number:04d}" for number in range(count)], 16)
-    return Streaming(key, _rate(title, wanted), Shape((Lane(ring, (0,)),), ("bench.many.*",)))
+    return Streaming(key, rate(title, wanted), Shape((Lane(ring, (0,)),), ("bench.many.*",)))
 
 
 def _idle(key: str, title: str, count: int, *, tls: bool = False) -> Row:

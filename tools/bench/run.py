@@ -12,7 +12,7 @@ from pathlib import Path
 from tools.bench.client import Target, client_context
 from tools.bench.config import server_config
 from tools.bench.errors import BenchError
-from tools.bench.forge import Trust, forge_certificates, forge_trust
+from tools.bench.forge import AccountPlan, Trust, forge_certificates, forge_trust
 from tools.bench.report import RowResult, ServerResult
 from tools.bench.rows import Row
 from tools.bench.servers import Program, Server, free_port
@@ -31,7 +31,7 @@ class Settings:
 
 
 class Bench:
-    """The trust, the certificates and the programs that all rows share; `directory` takes files and logs."""
+    """The trusts, the certificates and the programs that rows share; `directory` takes files and logs."""
 
     def __init__(
         self, directory: Path, programs: Sequence[Program], settings: Settings, progress: Callable[[str], None]
@@ -40,7 +40,7 @@ class Bench:
         self._programs = programs
         self._settings = settings
         self._progress = progress
-        self._trust: Trust = forge_trust()
+        self._forged: tuple[Sequence[AccountPlan], Trust] | None = None
         forge_certificates(directory)
         self._context = client_context(directory)
 
@@ -67,7 +67,7 @@ class Bench:
     def _start(self, row: Row, program: Program, stack: ExitStack) -> tuple[Server, Target]:
         port = free_port()
         config = self._directory / f"{row.key}-{program.name}.conf"
-        config.write_text(server_config(port, self._trust, self._directory if row.tls else None))
+        config.write_text(server_config(port, self._trust(row), self._directory if row.tls else None))
         server = stack.enter_context(Server(program, config, port))
         target = self._target(port, row)
         try:
@@ -106,7 +106,13 @@ class Bench:
             result.ceiling_error = str(failure)
 
     def _target(self, port: int, row: Row) -> Target:
-        return Target(port, self._trust.user, self._trust.other_user, self._context if row.tls else None)
+        return Target(port, self._trust(row).users, self._context if row.tls else None)
+
+    def _trust(self, row: Row) -> Trust:
+        """What is issued for a row's accounts: both servers and the stand-in get the same."""
+        if self._forged is None or self._forged[0] is not row.plans:
+            self._forged = (row.plans, forge_trust(row.plans))
+        return self._forged[1]
 
 
 def _own_processor_seconds() -> float:

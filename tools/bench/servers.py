@@ -87,7 +87,7 @@ class Server:
 
     def resident_memory(self) -> int:
         """The resident memory now, in bytes (VmRSS of the process and its children)."""
-        return sum(_memory(pid, "VmRSS") for pid in _family(self._process.pid))
+        return resident_memory(self._process.pid)
 
     def processor_seconds(self) -> float:
         """Processor time used so far, user and system."""
@@ -130,6 +130,11 @@ def default_programs() -> dict[str, Program]:
     if reference is not None:
         programs["nats-server"] = Program("nats-server", (reference,))
     return programs
+
+
+def resident_memory(pid: int) -> int:
+    """The resident memory of a process and its descendants now, in bytes."""
+    return sum(_memory(member, "VmRSS") for member in _family(pid))
 
 
 def _family(pid: int) -> list[int]:

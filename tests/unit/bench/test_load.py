@@ -33,7 +33,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def target_of(standin: StandIn, trust: Trust, certificates: Path | None = None) -> Target:
     context = None if certificates is None else client_context(certificates)
-    return Target(standin.port, trust.user, trust.other_user, context)
+    return Target(standin.port, trust.users, context)
 
 
 def lanes(subscribers: int) -> Shape:
@@ -73,7 +73,7 @@ def test_a_subscriber_that_gets_too_much_is_noticed(trust: Trust) -> None:
 def test_subscribers_of_one_lane_and_another_need_equal_frames(trust: Trust) -> None:
     shape = Shape((Lane(ring_of(["s.1"], 16), (0,)), Lane(ring_of(["s.1"], 17), (0,))), ("s.1",))
     with pytest.raises(BenchError, match="one length"):
-        measure(Target(1, trust.user, trust.other_user), shape, SECONDS)
+        measure(Target(1, trust.users), shape, SECONDS)
 
 
 @pytest.mark.parametrize("in_flight", [1, 64])

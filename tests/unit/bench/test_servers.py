@@ -43,4 +43,4 @@ def test_both_servers_get_the_same_configuration_but_for_the_port(tmp_path: Path
     assert "tls: {" in first
     assert "tls: {" not in server_config(4001, trust, None)
     assert trust.operator_jwt not in repr(trust)
-    assert trust.user.jwt not in repr(trust.user)
+    assert all(user.jwt not in repr(user) for user in trust.users)
