@@ -117,10 +117,8 @@ class Control:
     def tenant(self, principal: Principal) -> Tenant:
         """The live account of a principal."""
         account = principal.account
-        tenant = self.tenants.get(account.name)
-        if tenant is None:
-            tenant = self.wiring.enter(account)
-        elif tenant.account is not account:
+        tenant = self.wiring.enter(account)
+        if tenant.account is not account:
             is_new = tenant.account != account
             tenant.account = account
             if is_new:

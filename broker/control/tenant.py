@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core.plan import Namespace, PlanCache, Policy
 
@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from accounts.account import Account
     from accounts.exchange import Exchange
     from accounts.policy import PolicyTable
+    from accounts.transform import SubjectTransform
     from broker.core.exchange import Crossing
     from broker.core.plan import Meter
+    from broker.core.transform import Transform
     from broker.session.session import Session
 
 
@@ -36,6 +38,14 @@ UNRESTRICTED = Policy(None, (), ())
 """What holds for messages that were judged where they were published."""
 
 
+class Inflow(NamedTuple):
+    """A stream import at work: where it comes from, how subjects come here, and the same compiled."""
+
+    exporter: str
+    outward: SubjectTransform
+    compiled: Transform
+
+
 class Tenant:
     """One account at work. Roles with equal policy tables share one plan cache for as long as one of them is bound."""
 
@@ -46,7 +56,11 @@ class Tenant:
         """Plans for what comes from other accounts, and from the server itself."""
         self.sessions: set[Session] = set()
         self.exchange: Exchange | None = None
-        """What crosses its wall; None until it is wired."""
+        """What crosses its wall; None where the account cannot be used."""
+        self.wired = False
+        """Whether what crosses its wall has been put into the core; what only others hear of needs no wires."""
+        self.streams: dict[str, list[Inflow]] = {}
+        """Its stream imports in force, by the first token of the subject here; a wildcard there is a key of its own."""
         self.crossings: dict[object, Crossing] = {}
         """Its service imports in force, by what they are."""
         self.meter: Meter | None = None

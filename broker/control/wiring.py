@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from accounts.exchange import Exchange, compile_exchange
 from accounts.exports import ResponseType
-from accounts.subject import REST, tokens
-from broker.control.tenant import Tenant, wire
+from accounts.subject import REST, SINGLE, tokens
+from broker.control.tenant import Inflow, Tenant, wire
 from broker.core.exchange import Crossing
 from broker.core.plan import Mapping, Mappings
 from broker.core.transform import Transform
@@ -37,8 +37,7 @@ LOGGER: Final = logging.getLogger("natskeep.control")
 LONGEST_TIMER: Final = 3600.0
 """The end of an activation is a time of the wall clock, which can be set; it is looked at no less often, in seconds."""
 
-LONGEST_CHAIN: Final = 16
-"""Walls that one subscription reaches across."""
+_WILDCARDS: Final = (SINGLE, REST)
 
 
 class Wiring:
@@ -59,39 +58,44 @@ class Wiring:
 
     def tenant(self, name: str) -> Tenant | None:
         """The live account of that name, made now where nobody has used it yet; None where there is no such account."""
-        tenant = self._tenants.get(name)
-        if tenant is None:
-            account = self._lookup(name)
-            if account is not None:
-                tenant = self.enter(account)
-        return tenant
+        account = self._lookup(name)
+        return None if account is None else self.enter(account)
 
     def enter(self, account: Account) -> Tenant:
-        """Makes an account a live one."""
-        tenant = self._tenants[account.name] = Tenant(account)
-        self._compile(tenant)
-        self._connect(tenant)
+        """The live account, made and wired where nobody has used it yet."""
+        tenant = self._bare(account)
+        # What is asked of one account may go on to others, so they are wired too: in a list, since chains may be long.
+        waiting = [tenant]
+        while waiting:
+            following = waiting.pop()
+            if not following.wired:
+                following.wired = True
+                self._compile(following)
+                waiting += self._connect(following)
+        return tenant
+
+    def _bare(self, account: Account) -> Tenant:
+        """The live account, wired or not: enough for whoever only hears what is published there."""
+        tenant = self._tenants.get(account.name)
+        if tenant is None:
+            tenant = self._tenants[account.name] = Tenant(account)
         return tenant
 
     # Subscriptions
 
     def subscribed(self, tenant: Tenant, subscription: Subscription) -> None:
         """Lets a new subscription of the account hear what the account imports."""
-        if tenant.exchange is not None and tenant.exchange.streams:
-            self._reach(tenant, subscription, shown(subscription.subject), (), LONGEST_CHAIN)
-
-    def _reach(
-        self, tenant: Tenant, subscription: Subscription, pattern: str, outward: tuple[Transform, ...], left: int
-    ) -> None:
-        for link in () if tenant.exchange is None else tenant.exchange.streams:
-            there = link.imported.outward.preimage(pattern)
-            exporter = None if there is None else self.tenant(link.imported.account)
-            if there is None or exporter is None:
-                continue
-            path = (_compiled(link.imported.outward), *outward)
-            subscription.shadow(exporter.namespace, wire(there), path)
-            if exporter is not tenant and left:
-                self._reach(exporter, subscription, there, path, left - 1)
+        if not tenant.streams:
+            return
+        pattern = shown(subscription.subject)
+        first = pattern.partition(".")[0]
+        keys = tuple(tenant.streams) if first in _WILDCARDS else (first, *_WILDCARDS)
+        for key in keys:
+            for inflow in tenant.streams.get(key, ()):
+                there = inflow.outward.preimage(pattern)
+                exporter = None if there is None else self._lookup(inflow.exporter)
+                if there is not None and exporter is not None:
+                    subscription.shadow(self._bare(exporter).namespace, wire(there), inflow.compiled)
 
     # Changes
 
@@ -112,13 +116,15 @@ class Wiring:
         affected = set(names)
         for name in tuple(affected):
             affected |= self._importers.get(name, set())
-        tenants = [self._tenants[name] for name in sorted(affected) if name in self._tenants]
-        reached = [tenant for tenant in tenants if tenant.exchange is not None and tenant.exchange.streams]
+        found = [self._tenants[name] for name in sorted(affected) if name in self._tenants]
+        tenants = [tenant for tenant in found if tenant.wired]
+        reached = [tenant for tenant in tenants if tenant.streams]
         for tenant in tenants:
             self._compile(tenant)
         for tenant in tenants:
-            self._connect(tenant)
-            if tenant in reached or (tenant.exchange is not None and tenant.exchange.streams):
+            for exporter in self._connect(tenant):
+                self.enter(exporter.account)
+            if tenant in reached or tenant.streams:
                 self._reach_again(tenant)
 
     def forget(self, name: str) -> None:
@@ -166,24 +172,36 @@ class Wiring:
         else:
             self.changed((name,))
 
-    def _connect(self, tenant: Tenant) -> None:
-        """Replaces gates and mappings. A service import that stays what it was goes on waiting for its answers."""
+    def _connect(self, tenant: Tenant) -> list[Tenant]:
+        """Replaces gates and mappings; returns the accounts behind the gates.
+
+        A service import that stays what it was goes on waiting for its answers.
+        """
         exchange = tenant.exchange or Exchange(tenant.account)
         before, tenant.crossings = tenant.crossings, {}
-        gates = []
+        tenant.streams = {}
+        for stream in exchange.streams:
+            outward = stream.imported.outward
+            key = stream.imported.local_subject.partition(".")[0]
+            inflow = Inflow(stream.imported.account, outward, _compiled(outward))
+            tenant.streams.setdefault(key, []).append(inflow)
+        gates, behind = [], []
         for link in exchange.services:
-            exporter = self.tenant(link.imported.account)
-            if exporter is None:
+            account = self._lookup(link.imported.account)
+            if account is None:
                 continue
-            key = (_essence(link), exporter)
-            crossing = before.pop(key, None) or self._crossing(tenant, exporter, link)
-            tenant.crossings[key] = crossing
+            exporter = self._bare(account)
+            behind.append(exporter)
+            essence = (_essence(link), exporter)
+            crossing = before.pop(essence, None) or self._crossing(tenant, exporter, link)
+            tenant.crossings[essence] = crossing
             gates.append((wire(link.imported.local_subject), crossing))
         if gates or before:
             tenant.namespace.open_gates(gates)
         for crossing in before.values():
             crossing.close()
         tenant.namespace.map(_mappings(exchange.mappings) if exchange.mappings else None)
+        return behind
 
     def _crossing(self, tenant: Tenant, exporter: Tenant, link: ServiceLink) -> Crossing:
         imported, export = link.imported, link.export

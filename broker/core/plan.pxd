@@ -188,7 +188,7 @@ cdef class Subscription(Entry):
 
 cdef class Shadow(Subscription):
     cdef readonly Subscription origin   # who receives, and counts
-    cdef tuple outward              # transforms to the subject that the receiver sees, one for each wall
+    cdef Transform outward          # to the subject that the receiver sees
     cdef bytes seen                 # while a plan is made: that subject
 
 

@@ -515,7 +515,6 @@ cdef class PlanCache:
         cdef const char *key = subject
         cdef size_t key_length = length
         cdef Subscription subscription
-        cdef Transform transform
         cdef Mapping mapping
         cdef Gate gate
         cdef object mapped = None
@@ -563,10 +562,7 @@ cdef class PlanCache:
         for index in range(scratch_hits.count):
             subscription = <Subscription> items[index]
             if subscription.crosses:
-                local = PyBytes_FromStringAndSize(subject, length)
-                for transform in (<Shadow> subscription).outward:
-                    if local is not None:
-                        local = transform.apply(PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local), None)
+                local = (<Shadow> subscription).outward.apply(subject, length, None)
                 if local is None or (<Shadow> subscription).origin.denies is not None and (
                         <Shadow> subscription).origin.denies.matches(PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local)):
                     continue
@@ -695,11 +691,10 @@ cdef class Subscription(Entry):
         for namespace, _ in self.shadows or ():
             namespace.generation += 1
 
-    def shadow(self, Namespace namespace not None, bytes subject not None, outward):
+    def shadow(self, Namespace namespace not None, bytes subject not None, Transform outward not None):
         """Receives in addition what is published on a pattern of another namespace.
 
-        `outward` are the transforms from there to here, one for each wall on the way; the subject that they come to must
-        lie in this subscription's own pattern.
+        `outward` is the transform from there to here; what it makes of the pattern must lie in this subscription's own.
         """
         cdef Shadow made = Shadow(self, subject, outward)
         namespace.insert(made)
@@ -724,11 +719,11 @@ cdef class Subscription(Entry):
 cdef class Shadow(Subscription):
     """A subscription's interest in another namespace. Who receives, and what counts, is the subscription itself."""
 
-    def __init__(self, Subscription origin not None, bytes subject not None, outward):
+    def __init__(self, Subscription origin not None, bytes subject not None, Transform outward not None):
         Subscription.__init__(self, origin.client, subject, origin.queue, origin.sid)
         self.crosses = True
         self.origin = origin
-        self.outward = tuple(outward)
+        self.outward = outward
 
 
 cdef class Grant:
