@@ -18,7 +18,7 @@ from typing import Final
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.compile import compile_policy
-from accounts.permissions import InvalidPermissionError, Permissions
+from accounts.permissions import Grant, InvalidPermissionError, Permissions
 from accounts.policy import PolicyTable
 from auth import password
 from auth.cache import BoundedCache
@@ -82,16 +82,38 @@ class Authenticator:
             self._no_auth_user = f"nats-{secrets.token_hex(4)}"
             self._users[self._no_auth_user] = UserEntry(name=self._no_auth_user, password=secrets.token_hex(16))
         self._entries: dict[str, UserEntry | NkeyEntry] = {**self._users, **self._nkeys}
-        self._policies = {name: self._compile(name, entry) for name, entry in self._entries.items()}
+        self._check_defaults()
+        self._policies: dict[tuple[Permissions | None, bool], PolicyTable] = {}
         self._unrestricted = compile_policy(Permissions(), self._accounts[GLOBAL_ACCOUNT])
         # A password for names that do not exist is compared as slowly as those of names that do.
         self._decoy = next((e.password for e in settings.users if password.is_bcrypt(e.password)), "no such user")
 
-    def _compile(self, name: str, entry: UserEntry | NkeyEntry) -> PolicyTable:
-        try:
-            return compile_policy(entry.permissions, self._accounts[entry.account])
-        except InvalidPermissionError as problem:
-            raise SettingsError(f"invalid permissions for user {quote(name)}: {problem}") from None
+    def _check_defaults(self) -> None:
+        """Refuses default permissions that a user would get and that cannot be enforced; their own have been checked."""
+        checked: set[str] = set()
+        for name, entry in self._entries.items():
+            defaults = self._accounts[entry.account].default_permissions
+            if entry.permissions is not None or defaults is None or entry.account in checked:
+                continue
+            checked.add(entry.account)
+            try:
+                defaults.validate()
+            except InvalidPermissionError as problem:
+                raise SettingsError(f"invalid permissions for user {quote(name)}: {problem}") from None
+
+    def _policy(self, entry: UserEntry | NkeyEntry) -> PolicyTable:
+        """What a user of the configuration may do, compiled when the first one with these permissions asks for it."""
+        account = self._accounts[entry.account]
+        chosen = self._chosen(entry)
+        key = (chosen, account.is_system)
+        found = self._policies.get(key)
+        if found is None:
+            found = self._policies[key] = compile_policy(chosen, account)
+        return found
+
+    def _chosen(self, entry: UserEntry | NkeyEntry) -> Permissions | None:
+        """The user's own permissions, or else those of the account."""
+        return self._accounts[entry.account].default_permissions if entry.permissions is None else entry.permissions
 
     def _needs_hidden_user(self) -> bool:
         """Whether clients without credentials belong to ``$G``: only the system account has been configured."""
@@ -218,7 +240,8 @@ class Authenticator:
 
     def policy_of(self, user: str) -> PolicyTable | None:
         """What a user of the configuration may do; None for one that there is not."""
-        return self._policies.get(user)
+        entry = self._entries.get(user)
+        return None if entry is None else self._policy(entry)
 
     def has_same_secret(self, user: str, earlier: Authenticator) -> bool:
         """Whether a user of the configuration proves itself by what it did under earlier settings."""
@@ -265,7 +288,8 @@ class Authenticator:
             and entry.connection_types == before.connection_types
             and entry.proxy_required == before.proxy_required
             and entry.limits == before.limits
-            and self._policies[name].fingerprint == earlier._policies[name].fingerprint
+            and self._accounts[entry.account].is_system == earlier._accounts[before.account].is_system
+            and _decide_alike(self._chosen(entry), earlier._chosen(before))
         )
 
     def readmission_is_slow(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
@@ -519,7 +543,7 @@ class Authenticator:
             account=account,
             user=name,
             method=method,
-            policy=self._policies[name],
+            policy=self._policy(entry),
             limits=entry.limits,
             permissions=entry.permissions,
             public_key=key,
@@ -539,6 +563,26 @@ class Authenticator:
             name_tag=account.label,
             proxy_key=proxy_key,
         )
+
+
+def _decide_alike(one: Permissions | None, other: Permissions | None) -> bool:
+    """Whether users of one account may do the same by both; never certain of permissions that are only written alike."""
+    if one is other:
+        return True
+    one, other = one or Permissions(), other or Permissions()
+    return one.responses == other.responses and all(
+        _substance(before) == _substance(after)
+        for before, after in (
+            (one.publish.allow, other.publish.allow),
+            (one.publish.deny, other.publish.deny),
+            (one.subscribe.allow, other.subscribe.allow),
+            (one.subscribe.deny, other.subscribe.deny),
+        )
+    )
+
+
+def _substance(grants: tuple[Grant, ...]) -> set[tuple[str, str | None]]:
+    return {(grant.subject, grant.queue) for grant in grants}
 
 
 def _secret(entry: UserEntry | NkeyEntry) -> str:

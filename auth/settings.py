@@ -211,6 +211,15 @@ def _check_entry(name: str, entry: UserEntry | NkeyEntry, accounts: Mapping[str,
     permissions = entry.permissions
     if permissions is None:
         return
+    try:
+        permissions.validate()
+    except InvalidPermissionError as problem:
+        where = _invalid_list(permissions)
+        raise SettingsError(f"invalid permissions for user {quote(name)}: {where}{problem}") from None
+
+
+def _invalid_list(permissions: Permissions) -> str:
+    """The list with the first entry that is invalid whatever list it is in."""
     lists: tuple[tuple[str, tuple[Grant, ...]], ...] = (
         ("publish allow", permissions.publish.allow),
         ("publish deny", permissions.publish.deny),
@@ -221,8 +230,9 @@ def _check_entry(name: str, entry: UserEntry | NkeyEntry, accounts: Mapping[str,
         for grant in grants:
             try:
                 grant.validate()
-            except InvalidPermissionError as problem:
-                raise SettingsError(f"invalid permissions for user {quote(name)}: {label}: {problem}") from None
+            except InvalidPermissionError:
+                return f"{label}: "
+    return ""
 
 
 def _check_server_version(operator: OperatorClaims, running: str) -> None:

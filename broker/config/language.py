@@ -11,10 +11,12 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Final
 
 from broker.config.errors import ConfigError, Position
-from broker.config.syntax import IncludeNode, MapNode, Node, PairNode, ScalarNode, Source, parse
+from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
+from broker.config.quick import read_document, read_variable
 from broker.config.tree import Entry, Scalar, Table, Value
 
 MAX_DEPTH: Final = 100
@@ -31,6 +33,7 @@ _INTEGER: Final = re.compile(r"(-?\d+)([a-z]*)")
 _BOOLEANS: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", '"': '"', "\\": "\\"}
 _ESCAPE: Final = re.compile(r"\\x([0-9A-Fa-f]{2})|\\(.?)", re.DOTALL)
+_QUOTED: Final = frozenset({"DOUBLE_QUOTED", "SINGLE_QUOTED"})
 _NAME: Final = re.compile(r"[A-Za-z_][\w.-]*")
 
 
@@ -91,9 +94,9 @@ def _decode(data: bytes, name: str) -> Source:
     return source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Place:
-    """Where evaluation stands: the text, the maps around, and how deep it is."""
+    """Where evaluation stands: the text, the maps around, and how deep it is; never changed, and made for each map."""
 
     source: Source
     scopes: tuple[Table, ...]
@@ -103,8 +106,8 @@ class _Place:
     variables: tuple[str, ...] = ()
     """Variables of the environment being read."""
 
-    def position(self, offset: int | None) -> Position:
-        return self.source.position(offset or 0)
+    def position(self, offset: int) -> Position:
+        return self.source.position(offset)
 
     def inside(self, offset: int, scope: Table | None = None) -> _Place:
         """One level deeper."""
@@ -125,7 +128,7 @@ class _Evaluator:
         return self._document(_Place(source, (), 0, (path,)))
 
     def _document(self, place: _Place) -> Table:
-        node = parse(place.source, "document")
+        node = read_document(place.source) or _by_grammar(place.source, "document")
         table = Table()
         if isinstance(node, MapNode):
             self._fill(table, node, place.inside(0, table))
@@ -133,6 +136,9 @@ class _Evaluator:
 
     def _value(self, node: Node, place: _Place) -> Value:
         if isinstance(node, ScalarNode):
+            text = node.text
+            if node.kind in _QUOTED and "\\" not in text:
+                return Value(text[1:-1], place.source.position(node.offset))
             return self._scalar(node, place)
         position = place.position(node.offset)
         if isinstance(node, MapNode):
@@ -151,29 +157,23 @@ class _Evaluator:
                 table.put(self._pair(statement, place))
 
     def _pair(self, node: PairNode, place: _Place) -> Entry:
-        key, start = str(node.key), node.key.start_pos or 0
-        if node.key.type == "QUOTED_KEY":
-            key, start = key[1:-1], start + 1
-        return Entry(key, self._value(node.value, place), place.position(start))
+        return Entry(node.key, self._value(node.value, place), place.position(node.offset))
 
     def _include(self, node: IncludeNode, place: _Place) -> Table:
-        name = str(node.path)
-        if node.path.type == "QUOTED_PATH":
-            name = name[1:-1]
-        position = place.position(node.path.start_pos)
+        name, position = node.path, place.position(node.offset)
         # Paths are relative to the file that includes, even those that begin with a slash.
         path = os.path.normpath(os.path.join(os.path.dirname(place.files[-1]), name.lstrip("/")))
         if path in map(os.path.normpath, place.files):
             raise ConfigError.at(position, f"error parsing include file '{name}', the file includes itself")
-        inner = place.inside(node.path.start_pos or 0)
+        inner = place.inside(node.offset)
         try:
             return self._document(_Place(_read(path, None), (), inner.depth, (*place.files, path)))
         except ConfigError as error:
             raise ConfigError.at(position, f"error parsing include file '{name}', {error}") from None
 
     def _scalar(self, node: ScalarNode, place: _Place) -> Value:
-        text, position = str(node.token), place.position(node.token.start_pos)
-        match node.token.type:
+        text, position = node.text, place.position(node.offset)
+        match node.kind:
             case "WORD" | "ELEMENT":
                 return self._word(text, position, place)
             case "DOUBLE_QUOTED":
@@ -191,7 +191,7 @@ class _Evaluator:
                     position, "All ISO8601 dates must be in full Zulu form.", "quote the value if it is not a date"
                 )
             case "NOT_A_NUMBER" if text.startswith("-") and not text.startswith("-."):
-                offset = (node.token.start_pos or 0) + 1
+                offset = node.offset + 1
                 found = place.source.text[offset : offset + 1] or " "
                 raise _parse_error(position, f"Expected a digit but got '{found}'.", "quote a string that begins so")
             case "NOT_A_NUMBER":
@@ -227,19 +227,27 @@ class _Evaluator:
         inner = place.inside(0)
         source = Source(f"${name}", text)
         try:
-            node = parse(source, "environment")
+            node = read_variable(source) or _by_grammar(source, "environment")
             value = self._value(node, _Place(source, (), inner.depth, place.files, (*place.variables, name)))
         except ConfigError as error:
             raise ConfigError.at(position, f"{what} could not be parsed: {error}") from None
         return Value(value.content, position, value.size)
 
 
+def _by_grammar(source: Source, start: str) -> Node:
+    """Reads what the quick reader leaves; few configurations need it, and it takes a while to import."""
+    node: Node = import_module("broker.config.syntax").parse(source, start)
+    return node
+
+
 def _sized(value: Value) -> Value:
     content = value.content
     if isinstance(content, Table):
-        value.size += sum(entry.value.size for entry in content)
+        for entry in content.entries.values():
+            value.size += entry.value.size
     elif isinstance(content, list):
-        value.size += sum(element.size for element in content)
+        for element in content:
+            value.size += element.size
     if value.size > MAX_VALUES:
         raise ConfigError.at(value.position, f"the variables in it amount to more than {MAX_VALUES} values")
     return value

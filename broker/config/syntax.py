@@ -6,87 +6,16 @@ The nodes keep the tokens of the text; what they are worth (numbers, variables, 
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
 from functools import cache
 from operator import methodcaller
 from typing import Literal, TypeAlias, cast
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
 
-from broker.config.errors import ConfigError, Position
+from broker.config.errors import ConfigError
+from broker.config.nodes import ArrayNode, IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
 
 Start: TypeAlias = Literal["document", "environment"]
-
-
-@dataclass(slots=True)
-class Source:
-    """A text with a name, which knows the place of each of its characters."""
-
-    name: str
-    text: str
-    _line_starts: list[int] = field(init=False, repr=False)
-    _wide: list[int] = field(init=False, repr=False)
-    """Offsets of characters that take more than one byte, once for each byte above the first."""
-
-    def __post_init__(self) -> None:
-        self._line_starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
-        self._wide = [
-            match.start()
-            for match in re.finditer(r"[^\0-\x7f]", self.text)
-            for _ in range(len(match[0].encode("utf-8", "surrogatepass")) - 1)
-        ]
-
-    def position(self, offset: int) -> Position:
-        """The place of the character at ``offset``."""
-        line = bisect_right(self._line_starts, offset)
-        start = self._line_starts[line - 1]
-        column = offset - start
-        if self._wide:
-            column += bisect_left(self._wide, offset) - bisect_left(self._wide, start)
-        return Position(self.name, line, column if line == 1 else column + 1)
-
-
-@dataclass(slots=True)
-class ScalarNode:
-    """A value without parts; the type of its token says which."""
-
-    token: Token
-
-
-@dataclass(slots=True)
-class PairNode:
-    """A key and its value."""
-
-    key: Token
-    value: Node
-
-
-@dataclass(slots=True)
-class IncludeNode:
-    """An ``include`` statement."""
-
-    path: Token
-
-
-@dataclass(slots=True)
-class MapNode:
-    """Statements in braces, or a whole document."""
-
-    statements: list[PairNode | IncludeNode]
-    offset: int
-
-
-@dataclass(slots=True)
-class ArrayNode:
-    """Elements in brackets."""
-
-    elements: list[Node]
-    offset: int
-
-
-Node: TypeAlias = ScalarNode | MapNode | ArrayNode
 
 
 class _Builder(Transformer[Token, MapNode | Node]):
@@ -115,10 +44,13 @@ class _Builder(Transformer[Token, MapNode | Node]):
 
     def pair(self, children: list[Token | Node]) -> PairNode:
         key, value = cast("tuple[Token, Node]", children)
-        return PairNode(key, value)
+        if key.type == "QUOTED_KEY":
+            return PairNode(key[1:-1], value, _offset(key) + 1)
+        return PairNode(str(key), value, _offset(key))
 
     def include(self, children: list[Token]) -> IncludeNode:
-        return IncludeNode(children[1])
+        path = children[1]
+        return IncludeNode(path[1:-1] if path.type == "QUOTED_PATH" else str(path), _offset(path))
 
     def key(self, children: list[Token]) -> Token:
         return children[0]
@@ -127,7 +59,7 @@ class _Builder(Transformer[Token, MapNode | Node]):
 
     def value(self, children: list[Token | Node]) -> Node:
         child = children[0]
-        return ScalarNode(child) if isinstance(child, Token) else child
+        return ScalarNode(child.type, str(child), _offset(child)) if isinstance(child, Token) else child
 
     element = value
 

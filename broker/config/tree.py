@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Final, TypeAlias
 
 from broker.config.errors import Position
@@ -78,28 +79,31 @@ def digest(table: Table) -> str:
 
 # Go's encoder writes these five characters so that its output is safe inside HTML.
 _HTML: Final = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+_HTML_CHARACTER: Final = re.compile("[<>&\u2028\u2029]")
 
 
 def _json(value: Value) -> str:
     content = value.content
+    if isinstance(content, str):
+        return _json_string(content)
     if isinstance(content, Table):
-        pairs = sorted(content.entries.items(), key=lambda pair: pair[0].encode())
-        return "{" + ",".join(f"{_json_string(key)}:{_json(entry.value)}" for key, entry in pairs) + "}"
+        # Keys differ, so they alone decide; code points sort as their UTF-8 does.
+        pairs = sorted(content.entries.items())
+        return "{" + ",".join([f"{_json_string(key)}:{_json(entry.value)}" for key, entry in pairs]) + "}"
     if isinstance(content, list):
         return "[" + ",".join(map(_json, content)) + "]"
     if isinstance(content, bool):
         return "true" if content else "false"
     if isinstance(content, int):
         return str(content)
-    if isinstance(content, float):
-        return _json_float(content)
     if isinstance(content, datetime):
         return f'"{content.replace(tzinfo=None).isoformat()}Z"'
-    return _json_string(content)
+    return _json_float(content)
 
 
 def _json_string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).translate(_HTML)
+    found = encode_basestring(text)
+    return found.translate(_HTML) if _HTML_CHARACTER.search(found) else found
 
 
 def _json_float(number: float) -> str:

@@ -96,8 +96,10 @@ def users(entry: Entry, problems: Problems) -> tuple[UserOptions, ...]:
         raise fail(entry, f"Expected users field to be an array, got {entry.value.kind}; put it in brackets")
     found = []
     for element in content:
-        with problems.collected():
+        try:
             found.append(_user(element, problems))
+        except ConfigError as error:
+            problems.errors.extend(error.problems)
     return tuple(found)
 
 
@@ -145,11 +147,10 @@ def permissions(entry: Entry, problems: Problems) -> Permissions:
 
 
 def _rules(entry: Entry, problems: Problems, *, queues: bool) -> SubjectRules:
-    listed = partial(grants, queues=queues)
     content = entry.value.content
     if not isinstance(content, Table):
-        return SubjectRules(allow=listed(entry, problems))
-    known = {"allow": Key("allow", listed), "deny": Key("deny", listed)}
+        return SubjectRules(allow=grants(entry, problems, queues=queues))
+    known = _QUEUE_RULES if queues else _PLAIN_RULES
     unknown = "Unknown field name \"{}\" parsing subject permissions, only 'allow' or 'deny' are permitted"
     return SubjectRules(**read_block(content, known, problems, unknown))
 
@@ -221,6 +222,8 @@ RESPONSES: Final[Keys] = {
         doc="How long after the message they may be sent; 0 is the default, negative is unlimited.",
     ),
 }
+_PLAIN_RULES: Final = {name: Key(name, partial(grants, queues=False)) for name in ("allow", "deny")}
+_QUEUE_RULES: Final = {name: Key(name, partial(grants, queues=True)) for name in ("allow", "deny")}
 _SUBJECT_KIND: Final = "subject, list, or map with `allow` and `deny`"
 PERMISSIONS: Final[Keys] = {
     **keys(

@@ -5,6 +5,8 @@ Rules about operators, accounts and users belong to :mod:`auth.settings`.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from accounts.account import Account
 from accounts.exchange import import_problems
 from broker.config.errors import ConfigError, Problem
@@ -106,8 +108,8 @@ def _monitoring(options: Options) -> list[str]:
 
 
 def _accounts(options: Options) -> list[str]:
-    names = [account.name for account in options.accounts]
-    messages = [f"Duplicate Account Entry: {name}" for name in sorted(set(names)) if names.count(name) > 1]
+    names = Counter(account.name for account in options.accounts)
+    messages = [f"Duplicate Account Entry: {name}" for name in sorted(names) if names[name] > 1]
     if options.resolver_preload and options.resolver is None:
         messages.append("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")
     return messages

@@ -102,8 +102,11 @@ def read_block(
             if not entry.used:
                 problems.errors.append(Problem(unknown.format(entry.key) + _hint(entry.key, keys), entry.position))
             continue
-        with problems.collected():
+        try:
             value = key.read(entry, problems)
+        except ConfigError as error:
+            problems.errors.extend(error.problems)
+        else:
             fields.pop(key.field, None)
             fields[key.field] = value
     return fields

@@ -1,0 +1,89 @@
+"""The syntax of a configuration text: what the two readers of texts make, before anything is evaluated."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from broker.config.errors import Position
+
+
+@dataclass(slots=True)
+class Source:
+    """A text with a name, which knows the place of each of its characters."""
+
+    name: str
+    text: str
+    _line_starts: list[int] = field(init=False, repr=False)
+    _wide: list[int] = field(init=False, repr=False)
+    """Offsets of characters that take more than one byte, once for each byte above the first."""
+
+    def __post_init__(self) -> None:
+        self._line_starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+        self._wide = [
+            match.start()
+            for match in re.finditer(r"[^\0-\x7f]", self.text)
+            for _ in range(len(match[0].encode("utf-8", "surrogatepass")) - 1)
+        ]
+
+    def position(self, offset: int) -> Position:
+        """The place of the character at ``offset``."""
+        line = bisect_right(self._line_starts, offset)
+        start = self._line_starts[line - 1]
+        column = offset - start
+        if self._wide:
+            column += bisect_left(self._wide, offset) - bisect_left(self._wide, start)
+        # There are as many positions as values, and this is the quickest way to make one.
+        return tuple.__new__(Position, (self.name, line, column if line == 1 else column + 1))
+
+
+@dataclass(slots=True)
+class ScalarNode:
+    """A value without parts as it is written; ``kind`` is the terminal of the grammar that it is."""
+
+    kind: str
+    text: str
+    offset: int
+
+
+@dataclass(slots=True)
+class PairNode:
+    """A key, without its quotes, and its value."""
+
+    key: str
+    value: Node
+    offset: int
+    """Where the key begins, behind its quote."""
+
+
+@dataclass(slots=True)
+class IncludeNode:
+    """An ``include`` statement."""
+
+    path: str
+    """Without its quotes."""
+    offset: int
+    """Where the path begins, with its quote."""
+
+
+@dataclass(slots=True)
+class MapNode:
+    """Statements in braces, or a whole document."""
+
+    statements: list[PairNode | IncludeNode]
+    offset: int
+    """Behind the brace."""
+
+
+@dataclass(slots=True)
+class ArrayNode:
+    """Elements in brackets."""
+
+    elements: list[Node]
+    offset: int
+    """Behind the bracket."""
+
+
+Node: TypeAlias = ScalarNode | MapNode | ArrayNode

@@ -1,0 +1,142 @@
+"""Reads configuration texts in one pass of regular expressions, several times as fast as the grammar.
+
+It knows the constructs that configurations are made of. Where it meets anything else, a mistake above all, it gives up,
+and :mod:`broker.config.syntax` reads the text from its beginning: the grammar decides what the language is, and this
+reader has to agree with it about every text that it takes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from broker.config.nodes import ArrayNode, IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
+
+MAX_DEPTH: Final = 100
+"""Maps and arrays inside one another that are read here."""
+
+_SPACE: Final = r"[^\S\r\n]*+"
+_COMMENT: Final = r"(?:\#|//)[^\r\n]*+"
+_BLANK: Final = rf"(?:\s++|{_COMMENT})*+"
+_REST_OF_LINE: Final = rf"(?:[^\S\r\n]++|{_COMMENT})*+"
+
+# The terminals of the grammar by their names, in the order in which its lexer tries them. The words at the end may not be
+# what the grammar takes for a mistaken number or date.
+_STRINGS: Final = r'(?P<DOUBLE_QUOTED>"(?:[^"\\]++|\\[\s\S])*+")|(?P<SINGLE_QUOTED>\'[^\']*+\')'
+_NUMBERS: Final = (
+    r"(?P<DATETIME>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"
+    r"|(?P<INTEGER>-?[0-9]++(?i:[kmgtpe](?:i?b|i)?)?(?=[ \t\r\n,;}\]]|\Z))"
+    r"|(?P<ADDRESS>[0-9]++\.[0-9]++\.[0-9.:-]*+)"
+    r"|(?P<FLOAT>-?[0-9]++\.[0-9]++)"
+)
+_BARE: Final = r"(?![-.]|[0-9]++-)(?![\s\"'\[{(,;}\]])(?:[^\\ \t\r\n,;}\]']++|\\[^\r\n])++\\?"
+_SCALAR: Final = rf"(?>{_STRINGS}|{_NUMBERS}|(?P<WORD>{_BARE}))"
+_ELEMENT: Final = rf"(?>{_STRINGS}|{_NUMBERS}|(?P<ELEMENT>{_BARE}))"
+
+# What has to stand between two statements, or two elements, and where it may be missing.
+_STATEMENT_END: Final = rf"{_REST_OF_LINE}(?:[\r\n,;]{_BLANK}|(?=\}})|\Z)"
+_ELEMENT_END: Final = rf"{_REST_OF_LINE}(?:[\r\n,]{_BLANK}|(?=\]))"
+_KEY: Final = r"(?:(?!(?i:include)\s)([^\s=:,;{}\"'\#][^\s=:]*+)|\"([^\"]*+)\"|'([^']*+)')"
+_OPEN: Final = rf"(?:(?P<MAP>\{{)|(?P<ARRAY>\[)){_BLANK}"
+
+
+_BLANKS: Final = re.compile(_BLANK)
+_TOP_STATEMENT: Final = re.compile(rf"{_KEY}{_SPACE}[=:]?+{_SPACE}(?:{_SCALAR}{_STATEMENT_END}|{_OPEN})")
+# Inside a map the value may begin on a later line than its separator.
+_MAP_STATEMENT: Final = re.compile(rf"{_KEY}{_SPACE}(?:[=:]\s*+)?+(?:{_SCALAR}{_STATEMENT_END}|{_OPEN})")
+_INCLUDE: Final = re.compile(
+    rf"(?i:include)(?=\s){_SPACE}(?:([^\s;}}'\"\[({{][^\s;}}'\"]*+)|\"([^\"]*+)\"|'([^']*+)'){_STATEMENT_END}"
+)
+_NEXT_ELEMENT: Final = re.compile(rf"{_ELEMENT}{_ELEMENT_END}|{_OPEN}")
+_AFTER_STATEMENT: Final = re.compile(_STATEMENT_END)
+_AFTER_ELEMENT: Final = re.compile(_ELEMENT_END)
+_VARIABLE: Final = re.compile(rf"{_SPACE}{_SCALAR}{_STATEMENT_END}\Z")
+
+
+def read_document(source: Source) -> MapNode | None:
+    """The syntax of a whole file, or None where the grammar has to read it."""
+    text = source.text
+    start = _end(_BLANKS, text, 0)
+    if not text.startswith("{", start):
+        document = MapNode([], 0)
+        return document if _fill(text, document, start, _TOP_STATEMENT) == len(text) else None
+    document = MapNode([], start + 1)
+    end = _fill(text, document, _end(_BLANKS, text, start + 1), _MAP_STATEMENT)
+    is_whole = 0 <= end < len(text) and _end(_BLANKS, text, end + 1) == len(text)
+    return document if is_whole else None
+
+
+def read_variable(source: Source) -> ScalarNode | None:
+    """The value of a variable of the environment, or None where the grammar has to read it."""
+    match = _VARIABLE.match(source.text)
+    return None if match is None else _scalar(match)
+
+
+def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -> int:
+    """Reads the statements of a map, the first of which begins at ``position``, with all that is in them.
+
+    Returns where the brace stands that closes it, or the length of the text where none does; -1 where the grammar has to
+    read the text.
+    """
+    around: list[MapNode | ArrayNode] = []
+    here: MapNode | ArrayNode = document
+    statement = first
+    while position >= 0:
+        if position == len(text):
+            return -1 if around else position
+        if text[position] == ("}" if isinstance(here, MapNode) else "]"):
+            if not around:
+                return position
+            here = around.pop()
+            position = _end(_AFTER_STATEMENT if isinstance(here, MapNode) else _AFTER_ELEMENT, text, position + 1)
+            statement = _MAP_STATEMENT if around else first
+            continue
+        if isinstance(here, MapNode):
+            match = statement.match(text, position)
+            if match is None:
+                position = _include(text, here, position)
+                continue
+            group = 1 if match[1] is not None else 2 if match[2] is not None else 3
+            inner = _value(match)
+            here.statements.append(PairNode(match[group], inner, match.start(group)))
+        else:
+            match = _NEXT_ELEMENT.match(text, position)
+            if match is None:
+                return -1
+            inner = _value(match)
+            here.elements.append(inner)
+        position = match.end()
+        if not isinstance(inner, ScalarNode):
+            around.append(here)
+            here, statement = inner, _MAP_STATEMENT
+            if len(around) > MAX_DEPTH:
+                return -1
+    return -1
+
+
+def _include(text: str, here: MapNode, position: int) -> int:
+    match = _INCLUDE.match(text, position)
+    if match is None:
+        return -1
+    group = match.lastindex or 1
+    here.statements.append(IncludeNode(match[group], match.start(group) - (group > 1)))
+    return match.end()
+
+
+def _value(match: re.Match[str]) -> Node:
+    kind = match.lastgroup
+    if kind == "MAP":
+        return MapNode([], match.start(kind) + 1)
+    if kind == "ARRAY":
+        return ArrayNode([], match.start(kind) + 1)
+    return _scalar(match)
+
+
+def _scalar(match: re.Match[str]) -> ScalarNode:
+    kind = match.lastgroup or ""
+    return ScalarNode(kind, match[kind], match.start(kind))
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    match = pattern.match(text, position)
+    return -1 if match is None else match.end()
