@@ -89,7 +89,7 @@ class Authenticator:
         self._decoy = next((e.password for e in settings.users if password.is_bcrypt(e.password)), "no such user")
 
     def _check_defaults(self) -> None:
-        """Refuses default permissions that a user would get and that cannot be enforced; their own have been checked."""
+        """Refuses default permissions that hold for a user and cannot be enforced; users' own have been checked."""
         checked: set[str] = set()
         for name, entry in self._entries.items():
             defaults = self._accounts[entry.account].default_permissions
@@ -566,7 +566,7 @@ class Authenticator:
 
 
 def _decide_alike(one: Permissions | None, other: Permissions | None) -> bool:
-    """Whether users of one account may do the same by both; never certain of permissions that are only written alike."""
+    """Whether users of one account may do the same by both."""
     if one is other:
         return True
     one, other = one or Permissions(), other or Permissions()

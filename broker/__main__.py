@@ -16,6 +16,8 @@ from pathlib import PurePath
 from typing import Final
 
 from auth.settings import SettingsError
+from broker.checked import check
+from broker.collection import uncollected
 from broker.config.errors import ConfigError
 from broker.config.load import load
 from broker.config.options import Options
@@ -25,7 +27,7 @@ from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
 from broker.pid_file import PidFileError
-from broker.process import check, run, uncollected
+from broker.process import run
 from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError

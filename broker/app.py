@@ -6,13 +6,14 @@ import asyncio
 import logging
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-from auth.authenticate import Authenticator
 from auth.settings import SettingsError
+from broker.checked import Checked, check
+from broker.collection import uncollected
 from broker.config.errors import ConfigError
 from broker.config.options import ANY_ADDRESS, Options
-from broker.config.validate import validate
 from broker.control.control import Control
 from broker.control.live import update_account
 from broker.core.outbox import Hub
@@ -20,13 +21,12 @@ from broker.identity import Identity, natskeep_version
 from broker.monitor.http import Monitor
 from broker.net.listener import Listener, open_socket
 from broker.net.service import Service
+from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError, ReloadPlan
-from broker.reload.prepare import Prepared, aside, prepare
-from broker.reload.swap import prove, refresh, swap
-from broker.settings import auth_settings
+from broker.reload.prepare import Prepared, prepare
+from broker.reload.swap import judge, refresh, survey, swap
 from broker.wire.errors import CloseReason
 from broker.wire.info import PROVIDED_RELEASE, ServerInfo
-from tls.context import server_context
 from tls.policy import TLSSettingsError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from accounts.account import Account
+    from auth.authenticate import Authenticator
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
@@ -50,16 +51,28 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _read_and_prepare(old: Options, source: Options | Callable[[], Options], earlier: Authenticator) -> Prepared:
+    return prepare(old, source if isinstance(source, Options) else source(), earlier)
+
+
 class Server:
     """A broker inside the running event loop.
 
     `async with Server(Options(port=-1)) as server:` listens on a free port, `server.url` tells where, and leaving the
     block ends every connection, task and socket. Raises auth.settings.SettingsError for options that contradict
     themselves, tls.context.TLSError for unusable certificates, and broker.net.listener.ListenError for a taken port.
+
+    ``checked`` are the options where they have been checked already; the start then builds nothing a second time.
+    ``owns_process`` says that the process has nothing else to do, and keeps what it began with out of Python's search
+    for cycles.
     """
 
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options or Options()
+    def __init__(
+        self, options: Options | None = None, *, checked: Checked | None = None, owns_process: bool = False
+    ) -> None:
+        self.options = options or (Options() if checked is None else checked.options)
+        self._checked = checked
+        self._owns_process = owns_process
         self.identity = Identity(name=self.options.server_name)
         self.started_at = time.time()
         self._service: Service | None = None
@@ -82,13 +95,13 @@ class Server:
 
     async def start(self) -> None:
         """Builds everything that can fail before it listens; after an error nothing is left behind."""
-        options = self.options
+        options, checked = self.options, self._checked
+        self._checked = None
         loop = asyncio.get_running_loop()
-        validate(options)
-        context = None if options.tls is None else server_context(options.tls)
-        settings = auth_settings(options)
-        authenticator = Authenticator(settings)
-        self._announce_start(plain_secrets=settings.has_plain_secrets)
+        if checked is None or checked.options is not options:
+            checked = check(options)
+        context, authenticator = checked.tls_context, checked.authenticator
+        self._announce_start(plain_secrets=checked.has_plain_secrets)
         listening = open_socket(options.host, options.port)
         try:
             hub = Hub()
@@ -191,18 +204,16 @@ class Server:
         adopt: Callable[[Options, Options], None] | None,
     ) -> ReloadPlan:
         old, earlier = self.options, service.control.authenticator
-
-        def read() -> Prepared:
-            return prepare(old, source if isinstance(source, Options) else source(), earlier)
-
-        prepared = await aside(read)
-        proofs = await prove(service, prepared)
+        with uncollected(lasting=self._owns_process):
+            prepared = await aside(partial(_read_and_prepare, old, source, earlier))
+        found = await survey(service, prepared)
         new = prepared.options
         info = self._server_info(new, prepared.authenticator, self.port)
         if adopt is not None:
             adopt(old, new)
         self.options = new
-        effects = swap(service, prepared, info, proofs)
+        effects = swap(service, prepared, info, found)
+        await judge(service, prepared, old, found, effects)
         if effects.unpinned:
             LOGGER.info("Disconnect %d clients due to pinned certs reload", effects.unpinned)
         if effects.surplus:
@@ -211,7 +222,12 @@ class Server:
             LOGGER.info("%s", change.line)
         await refresh(service, prepared, effects)
         LOGGER.info("Reloaded server configuration%s", f" ({new.config_digest})" if new.config_digest else "")
-        return prepared.plan
+        plan = prepared.plan
+        left: list[object] = [prepared, earlier, effects, found, old]
+        # What of the old configuration nobody uses any more is freed beside the loop, so nothing here may refer to it.
+        del prepared, earlier, effects, found, old
+        await aside(partial(release, left))
+        return plan
 
     def update_account(self, token: str) -> Account:
         """Puts another JWT of an account in place, at once and for everybody who is connected; returns the account.

@@ -13,20 +13,20 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from typing import Final
 
-from auth.authenticate import Authenticator
 from broker.app import Server
+from broker.checked import Checked, check
+from broker.collection import uncollected
 from broker.config.options import Options
-from broker.config.validate import validate
 from broker.log import LogError, configure, reopen
 from broker.pid_file import PidFile
 from broker.ports_file import PortsFile
+from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError
 from broker.reload.requests import Requests
-from broker.settings import auth_settings
-from tls.context import server_context
 
 LOGGER: Final = logging.getLogger("natskeep.process")
 
@@ -43,17 +43,6 @@ _TRAPPED: Final = {
 """What nats-server calls its signals in the log."""
 
 
-def check(options: Options) -> None:
-    """Does everything that a start does short of opening sockets, so that what passes here starts.
-
-    Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError.
-    """
-    validate(options)
-    Authenticator(auth_settings(options))
-    if options.tls is not None:
-        server_context(options.tls)
-
-
 def run(
     options: Options,
     on_ready: Callable[[Server], None] | None = None,
@@ -65,28 +54,16 @@ def run(
 
     ``program`` is the name that syslog gets to know; ``read_again`` reads the options anew for a reload, in a thread.
 
-    Raises what ``check`` raises, broker.log.LogError when the log cannot be written, PidFileError, and
+    Raises what broker.checked.check raises, broker.log.LogError when the log cannot be written, PidFileError, and
     broker.net.listener.ListenError for an address that cannot be had.
     """
     with uncollected():
-        check(options)
+        checked = check(options)
     configure(options.logging, program)
     limit_resources()
     name_process(program)
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
-        runner.run(_serve(options, on_ready, program, read_again))
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Puts off the search for cycles while a configuration is loaded: there are many new objects, and few cycles."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()
+        runner.run(_serve(checked, on_ready, program, read_again))
 
 
 def event_loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -116,12 +93,13 @@ def name_process(program: str) -> None:
 
 
 async def _serve(
-    options: Options,
+    checked: Checked,
     on_ready: Callable[[Server], None] | None,
     program: str,
     read_again: Callable[[], Options] | None,
 ) -> None:
-    server = Server(options)
+    options = checked.options
+    server = Server(checked=checked, owns_process=True)
     pid_file, ports_file = PidFile(options.pid_file), PortsFile(options.ports_file_dir, server)
 
     def adopt(old: Options, new: Options) -> None:
@@ -137,7 +115,8 @@ async def _serve(
     async def reload() -> None:
         # A server without a file goes on; why it was not reloaded, or could not be, stands in the log.
         with suppress(ReloadError):
-            await server.reload(read_again or _nothing_to_read, adopt)
+            plan: list[object] = [await server.reload(read_again or _nothing_to_read, adopt)]
+            await aside(partial(release, plan))
 
     with _signals(server, Requests(reload)) as end, pid_file:
         async with server:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Final
+from typing import Final, TypeVar
 
 from broker.config.errors import ConfigError, Position
 from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
 from broker.config.quick import read_document, read_variable
 from broker.config.tree import Entry, Scalar, Table, Value
+
+Taken = TypeVar("Taken")
 
 MAX_DEPTH: Final = 100
 """Maps, arrays, included files and variables of the environment that may lie inside one another."""
@@ -118,7 +120,7 @@ class _Place:
 
 
 class _Evaluator:
-    """Turns syntax into values."""
+    """Turns syntax into values, and takes it apart on the way: freed all at once, it would hold up other threads."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -146,10 +148,12 @@ class _Evaluator:
             self._fill(table, node, place.inside(node.offset, table))
             return _sized(Value(table, position))
         inner = place.inside(node.offset)
-        return _sized(Value([self._value(element, inner) for element in node.elements], position))
+        node.elements.reverse()
+        return _sized(Value([self._value(element, inner) for element in _taken(node.elements)], position))
 
     def _fill(self, table: Table, node: MapNode, place: _Place) -> None:
-        for statement in node.statements:
+        node.statements.reverse()
+        for statement in _taken(node.statements):
             if isinstance(statement, IncludeNode):
                 for entry in self._include(statement, place):
                     table.put(entry)
@@ -232,6 +236,12 @@ class _Evaluator:
         except ConfigError as error:
             raise ConfigError.at(position, f"{what} could not be parsed: {error}") from None
         return Value(value.content, position, value.size)
+
+
+def _taken(items: list[Taken]) -> Iterator[Taken]:
+    """Takes the items out of a list, from its end."""
+    while items:
+        yield items.pop()
 
 
 def _by_grammar(source: Source, start: str) -> Node:

@@ -22,7 +22,7 @@ from broker.config.options import (
 )
 from broker.config.schema import CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITOR_KEYS
 from broker.config.tls_block import tls
-from broker.config.tree import Table, digest
+from broker.config.tree import Table, digest, discard
 from broker.config.users import authorization, check_users
 from broker.config.values import NOWHERE, Keys, Problems, keys, late, read_block
 
@@ -53,6 +53,7 @@ def load(path: str, environment: Mapping[str, str] | None = None) -> LoadedConfi
     loaded = read_options(table)
     options = replace(loaded.options, config_file=path, config_digest=digest(table))
     empty = () if len(table) else (Problem(f"{path}: config has no values or is empty"),)
+    discard(table)
     return LoadedConfig(options, (*empty, *loaded.warnings))
 
 

@@ -22,11 +22,10 @@ class Source:
 
     def __post_init__(self) -> None:
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
-        self._wide = [
-            match.start()
-            for match in re.finditer(r"[^\0-\x7f]", self.text)
-            for _ in range(len(match[0].encode("utf-8", "surrogatepass")) - 1)
-        ]
+        self._wide = []
+        if not self.text.isascii():
+            for match in re.finditer(r"[^\0-\x7f]", self.text):
+                self._wide += [match.start()] * (len(match[0].encode("utf-8", "surrogatepass")) - 1)
 
     def position(self, offset: int) -> Position:
         """The place of the character at ``offset``."""

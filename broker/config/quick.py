@@ -20,8 +20,8 @@ _COMMENT: Final = r"(?:\#|//)[^\r\n]*+"
 _BLANK: Final = rf"(?:\s++|{_COMMENT})*+"
 _REST_OF_LINE: Final = rf"(?:[^\S\r\n]++|{_COMMENT})*+"
 
-# The terminals of the grammar by their names, in the order in which its lexer tries them. The words at the end may not be
-# what the grammar takes for a mistaken number or date.
+# The terminals of the grammar by their names, in the order in which its lexer tries them. The words at the end may not
+# be what the grammar takes for a mistaken number or date.
 _STRINGS: Final = r'(?P<DOUBLE_QUOTED>"(?:[^"\\]++|\\[\s\S])*+")|(?P<SINGLE_QUOTED>\'[^\']*+\')'
 _NUMBERS: Final = (
     r"(?P<DATETIME>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)"
@@ -56,14 +56,17 @@ _VARIABLE: Final = re.compile(rf"{_SPACE}{_SCALAR}{_STATEMENT_END}\Z")
 def read_document(source: Source) -> MapNode | None:
     """The syntax of a whole file, or None where the grammar has to read it."""
     text = source.text
+    document = MapNode([], 0)
     start = _end(_BLANKS, text, 0)
-    if not text.startswith("{", start):
-        document = MapNode([], 0)
-        return document if _fill(text, document, start, _TOP_STATEMENT) == len(text) else None
-    document = MapNode([], start + 1)
-    end = _fill(text, document, _end(_BLANKS, text, start + 1), _MAP_STATEMENT)
-    is_whole = 0 <= end < len(text) and _end(_BLANKS, text, end + 1) == len(text)
-    return document if is_whole else None
+    if text.startswith("{", start):
+        end = _fill(text, document, _end(_BLANKS, text, start + 1), _MAP_STATEMENT)
+        is_whole = 0 <= end < len(text) and _end(_BLANKS, text, end + 1) == len(text)
+    else:
+        is_whole = _fill(text, document, start, _TOP_STATEMENT) == len(text)
+    if is_whole:
+        return document
+    _discard(document)
+    return None
 
 
 def read_variable(source: Source) -> ScalarNode | None:
@@ -75,8 +78,8 @@ def read_variable(source: Source) -> ScalarNode | None:
 def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -> int:
     """Reads the statements of a map, the first of which begins at ``position``, with all that is in them.
 
-    Returns where the brace stands that closes it, or the length of the text where none does; -1 where the grammar has to
-    read the text.
+    Returns where the brace stands that closes it, or the length of the text where none does; -1 where the grammar has
+    to read the text.
     """
     around: list[MapNode | ArrayNode] = []
     here: MapNode | ArrayNode = document
@@ -112,6 +115,19 @@ def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -
             if len(around) > MAX_DEPTH:
                 return -1
     return -1
+
+
+def _discard(node: Node) -> None:
+    """Takes a tree apart, because freeing much at once holds up other threads."""
+    nodes = [node]
+    while nodes:
+        one = nodes.pop()
+        if isinstance(one, MapNode):
+            nodes += [statement.value for statement in one.statements if isinstance(statement, PairNode)]
+            one.statements.clear()
+        elif isinstance(one, ArrayNode):
+            nodes += one.elements
+            one.elements.clear()
 
 
 def _include(text: str, here: MapNode, position: int) -> int:

@@ -13,6 +13,9 @@ from typing import Final, TypeAlias
 
 from broker.config.errors import Position
 
+_DISCARDED_AT_ONCE: Final = 1000
+"""Values that are few enough to be freed in one step."""
+
 Scalar: TypeAlias = bool | int | float | str | datetime
 
 
@@ -70,6 +73,21 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+def discard(table: Table) -> None:
+    """Empties a table that nobody needs any more, bit by bit, because freeing much at once holds up other threads."""
+    values = [entry.value for entry in table]
+    table.entries.clear()
+    while values:
+        value = values.pop()
+        content = value.content
+        if value.size > _DISCARDED_AT_ONCE and isinstance(content, Table):
+            values += [entry.value for entry in content]
+            content.entries.clear()
+        elif value.size > _DISCARDED_AT_ONCE and isinstance(content, list):
+            values += content
+            content.clear()
 
 
 def digest(table: Table) -> str:

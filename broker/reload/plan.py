@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final, cast
 
 from broker.config.options import Options
 from broker.config.reloading import RULES, Rule, Takes, value_at
@@ -62,7 +63,7 @@ def plan_reload(old: Options, new: Options) -> ReloadPlan:
     changes, refused = [], []
     for rule in RULES:
         before, after = value_at(old, rule.path), value_at(new, rule.path)
-        if before == after or substance(before) == substance(after):
+        if is_alike(before, after):
             continue
         if rule.takes is not Takes.RESTART:
             changes.append(Change(rule, before, after))
@@ -76,13 +77,25 @@ def _user_names(options: Options) -> set[str]:
     return {user.key for users in lists for user in users}
 
 
-def substance(value: object) -> object:
-    """A value without the places where its parts were declared, for comparison."""
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = (getattr(value, field.name) for field in fields(value) if field.name != "origin")
-        return (type(value), *map(substance, parts))
-    if isinstance(value, tuple):
-        return tuple(map(substance, value))
-    if isinstance(value, Mapping):
-        return {key: substance(item) for key, item in value.items()}
-    return value
+def is_alike(one: object, other: object) -> bool:
+    """Whether two values are the same but for the places where their parts were declared.
+
+    Nothing large is made of them on the way, for that would have to be freed in one long step.
+    """
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return one == other
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return len(one) == len(other) and all(map(is_alike, one, other))
+    if is_dataclass(one) and not isinstance(one, type):
+        return all(is_alike(getattr(one, name), getattr(other, name)) for name in _compared(type(one)))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_alike(item, other[key]) for key, item in one.items())
+    return one == other
+
+
+@cache
+def _compared(kind: Hashable) -> tuple[str, ...]:
+    """The fields of a dataclass that say more than a place."""
+    return tuple(field.name for field in fields(cast("Any", kind)) if field.name != "origin")

@@ -1,17 +1,21 @@
 """The moment of a reload: the new configuration takes the place of the old one, and every session is held to it.
 
-The swap runs in one piece in the loop and cannot fail. Sessions for which nothing changed are passed over; they get
-principals that name the places of the new file in `refresh`, a few at a time.
+``survey`` looks for the sessions for which something changes, and compares their passwords where that is slow. ``swap``
+is one step of the loop and cannot fail: from then on whoever comes is judged by the new configuration. ``judge`` and
+``refresh`` go through the sessions of before in turns of a few milliseconds, between which the loop delivers: first
+those that may have lost something, then those to which only the places of the new file are new. A session is under its
+old policy or its new one, never in between, and none is forgotten: a reload that is called off judges the rest at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from auth.errors import AuthError
 from broker.control import audit
@@ -33,9 +37,10 @@ if TYPE_CHECKING:
     from broker.session.session import Session
     from broker.wire.info import ServerInfo
 
-REFRESHED_A_TURN: Final = 64
-"""Sessions that get a new principal in one turn of the loop, where nothing else changes for them."""
+TURN_SECONDS: Final = 0.003
+"""How long sessions are worked on before the loop has its turn."""
 
+ItemT = TypeVar("ItemT")
 ProofKey = tuple[str, str, str | None, str | None, str | None]
 Proofs = dict[ProofKey, "Principal | AuthError"]
 """What came of comparing passwords again, by what was compared."""
@@ -52,29 +57,84 @@ class Effects:
     """Connections closed because the server takes fewer now."""
     unpinned: int = 0
     """Connections closed because their certificate is not pinned."""
+    changed: list[Connection] = field(default_factory=list)
+    """Connections that have to be judged."""
     unchanged: list[tuple[Session, Principal]] = field(default_factory=list)
 
 
-async def prove(service: Service, prepared: Prepared) -> Proofs:
-    """Compares the passwords of live sessions with hashes that are new, in the thread for that."""
-    proofs: Proofs = {}
-    control, loop = service.control, asyncio.get_running_loop()
+@dataclass(slots=True)
+class Survey:
+    """What was found out about the sessions before anything is changed."""
+
+    seen: dict[Session, Principal | None] = field(default_factory=dict)
+    """Sessions with who they were when they were looked at."""
+    unchanged: dict[Session, Principal] = field(default_factory=dict)
+    """Those of them for which nothing changes."""
+    proofs: Proofs = field(default_factory=dict)
+
+
+async def in_turns(service: Service, items: Iterable[ItemT], work: Callable[[ItemT], None]) -> None:
+    """Does work on each item, in turns with everything else that the loop has to do.
+
+    Where it is called off, all that is left is done at once.
+    """
+    left = deque(items)
+    try:
+        while left:
+            end = time.perf_counter() + TURN_SECONDS
+            while left and time.perf_counter() < end:
+                work(left.popleft())
+            service.flush_dirty()
+            await asyncio.sleep(0)
+    finally:
+        while left:
+            work(left.popleft())
+        service.flush_dirty()
+
+
+async def survey(service: Service, prepared: Prepared) -> Survey:
+    """Looks at the live sessions, and compares passwords with hashes that are new, in the thread for that."""
+    found = Survey()
+    loop = asyncio.get_running_loop()
     while True:
         waiting: dict[ProofKey, tuple[Principal, Evidence]] = {}
-        for connection in service.connections.values():
-            session, principal = connection.session, connection.session.principal
-            if session.state is not State.ACTIVE or principal is None or prepared.standing.holds(principal):
-                continue
-            evidence = control.evidence(session, session.connect)
-            key = _key(principal, evidence)
-            if key not in proofs and prepared.authenticator.readmission_is_slow(principal, evidence, prepared.earlier):
-                waiting[key] = principal, evidence
-        # Who logs in meanwhile with a password that was not compared yet, is compared in the next round.
-        if not waiting:
-            return proofs
+        new = [one for one in service.connections.values() if _is_new(found, one)]
+        if not new:
+            return found
+        # Who logs in meanwhile is looked at in the next round; the last one finds nobody, and nobody can come after it.
+        await in_turns(service, new, partial(_look, service.control, prepared, found, waiting))
         for key, (principal, evidence) in waiting.items():
             work = partial(_readmit, prepared, principal, evidence)
-            proofs[key] = await loop.run_in_executor(service.verifier(), work)
+            found.proofs[key] = await loop.run_in_executor(service.verifier(), work)
+
+
+def _is_new(found: Survey, connection: Connection) -> bool:
+    """Whether somebody is logged in there who has not been looked at."""
+    session = connection.session
+    principal = session.principal
+    if session.state is not State.ACTIVE or principal is None:
+        return False
+    return found.seen.get(session) is not principal
+
+
+def _look(
+    control: Control,
+    prepared: Prepared,
+    found: Survey,
+    waiting: dict[ProofKey, tuple[Principal, Evidence]],
+    connection: Connection,
+) -> None:
+    session = connection.session
+    principal = found.seen[session] = session.principal
+    if session.state is not State.ACTIVE or principal is None:
+        return
+    if prepared.standing.holds(principal):
+        found.unchanged[session] = principal
+        return
+    evidence = control.evidence(session, session.connect)
+    key = _key(principal, evidence)
+    if key not in found.proofs and prepared.authenticator.readmission_is_slow(principal, evidence, prepared.earlier):
+        waiting[key] = principal, evidence
 
 
 def _key(principal: Principal, evidence: Evidence) -> ProofKey:
@@ -89,8 +149,8 @@ def _readmit(prepared: Prepared, principal: Principal, evidence: Evidence) -> Pr
         return problem
 
 
-def swap(service: Service, prepared: Prepared, info: ServerInfo, proofs: Proofs) -> Effects:
-    """Puts the new configuration in place and holds every session to it."""
+def swap(service: Service, prepared: Prepared, info: ServerInfo, found: Survey) -> Effects:
+    """Puts the new configuration in place; those who logged in before are left to ``judge`` and ``refresh``."""
     control, old, new = service.control, service.options, prepared.options
     was_required, had_nonce = control.authenticator.required, control.authenticator.nonce_required
     service.options = control.options = new
@@ -100,43 +160,66 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, proofs: Proofs)
     is_stricter = (control.authenticator.required and not was_required) or (
         control.authenticator.nonce_required and not had_nonce
     )
+    has_new_sizes = new.max_payload != old.max_payload
+    has_new_limits = has_new_sizes or _clocks(new) != _clocks(old)
     # What crosses walls changes first, so that nobody is heard by the old rules who is held to the new ones.
     control.wiring.refresh()
     effects = Effects()
     for connection in list(service.connections.values()):
         session = connection.session
-        _set_clocks(session, new)
-        session.lane.maximum_control_line = new.max_control_line
+        if has_new_limits:
+            _set_limits(session, new)
         principal = session.principal
-        if session.state is State.ACTIVE and principal is not None:
-            if new.max_payload != old.max_payload:
+        if principal is not None and session.state is State.ACTIVE:
+            if has_new_sizes:
                 set_ceilings(session, principal, new.max_payload)
-            if prepared.standing.holds(principal):
+            if found.unchanged.get(session) is principal:
                 effects.unchanged.append((session, principal))
             else:
-                evidence = control.evidence(session, session.connect)
-                verdict = proofs.get(_key(principal, evidence)) or _readmit(prepared, principal, evidence)
-                _hold(control, session, verdict, effects)
+                effects.changed.append(connection)
         elif session.state is not State.CLOSED:
             session.lane.maximum_payload = new.max_payload
             if is_stricter and session.state is State.GREETED:
                 _turn_away(connection, is_open=new.tls is None or session.secured)
                 effects.closed += 1
-    forget_accounts(control)
-    close_surplus(control)
-    _check_pins(service, old, effects)
     if new.logging != old.logging:
         service.retrace()
-    _close_surplus(service, effects)
     service.flush_dirty()
-    forget_accounts(control)
     return effects
 
 
-def _set_clocks(session: Session, options: Options) -> None:
+async def judge(service: Service, prepared: Prepared, old: Options, found: Survey, effects: Effects) -> None:
+    """Holds those who were admitted by the earlier settings to the new ones."""
+    control = service.control
+
+    def hold(connection: Connection) -> None:
+        session = connection.session
+        principal = session.principal
+        if session.state is State.ACTIVE and principal is not None:
+            evidence = control.evidence(session, session.connect)
+            verdict = found.proofs.get(_key(principal, evidence)) or _readmit(prepared, principal, evidence)
+            _hold(control, session, verdict, effects)
+
+    forget_accounts(control)
+    try:
+        await in_turns(service, effects.changed, hold)
+    finally:
+        close_surplus(control)
+        _close_surplus(service, effects)
+        service.flush_dirty()
+        forget_accounts(control)
+        await in_turns(service, _newly_unpinned(service, old), partial(_check_pin, service, effects))
+
+
+def _clocks(options: Options) -> tuple[float, int, int]:
+    return options.ping_interval, options.ping_max, options.max_control_line
+
+
+def _set_limits(session: Session, options: Options) -> None:
     """The running timers end as they were set; the next ones have the new length."""
     session.liveness.interval = options.ping_interval
     session.liveness.maximum = options.ping_max
+    session.lane.maximum_control_line = options.max_control_line
 
 
 def _hold(control: Control, session: Session, verdict: Principal | AuthError, effects: Effects) -> None:
@@ -163,20 +246,24 @@ def _turn_away(connection: Connection, *, is_open: bool) -> None:
         connection.session.close(CloseReason.AUTHENTICATION_FAILURE)
 
 
-def _check_pins(service: Service, old: Options, effects: Effects) -> None:
-    """Ends connections whose certificate is not among those that are pinned now."""
+def _newly_unpinned(service: Service, old: Options) -> list[Connection]:
+    """Connections whose certificate may not be pinned any more."""
     pinned = frozenset() if service.options.tls is None else service.options.tls.pinned_certs
     if not pinned or (old.tls is not None and pinned == old.tls.pinned_certs):
+        return []
+    return list(service.connections.values())
+
+
+def _check_pin(service: Service, effects: Effects, connection: Connection) -> None:
+    """Ends a connection whose certificate is not among those that are pinned now."""
+    session, channel = connection.session, connection.channel
+    if channel is None or not session.secured or session.state is State.CLOSED:
         return
-    for connection in list(service.connections.values()):
-        session, channel = connection.session, connection.channel
-        if channel is None or not session.secured or session.state is State.CLOSED:
-            continue
-        try:
-            service.check_peer(channel.connection)
-        except (CertificateFormatError, PinMismatchError):
-            session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
-            effects.unpinned += 1
+    try:
+        service.check_peer(channel.connection)
+    except (CertificateFormatError, PinMismatchError):
+        session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
+        effects.unpinned += 1
 
 
 def _close_surplus(service: Service, effects: Effects) -> None:
@@ -194,13 +281,11 @@ def _close_surplus(service: Service, effects: Effects) -> None:
 async def refresh(service: Service, prepared: Prepared, effects: Effects) -> None:
     """Gives sessions that only the places of declarations changed for principals that name the new places."""
     control = service.control
-    left = iter(effects.unchanged)
-    while some := list(islice(left, REFRESHED_A_TURN)):
-        if control.authenticator is not prepared.authenticator:
-            return
-        for session, principal in some:
-            if session.state is State.ACTIVE and session.principal is principal:
-                evidence = control.evidence(session, session.connect)
-                _hold(control, session, _readmit(prepared, principal, evidence), effects)
-        service.flush_dirty()
-        await asyncio.sleep(0)
+
+    def renew(unchanged: tuple[Session, Principal]) -> None:
+        session, principal = unchanged
+        if session.state is State.ACTIVE and session.principal is principal:
+            evidence = control.evidence(session, session.connect)
+            _hold(control, session, _readmit(prepared, principal, evidence), effects)
+
+    await in_turns(service, effects.unchanged, renew)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from auth.creds import parse_creds
+from broker.checked import check
 from broker.config.load import load
-from broker.process import check
 from tools.nsk.errors import StoreError
 from tools.quickstart.certificates import Outcome
 from tools.quickstart.demo import Demo, DemoError
