@@ -157,7 +157,13 @@ def _preview(flags: Flags, options: Options) -> int:
     if not options.config_file:
         raise CommandError("must specify [-c, --config] option: the file that the server runs with now")
     new = apply(flags, load(flags.text("reload_preview")).options)
-    found = import_module("broker.reload.preview").preview(options, new)
+    running = import_module("broker.reload.running")
+    try:
+        sessions = running.running_sessions(options)
+    except running.RunningError as error:
+        print(f"sessions and subscriptions are not told: {error}", file=sys.stderr)
+        sessions = []
+    found = import_module("broker.reload.preview").preview(options, new, sessions)
     print("\n".join(found.lines()))
     return FAILED if found.plan.refused else DONE
 

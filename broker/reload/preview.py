@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from accounts.policy import PolicyTable
 from auth.authenticate import Authenticator
@@ -12,6 +13,11 @@ from broker.config.options import Options
 from broker.config.validate import validate
 from broker.reload.plan import ReloadPlan, plan_reload
 from broker.settings import auth_settings
+
+_BEARER: Final = "token"
+"""What whoever shows the single token is called here."""
+_REDACTED: Final = "[REDACTED]"
+"""What monitoring calls him."""
 
 
 class Effect(Enum):
@@ -55,6 +61,8 @@ class Preview:
     """Sessions that would close, by connection."""
     going: tuple[tuple[int, str, str | None], ...] = ()
     """Subscriptions that would go: connection, subject and queue."""
+    sessions: tuple[SessionSnapshot, ...] = ()
+    """All sessions that were looked at."""
 
     def lines(self) -> Iterator[str]:
         """What a person reads."""
@@ -70,6 +78,14 @@ class Preview:
         if self.users:
             yield "Users:"
             yield from (f"  {one.account}/{one.user}: {one.effect.value}" for one in self.users)
+        owners = {session.cid: f"{session.account}/{session.user}" for session in self.sessions}
+        if self.closing:
+            yield "Sessions that would close:"
+            yield from (f"  cid {cid}, {owners[cid]}" for cid in self.closing)
+        if self.going:
+            yield "Subscriptions that would go:"
+            for cid, subject, queue in self.going:
+                yield f"  cid {cid}, {owners[cid]}: {subject}{'' if queue is None else f' {queue}'}"
         if not (self.plan.refused or self.plan.changes or self.accounts or self.users):
             yield "Nothing would change."
 
@@ -85,16 +101,24 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
     standing = later.standing_since(earlier)
     known = set(old.resolver_preload) | {account.name for account in old.accounts}
     effects = {one.user: one.effect for one in users}
+    begins_to_ask = later.required and not earlier.required
     closing, going = [], []
-    for session in sessions:
-        effect = effects.get(session.user)
-        if effect in {Effect.GONE, Effect.MOVED, Effect.PROOF} or later.account(session.account) is None:
+    looked_at = tuple(sessions)
+    for session in looked_at:
+        effect = effects.get(_BEARER if session.user == _REDACTED else session.user)
+        closes = effect in {Effect.GONE, Effect.MOVED, Effect.PROOF} or (begins_to_ask and not session.user)
+        if closes or later.account(session.account) is None:
             closing.append(session.cid)
         elif effect is Effect.RIGHTS:
             table = later.policy_of(session.user) or PolicyTable()
             going += [(session.cid, *one) for one in session.subscriptions if not table.decide_subscribe(*one).allowed]
     return Preview(
-        plan_reload(old, new), users, tuple(sorted(known - standing.accounts)), tuple(closing), tuple(going)
+        plan_reload(old, new),
+        users,
+        tuple(sorted(known - standing.accounts)),
+        tuple(closing),
+        tuple(going),
+        looked_at,
     )
 
 
@@ -115,7 +139,7 @@ def _user_effects(old: Options, new: Options, earlier: Authenticator, later: Aut
         if effect is not None:
             yield UserEffect(account, name, effect)
     if old.authorization.token and new.authorization.token != old.authorization.token:
-        yield UserEffect("$G", "token", Effect.PROOF)
+        yield UserEffect("$G", _BEARER, Effect.PROOF)
 
 
 def _fingerprint(table: PolicyTable | None) -> str:

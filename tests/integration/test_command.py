@@ -353,6 +353,46 @@ def test_a_reload_is_told_beforehand(tmp_path: Path) -> None:
     ]
     new.write_text("port: 4333\n")
     told = command("-c", str(old), "--reload-preview", str(new))
+    assert "sessions and subscriptions are not told: the configuration names no monitoring port" in told.stderr
     assert told.returncode == 1
     assert "config reload not supported for Port: old=4222, new=4333" in told.stdout
     assert command("--reload-preview", str(new)).returncode == 1
+
+
+def test_a_reload_of_a_running_server_is_told_with_its_sessions(tmp_path: Path) -> None:
+    old, new, log = tmp_path / "old.conf", tmp_path / "new.conf", tmp_path / "log"
+    port, monitor = reserve_port(), reserve_port()
+    text = f"""
+        listen: "127.0.0.1:{port}", http: "127.0.0.1:{monitor}", http_base_path: "/here", log_file: "{log}"
+        authorization {{ users: [ {{user: goes, password: secret-1}}, {{user: narrows, password: secret-2}} ] }}
+    """
+    old.write_text(text)
+    narrower = "password: secret-2, permissions: {subscribe: [ok, _INBOX.>]}"
+    new.write_text(text.replace("{user: goes, password: secret-1}, ", "").replace("password: secret-2", narrower))
+    with ServerProcess(NATSKEEP, ["-c", str(old)], tmp_path) as process:
+        wait_for_line(process, log, "Server is ready")
+        clients = []
+        for user, secret in (("goes", b"secret-1"), ("narrows", b"secret-2")):
+            client = WireConnection(port)
+            client.read_info()
+            connect = b'CONNECT {"verbose":false,"user":"%b","pass":"%b"}\r\n' % (user.encode(), secret)
+            client.send(connect + b"SUB ok 1\r\nSUB no q 2\r\nPING\r\n")
+            assert client.frame() == b"PONG"
+            clients.append(client)
+        told = command("-c", str(old), "--reload-preview", str(new))
+        assert told.stderr == ""
+        assert told.stdout.splitlines() == [
+            "Keys:", "  Reloaded: authorization users",
+            "Users:", "  $G/goes: sessions close: the user is gone",
+            "  $G/narrows: permissions change: subscriptions that they do not allow go",
+            "Sessions that would close:", "  cid 1, $G/goes",
+            "Subscriptions that would go:", "  cid 2, $G/narrows: no q",
+        ]
+        other = command("-c", str(new), "--reload-preview", str(old))
+        assert f"what runs at 127.0.0.1:{monitor} has another configuration than {new}" in other.stderr
+        assert "Sessions" not in other.stdout
+        for client in clients:
+            client.close()
+    silent = command("-c", str(old), "--reload-preview", str(new))
+    assert f"the monitoring port at 127.0.0.1:{monitor} does not answer" in silent.stderr
+    assert "Users:" in silent.stdout

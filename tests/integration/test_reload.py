@@ -18,11 +18,14 @@ from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
     LoggingOptions,
+    MonitorOptions,
     Options,
     TLSOptions,
     UserOptions,
 )
 from broker.reload.plan import ReloadError
+from broker.reload.preview import SessionSnapshot
+from broker.reload.running import RunningError, running_sessions
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.loops import in_every_loop
 from tests.support.realm import Realm
@@ -349,6 +352,27 @@ async def test_connections_whose_certificate_is_not_pinned_any_more_end(certific
         await reload(server, tls=pinned)
         assert await close_reason(server, email) == "TLS Handshake Failure"
         assert await plain.ping() == []
+
+
+# Told beforehand
+
+
+async def test_the_sessions_of_a_running_server_are_asked_for_over_https(certificates: Certificates) -> None:
+    def options(monitor: int) -> Options:
+        return Options(tls=tls(certificates), monitor=MonitorOptions(https_port=monitor))
+
+    async with serving(tls=tls(certificates), monitor=MonitorOptions(https_port=-1)) as server:
+        client = await SecureClient.secured(server, client_context(certificates))
+        await client.send(b"SUB a 1\r\nSUB b q 2\r\n")
+        assert await client.ping() == []
+        known = options(server.monitor_port)
+        cid = session_of(server, client).cid
+        assert await asyncio.to_thread(running_sessions, known) == [
+            SessionSnapshot(cid, "$G", "", (("a", None), ("b", "q")))
+        ]
+        other = replace(known, tls=tls(certificates, "server2"))
+        with pytest.raises(RunningError, match="does not answer"):
+            await asyncio.to_thread(running_sessions, other)
 
 
 # What is refused

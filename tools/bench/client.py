@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,16 +47,33 @@ def connect(target: Target, name: str, *, account: int = 0, source: str = HOST) 
     Raises:
         BenchError: the server refused, or did not answer in time.
     """
-    raw = socket.create_connection((HOST, target.port), timeout=ANSWER_SECONDS, source_address=(source, 0))
+    return _opened(target.port, lambda info: _connect_line(target.users[account], info, name), target.tls, source)
+
+
+def log_in(port: int, user: str, password: str) -> socket.socket:
+    """An open connection of a user with a password.
+
+    Raises:
+        BenchError: as `connect`.
+    """
+    line = f'CONNECT {{"verbose":false,"protocol":1,"user":"{user}","pass":"{password}"}}\r\n'.encode()
+    return _opened(port, lambda info: line)
+
+
+def _opened(
+    port: int, connect_line: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None, source: str = HOST
+) -> socket.socket:
+    """A connection that was opened with what `connect_line` says to the server's INFO."""
+    raw = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS, source_address=(source, 0))
     try:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         info = _read_until(raw, b"\r\n", "INFO")
-        connection = raw if target.tls is None else target.tls.wrap_socket(raw, server_hostname="localhost")
+        connection = raw if tls is None else tls.wrap_socket(raw, server_hostname="localhost")
     except BaseException:
         raw.close()
         raise
     try:
-        connection.sendall(_connect_line(target.users[account], info, name) + PING)
+        connection.sendall(connect_line(info) + PING)
         _read_until(connection, PONG, "the PONG to CONNECT")
     except BaseException:
         connection.close()

@@ -10,19 +10,26 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from tools.bench.client import Target
+from tools.bench.config import HOST
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
+from tools.bench.crowd import Crowd
 from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
 from tools.bench.forge import ALONE, AccountPlan
 from tools.bench.frames import ring_of
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
+from tools.bench.reloads import measure_reload
 from tools.bench.servers import Server
 from tools.bench.standin import Route, Routes
-from tools.bench.starts import PLAIN, many_users, measure_start
+from tools.bench.starts import measure_start
 from tools.bench.workers import Figures
 
 SUBJECT = "bench.one"
 SLICES = 4
+ANY_PORT = f"{HOST}:-1"
+CROWD = Crowd(1000, 10)
+OWN_PERMISSIONS = Crowd(1000, 10, own_permissions=True)
+CROWD_SESSIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,21 @@ class Starts(Row):
         return measure_start(server.program, config)
 
 
+class Reloads(Row):
+    """How long nothing is delivered while a large configuration is reloaded; the row's own server only stands by."""
+
+    def __init__(self, key: str, crowd: Crowd, sessions: int, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._crowd = crowd
+        self._sessions = sessions
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {}
+        config = server.directory / f"{self.key}.{server.name}.reload.conf"
+        return measure_reload(server.program, config, self._crowd, self._sessions)
+
+
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
     """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
     return [
@@ -252,15 +274,22 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
         ),
         Starts(
             "start",
-            PLAIN,
+            f'listen: "{ANY_PORT}"\n',
             Metric("beyond", "start to ready, beyond an empty program", "s", None, more_is_better=False, at_most=0.35),
             Metric("ready", "start to ready, in all", "s", None, more_is_better=False),
         ),
         Starts(
             "start-users",
-            many_users(1000, 10),
+            CROWD.config(ANY_PORT),
             Metric("ready", "start with 10,000 users, 1,000 accounts", "s", None, more_is_better=False, at_most=2.0),
         ),
+        Starts(
+            "start-users-own",
+            OWN_PERMISSIONS.config(ANY_PORT),
+            Metric("ready", "the same, permissions for each user", "s", None, more_is_better=False, at_most=2.0),
+        ),
+        _reload("reload-users", "reload of these 10,000 users", CROWD),
+        _reload("reload-users-own", "reload, permissions for each user", OWN_PERMISSIONS),
     ]
 
 
@@ -296,6 +325,17 @@ def _many_to_many(key: str, title: str, wanted: float, *, together: bool) -> Row
 def _wildcard(key: str, title: str, count: int, wanted: float) -> Row:
     ring = ring_of([f"bench.many.{number:04d}" for number in range(count)], 16)
     return Streaming(key, rate(title, wanted), Shape((Lane(ring, (0,)),), ("bench.many.*",)))
+
+
+def _reload(key: str, title: str, crowd: Crowd) -> Row:
+    return Reloads(
+        key,
+        crowd,
+        CROWD_SESSIONS,
+        Metric("stop", f"{title}: longest stop of delivery", "s", None, more_is_better=False, at_most=0.02),
+        Metric("quiet", "the longest in as much time without", "s", None, more_is_better=False),
+        Metric("reload", "the reload as a whole", "s", None, more_is_better=False),
+    )
 
 
 def _idle(key: str, title: str, count: int, *, tls: bool = False) -> Row:

@@ -46,6 +46,7 @@ class Server:
         self.directory = config.parent
         self.port = port
         self._log = config.with_suffix(".log")
+        self._read = 0
         with self._log.open("wb") as log:
             try:
                 self._process = subprocess.Popen(
@@ -92,6 +93,18 @@ class Server:
     def processor_seconds(self) -> float:
         """Processor time used so far, user and system."""
         return sum(_processor_seconds(pid) for pid in _family(self._process.pid))
+
+    def hang_up(self) -> None:
+        """Ask it to read its configuration again (SIGHUP)."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def news(self) -> bytes:
+        """What it has logged since the last call."""
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            found = log.read()
+        self._read += len(found)
+        return found
 
     def log_tail(self, lines: int = 3) -> str:
         """The last lines of the log, for error texts."""

@@ -11,26 +11,11 @@ import threading
 import time
 from pathlib import Path
 
-from tools.bench.config import HOST
 from tools.bench.errors import BenchError
 from tools.bench.servers import START_SECONDS, Program, resident_memory
 from tools.bench.workers import Figures
 
 READY = b"Server is ready"
-PLAIN = f'listen: "{HOST}:-1"\n'
-
-
-def many_users(accounts: int, users: int) -> str:
-    """A configuration with so many accounts, each with so many users and permissions that they share."""
-    lines = [PLAIN, "accounts: {"]
-    for account in range(accounts):
-        name = f"tenant{account:04d}"
-        subjects = f'"{name}.>", "_INBOX.>"'
-        lines.append(f"  {name}: {{ default_permissions: {{ publish: [{subjects}], subscribe: [{subjects}] }}")
-        lines.append("    users: [")
-        lines += [f'      {{ user: "{name}-{user}", password: "secret-{account}-{user}" }}' for user in range(users)]
-        lines.append("    ] }")
-    return "\n".join([*lines, "}"]) + "\n"
 
 
 def many_imports(accounts: int, exporters: int = 100, imports: int = 10) -> str:

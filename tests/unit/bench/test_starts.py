@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from broker.config.language import parse_bytes
-from broker.config.load import read_options
 from tools.bench.errors import BenchError
 from tools.bench.report import Line
 from tools.bench.rows import Metric
 from tools.bench.servers import Program
-from tools.bench.starts import PLAIN, many_users, measure_start
+from tools.bench.starts import measure_start
 
 
 def test_a_start_is_measured(tmp_path: Path) -> None:
-    (tmp_path / "server.conf").write_text(PLAIN)
+    (tmp_path / "server.conf").write_text('listen: "127.0.0.1:-1"\n')
     figures = measure_start(Program("natskeep", (sys.executable, "-m", "broker")), tmp_path / "server.conf")
     assert 0 < figures["beyond"] < figures["ready"]
 
@@ -26,12 +24,6 @@ def test_a_server_that_ends_instead_is_an_error(tmp_path: Path) -> None:
     broken = Program("natskeep", (sys.executable, "-c", "raise SystemExit('broken')"))
     with pytest.raises(BenchError, match="natskeep did not become ready: broken"):
         measure_start(broken, tmp_path / "server.conf")
-
-
-def test_the_large_configuration_has_that_many_users() -> None:
-    options = read_options(parse_bytes(many_users(20, 3).encode())).options
-    assert len({user.user for account in options.accounts for user in account.users}) == 60
-    assert all(account.default_permissions is not None for account in options.accounts)
 
 
 @pytest.mark.parametrize(("own", "verdict"), [(0.3, "pass"), (0.35, "pass"), (0.36, "falls short")])

@@ -45,7 +45,21 @@ def test_users_sessions_and_subscriptions() -> None:
         "  A/gone: sessions close: the user is gone",
         "  A/moves: sessions close: the user belongs to another account",
         "  A/narrows: permissions change: subscriptions that they do not allow go",
+        "Sessions that would close:",
+        "  cid 0, A/gone",
+        "  cid 1, A/moves",
+        "  cid 2, A/changes",
+        "Subscriptions that would go:",
+        "  cid 3, A/narrows: no q",
     ]
+
+
+def test_sessions_of_a_token_and_of_nobody() -> None:
+    sessions = [SessionSnapshot(1, "$G", "[REDACTED]"), SessionSnapshot(2, "$G", "")]
+    nobody, one, other = Options(), *(Options(authorization=AuthorizationOptions(token=token)) for token in "ab")
+    assert preview(one, other, sessions).closing == (1,)
+    assert preview(one, one, sessions).closing == ()
+    assert preview(nobody, one, sessions).closing == (2,)
 
 
 def test_limits_and_refusals() -> None:
