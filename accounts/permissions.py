@@ -17,7 +17,7 @@ DEFAULT_RESPONSES = 1
 DEFAULT_RESPONSE_SECONDS = 120.0
 """How long a response is permitted, in seconds, when the setting names no time."""
 
-_SUBJECT_AND_QUEUE = re.compile(r"([^ \t\r\n]+)[ \t\r\n]+([^ \t\r\n]+)")
+_SUBJECT_AND_QUEUE = re.compile(r"([^ \t\r\n]++)[ \t\r\n]++([^ \t\r\n]++)")
 
 
 class InvalidPermissionError(ValueError):

@@ -8,18 +8,16 @@ from __future__ import annotations
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Final, TypeVar
+from typing import Final
 
 from broker.config.errors import ConfigError, Position
 from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
 from broker.config.quick import read_document, read_variable
 from broker.config.tree import Entry, Scalar, Table, Value
-
-Taken = TypeVar("Taken")
 
 MAX_DEPTH: Final = 100
 """Maps, arrays, included files and variables of the environment that may lie inside one another."""
@@ -149,11 +147,15 @@ class _Evaluator:
             return _sized(Value(table, position))
         inner = place.inside(node.offset)
         node.elements.reverse()
-        return _sized(Value([self._value(element, inner) for element in _taken(node.elements)], position))
+        found: list[Value] = []
+        while node.elements:
+            found.append(self._value(node.elements.pop(), inner))
+        return _sized(Value(found, position))
 
     def _fill(self, table: Table, node: MapNode, place: _Place) -> None:
         node.statements.reverse()
-        for statement in _taken(node.statements):
+        while node.statements:
+            statement = node.statements.pop()
             if isinstance(statement, IncludeNode):
                 for entry in self._include(statement, place):
                     table.put(entry)
@@ -236,12 +238,6 @@ class _Evaluator:
         except ConfigError as error:
             raise ConfigError.at(position, f"{what} could not be parsed: {error}") from None
         return Value(value.content, position, value.size)
-
-
-def _taken(items: list[Taken]) -> Iterator[Taken]:
-    """Takes the items out of a list, from its end."""
-    while items:
-        yield items.pop()
 
 
 def _by_grammar(source: Source, start: str) -> Node:

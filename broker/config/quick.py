@@ -72,7 +72,8 @@ def read_document(source: Source) -> MapNode | None:
 def read_variable(source: Source) -> ScalarNode | None:
     """The value of a variable of the environment, or None where the grammar has to read it."""
     match = _VARIABLE.match(source.text)
-    return None if match is None else _scalar(match)
+    value = None if match is None else _value(match)
+    return value if isinstance(value, ScalarNode) else None
 
 
 def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -> int:
@@ -140,17 +141,12 @@ def _include(text: str, here: MapNode, position: int) -> int:
 
 
 def _value(match: re.Match[str]) -> Node:
-    kind = match.lastgroup
+    kind, group = match.lastgroup or "", match.lastindex or 0
     if kind == "MAP":
-        return MapNode([], match.start(kind) + 1)
+        return MapNode([], match.start(group) + 1)
     if kind == "ARRAY":
-        return ArrayNode([], match.start(kind) + 1)
-    return _scalar(match)
-
-
-def _scalar(match: re.Match[str]) -> ScalarNode:
-    kind = match.lastgroup or ""
-    return ScalarNode(kind, match[kind], match.start(kind))
+        return ArrayNode([], match.start(group) + 1)
+    return ScalarNode(kind, match[group], match.start(group))
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

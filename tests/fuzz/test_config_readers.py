@@ -28,12 +28,14 @@ SCALARS = [
     *("2006-01-02T15:04:05Z", "1.2.3.4:4222", "1.2.3", "1.2.3-4", '"s"', "'s'", '"a\\"b"', '"\\x41"', '"#"', "'a\nb'"),
     *("(\nblock\n)", '"', "'", "''", '""'),
 ]
+COMMON = ["word", "$A", "yes", "1", "64KB", "1.5", "1.2.3.4:4222", '"s"', "'s'", "*.>", "1h30m", '"a\\"b"']
 pieces = st.one_of(*map(st.sampled_from, (BLANKS, BLANKS, MARKS, KEYS, SCALARS)))
 noise = st.lists(pieces, max_size=14).map("".join)
 
+keys = st.sampled_from(["a", "listen", "b_c"]) | st.sampled_from(KEYS)
 blank = st.sampled_from(BLANKS)
-separator = st.sampled_from(["\n", "\n", ", ", ",\n", ";", "\n\n# note\n", "", " ", "\n,"])
-assign = st.sampled_from([": ", " = ", ":", "=", " ", " : ", ":\n", "\n", ""])
+separator = st.sampled_from([*(["\n", ", ", ",\n", "\n\n# note\n", "\n\t"] * 4), ";", "", " ", "\n,"])
+assign = st.sampled_from([*([": ", " = ", ":", "=", " "] * 4), " : ", ":\n", "\n", ""])
 
 
 def joined(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -41,7 +43,7 @@ def joined(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    statements = st.lists(joined(st.sampled_from(KEYS), assign, inner, separator), max_size=3).map("".join)
+    statements = st.lists(joined(keys, assign, inner, separator), max_size=3).map("".join)
     elements = st.lists(joined(inner, separator), max_size=3).map("".join)
     return st.one_of(
         joined(st.just("{"), blank, statements, blank, st.just("}")),
@@ -49,8 +51,8 @@ def containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-values = st.recursive(st.sampled_from(SCALARS), containers, max_leaves=8)
-statements = st.lists(joined(blank, st.sampled_from(KEYS), assign, values, separator), max_size=4).map("".join)
+values = st.recursive(st.sampled_from(COMMON) | st.sampled_from(SCALARS), containers, max_leaves=8)
+statements = st.lists(joined(blank, keys, assign, values, separator), max_size=4).map("".join)
 documents = st.one_of(statements, joined(blank, st.just("{"), statements, st.just("}"), blank), noise)
 
 

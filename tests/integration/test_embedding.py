@@ -21,6 +21,7 @@ import pytest
 import uvloop
 
 from broker import Options, Server
+from broker.checked import check
 from broker.config.options import MonitorOptions, TLSOptions
 from broker.net.listener import ListenError
 from tests.support.certificates import Certificates, make_certificates
@@ -273,3 +274,16 @@ def test_the_example_of_the_readme(tmp_path: Path) -> None:
         check=True,
     )
     assert (result.stdout, list(tmp_path.iterdir())) == (example[2], [])
+
+
+async def test_what_has_been_checked_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = check(OPTIONS)
+
+    def never(options: Options) -> None:
+        raise AssertionError(options)
+
+    monkeypatch.setattr("broker.app.check", never)
+    async with Server(checked=checked) as server:
+        assert server.service.control.authenticator is checked.authenticator
+    with pytest.raises(AssertionError):
+        await Server(Options(host="127.0.0.1", port=-1, ping_max=3), checked=checked).start()

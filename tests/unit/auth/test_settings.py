@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from accounts.account import Account
+from accounts.compile import compile_policy
 from accounts.permissions import Grant, Permissions, SubjectRules
+from accounts.policy import PolicyTable
 from auth import jwt
 from auth.authenticate import Authenticator
 from auth.claims import UserClaims
@@ -184,3 +187,38 @@ def test_secrets_in_the_clear_are_noticed() -> None:
     assert AuthSettings(token="t").has_plain_secrets
     assert AuthSettings(users=(ALICE,)).has_plain_secrets
     assert not AuthSettings(users=(UserEntry(name="a", password=hashed), UserEntry(name="b"))).has_plain_secrets
+
+
+def test_users_with_the_same_permissions_share_one_policy_which_is_compiled_when_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[Permissions | None] = []
+
+    def compiling(permissions: Permissions | None, account: Account) -> PolicyTable:
+        compiled.append(permissions)
+        return compile_policy(permissions, account)
+
+    monkeypatch.setattr("auth.authenticate.compile_policy", compiling)
+    alike = [Permissions(subscribe=SubjectRules(allow=(Grant("a", None, "x:1"),))) for _ in range(2)]
+    users = [UserEntry(name=f"u{number}", account="A", permissions=one) for number, one in enumerate([*alike, None])]
+    authenticator = Authenticator(AuthSettings(users=tuple(users), accounts={"A": Account("A")}))
+    before = len(compiled)
+    assert authenticator.policy_of("u0") is authenticator.policy_of("u1")
+    assert authenticator.policy_of("u0") is not authenticator.policy_of("u2")
+    assert len(compiled) - before == 2
+
+
+@pytest.mark.parametrize(
+    ("permissions", "account", "text"),
+    [
+        (Permissions(publish=SubjectRules(allow=(Grant("a", "q"),))), Account("A"), '"a q" is not a valid subject'),
+        (Permissions(subscribe=SubjectRules(deny=(Grant("a b"),))), Account("A"), 'subscribe deny: subject "a b"'),
+        (None, Account("A", default_permissions=Permissions(SubjectRules((Grant("a."),)))), 'subject "a."'),
+    ],
+)
+def test_permissions_that_cannot_be_enforced_are_refused_before_anybody_needs_them(
+    permissions: Permissions | None, account: Account, text: str
+) -> None:
+    user = UserEntry(name="u", account="A", permissions=permissions)
+    with pytest.raises(SettingsError, match=re.escape("invalid permissions for user \"u\": ") + ".*" + re.escape(text)):
+        Authenticator(AuthSettings(users=(user,), accounts={"A": account}))
