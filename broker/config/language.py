@@ -140,7 +140,7 @@ class _Evaluator:
             if node.kind in _QUOTED and "\\" not in text:
                 return Value(text[1:-1], place.source.position(node.offset))
             return self._scalar(node, place)
-        position = place.position(node.offset)
+        position = place.source.position(node.offset)
         if isinstance(node, MapNode):
             table = Table()
             self._fill(table, node, place.inside(node.offset, table))
@@ -163,7 +163,7 @@ class _Evaluator:
                 table.put(self._pair(statement, place))
 
     def _pair(self, node: PairNode, place: _Place) -> Entry:
-        return Entry(node.key, self._value(node.value, place), place.position(node.offset))
+        return Entry(node.key, self._value(node.value, place), place.source.position(node.offset))
 
     def _include(self, node: IncludeNode, place: _Place) -> Table:
         name, position = node.path, place.position(node.offset)

@@ -84,38 +84,42 @@ def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -
     """
     around: list[MapNode | ArrayNode] = []
     here: MapNode | ArrayNode = document
-    statement = first
-    while position >= 0:
-        if position == len(text):
-            return -1 if around else position
-        if text[position] == ("}" if isinstance(here, MapNode) else "]"):
-            if not around:
-                return position
-            here = around.pop()
-            position = _end(_AFTER_STATEMENT if isinstance(here, MapNode) else _AFTER_ELEMENT, text, position + 1)
-            statement = _MAP_STATEMENT if around else first
-            continue
+    statement, end = first, len(text)
+    while 0 <= position < end:
         if isinstance(here, MapNode):
-            match = statement.match(text, position)
-            if match is None:
-                position = _include(text, here, position)
+            if text[position] != "}":
+                match = statement.match(text, position)
+                if match is None:
+                    position = _include(text, here, position)
+                    continue
+                inner = _value(match)
+                # A bare key, one in double quotes, or one in single quotes.
+                group = 1 if match[1] is not None else 2 if match[2] is not None else 3
+                here.statements.append(PairNode(match[group], inner, match.start(group)))
+                position = match.end()
+                if not isinstance(inner, ScalarNode):
+                    around.append(here)
+                    here, statement = inner, _MAP_STATEMENT
                 continue
-            group = 1 if match[1] is not None else 2 if match[2] is not None else 3
-            inner = _value(match)
-            here.statements.append(PairNode(match[group], inner, match.start(group)))
-        else:
+        elif text[position] != "]":
             match = _NEXT_ELEMENT.match(text, position)
             if match is None:
                 return -1
             inner = _value(match)
             here.elements.append(inner)
-        position = match.end()
-        if not isinstance(inner, ScalarNode):
-            around.append(here)
-            here, statement = inner, _MAP_STATEMENT
-            if len(around) > MAX_DEPTH:
-                return -1
-    return -1
+            position = match.end()
+            if not isinstance(inner, ScalarNode):
+                around.append(here)
+                here, statement = inner, _MAP_STATEMENT
+            continue
+        if not around:
+            return position
+        if len(around) > MAX_DEPTH:
+            return -1
+        here = around.pop()
+        position = _end(_AFTER_STATEMENT if isinstance(here, MapNode) else _AFTER_ELEMENT, text, position + 1)
+        statement = _MAP_STATEMENT if around else first
+    return -1 if around else position
 
 
 def _discard(node: Node) -> None:
