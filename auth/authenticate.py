@@ -233,6 +233,11 @@ class Authenticator:
         """Names and nkeys of the users of the configuration."""
         return frozenset(self._entries) - ({self._no_auth_user} if self._has_hidden_user else set())
 
+    @property
+    def account_names(self) -> frozenset[str]:
+        """Names of the accounts of the configuration, and of the one that there always is."""
+        return frozenset(self._accounts)
+
     def account_of(self, user: str) -> str:
         """The account's name of a user of the configuration, empty for one that there is not."""
         entry = self._entries.get(user)
@@ -591,10 +596,18 @@ def _secret(entry: UserEntry | NkeyEntry) -> str:
 
 def _is_same_account(account: Account, before: Account | None) -> bool:
     """Whether both grant the same; the defaults of users have become part of their policies."""
-    if before is None:
-        return False
-    defaults = before.default_permissions
-    return dataclasses.replace(account, origin=before.origin, default_permissions=defaults) == before
+    return before is not None and _without_places(account) == _without_places(before)
+
+
+def _without_places(account: Account) -> Account:
+    return dataclasses.replace(
+        account,
+        origin="",
+        default_permissions=None,
+        exports=tuple(dataclasses.replace(one, origin="") for one in account.exports),
+        imports=tuple(dataclasses.replace(one, origin="") for one in account.imports),
+        mappings=tuple(dataclasses.replace(one, origin="") for one in account.mappings),
+    )
 
 
 def _has_evidence(evidence: Evidence) -> bool:

@@ -26,6 +26,8 @@ class Prepared:
     """Whom the sessions of now were admitted by."""
     authenticator: Authenticator
     standing: Standing
+    changed_accounts: frozenset[str] | None
+    """Accounts of the configuration that are not what they were; None where accounts are known by their JWTs."""
     tls_context: ssl.SSLContext | None
 
 
@@ -39,4 +41,8 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
     plan = plan_reload(old, new)
     plan.check()
     authenticator = checked.authenticator
-    return Prepared(new, plan, earlier, authenticator, authenticator.standing_since(earlier), checked.tls_context)
+    standing = authenticator.standing_since(earlier)
+    changed = None
+    if authenticator.trust is None:
+        changed = (authenticator.account_names | earlier.account_names) - standing.accounts
+    return Prepared(new, plan, earlier, authenticator, standing, changed, checked.tls_context)

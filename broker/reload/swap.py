@@ -163,7 +163,12 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, found: Survey) 
     has_new_sizes = new.max_payload != old.max_payload
     has_new_limits = has_new_sizes or _clocks(new) != _clocks(old)
     # What crosses walls changes first, so that nobody is heard by the old rules who is held to the new ones.
-    control.wiring.refresh()
+    control.wiring.refresh(prepared.changed_accounts)
+    for name, tenant in control.tenants.items():
+        # Those that mean the same need no new wiring, only what names their places in the new file.
+        account = control.authenticator.account(name) if name in prepared.standing.accounts else None
+        if account is not None:
+            tenant.account = account
     effects = Effects()
     for connection in list(service.connections.values()):
         session = connection.session

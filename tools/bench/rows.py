@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from tools.bench.client import Target
-from tools.bench.config import HOST
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
 from tools.bench.crowd import Crowd
 from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
@@ -21,12 +20,11 @@ from tools.bench.matching import misses, subscribe_many
 from tools.bench.reloads import measure_reload
 from tools.bench.servers import Server
 from tools.bench.standin import Route, Routes
-from tools.bench.starts import measure_start
+from tools.bench.starts import ANY_PORT, PLAIN, measure_start
 from tools.bench.workers import Figures
 
 SUBJECT = "bench.one"
 SLICES = 4
-ANY_PORT = f"{HOST}:-1"
 CROWD = Crowd(1000, 10)
 OWN_PERMISSIONS = Crowd(1000, 10, own_permissions=True)
 CROWD_SESSIONS = 1000
@@ -274,7 +272,7 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
         ),
         Starts(
             "start",
-            f'listen: "{ANY_PORT}"\n',
+            PLAIN,
             Metric("beyond", "start to ready, beyond an empty program", "s", None, more_is_better=False, at_most=0.35),
             Metric("ready", "start to ready, in all", "s", None, more_is_better=False),
         ),

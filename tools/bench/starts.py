@@ -11,11 +11,14 @@ import threading
 import time
 from pathlib import Path
 
+from tools.bench.config import HOST
 from tools.bench.errors import BenchError
 from tools.bench.servers import START_SECONDS, Program, resident_memory
 from tools.bench.workers import Figures
 
 READY = b"Server is ready"
+ANY_PORT = f"{HOST}:-1"
+PLAIN = f'listen: "{ANY_PORT}"\n'
 
 
 def many_imports(accounts: int, exporters: int = 100, imports: int = 10) -> str:
