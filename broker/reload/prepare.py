@@ -42,6 +42,9 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
     plan.check()
     authenticator = checked.authenticator
     standing = authenticator.standing_since(earlier)
+    for name in new.resolver_preload:
+        # What is verified here is remembered, and need not be verified in the loop.
+        authenticator.account(name)
     changed = None
     if authenticator.trust is None:
         changed = (authenticator.account_names | earlier.account_names) - standing.accounts
