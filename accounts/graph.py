@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from accounts.exports import Export, deciding_exports
 from accounts.permissions import quoted
-from accounts.subject import overlaps
+from accounts.subject import REST, SINGLE, overlaps
 
 if TYPE_CHECKING:
     from accounts.account import Account
@@ -127,6 +127,8 @@ class Survey:
         self._now = now
         self._accounts: dict[str, Account | None] = {}
         self._verdicts: dict[str, tuple[tuple[Import, Verdict], ...]] = {}
+        self._permitted: dict[str, dict[tuple[str, str], list[Import]]] = {}
+        """The permitted imports of each account, by their kind and the first token of their subject here."""
         self.changes_at: float | None = None
 
     @property
@@ -165,6 +167,22 @@ class Survey:
             judged.append((found, verdict))
         return judged
 
+    def _bringing(self, step: Import) -> Iterator[Import]:
+        """The permitted imports of the exporting account that bring part of what is imported from it."""
+        known = self._permitted.get(step.account)
+        if known is None:
+            known = self._permitted[step.account] = {}
+            for found, verdict in self.verdicts(step.account):
+                if verdict.export is not None:
+                    key = found.kind, found.local_subject.partition(".")[0]
+                    known.setdefault(key, []).append(found)
+        first = step.subject.partition(".")[0]
+        firsts = {key for _, key in known} if first in (SINGLE, REST) else {first, SINGLE, REST}
+        for key in firsts:
+            for found in known.get((step.kind, key), ()):
+                if overlaps(found.local_subject, step.subject):
+                    yield found
+
     def circle(self, importer: str, found: Import) -> str | None:
         """Why a permitted import must not be: what it brings comes, through other permitted imports, from itself.
 
@@ -175,11 +193,7 @@ class Survey:
         seen: set[tuple[str, Import]] = {(importer, found)}
         while waiting:
             step = waiting.pop()
-            for further, verdict in self.verdicts(step.account):
-                if verdict.export is None or further.kind != step.kind:
-                    continue
-                if not overlaps(further.local_subject, step.subject):
-                    continue
+            for further in self._bringing(step):
                 if further is found and step.account == importer:
                     return CYCLE
                 if (step.account, further) not in seen:
