@@ -113,6 +113,8 @@ def deciding_exports(exports: Iterable[Export], kind: str, subject: str) -> tupl
     fitting = [export for export in exports if export.kind == kind and contains(export.subject, subject)]
     if not fitting:
         return ()
+    if len(fitting) == 1:
+        return tuple(fitting)
     closest = min(fitting, key=lambda export: specificity(export.subject)).subject
     same = tuple(export for export in fitting if export.subject == closest)
     return tuple(export for export in same if export.is_restricted) or same

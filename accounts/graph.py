@@ -177,9 +177,9 @@ class Survey:
                     key = found.kind, found.local_subject.partition(".")[0]
                     known.setdefault(key, []).append(found)
         first = step.subject.partition(".")[0]
-        firsts = {key for _, key in known} if first in (SINGLE, REST) else {first, SINGLE, REST}
-        for key in firsts:
-            for found in known.get((step.kind, key), ()):
+        firsts = {token for _, token in known} if first in (SINGLE, REST) else {first, SINGLE, REST}
+        for token in firsts:
+            for found in known.get((step.kind, token), ()):
                 if overlaps(found.local_subject, step.subject):
                     yield found
 
