@@ -213,6 +213,7 @@ class Server:
             adopt(old, new)
         self.options = new
         effects = swap(service, prepared, info, found)
+        service.reloaded_at = time.time()
         await judge(service, prepared, old, found, effects)
         if effects.unpinned:
             LOGGER.info("Disconnect %d clients due to pinned certs reload", effects.unpinned)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from accounts.account import SYSTEM_ACCOUNT
 from accounts.limits import UNLIMITED
 from auth.challenge import new_nonce
-from auth.errors import AuthError
+from auth.errors import AuthError, AuthFailure
 from auth.evidence import ConnectionType, Evidence
 from broker.control import audit
 from broker.control.clock import Clock, LoopClock
@@ -57,6 +57,8 @@ class Control:
         self.server_info = info
         self.tenants: dict[str, Tenant] = {}
         self.is_lame_duck = False
+        self.pinned_account_fails = 0
+        """Logins to accounts that are not among the only ones served."""
         self.trail = audit.Trail(hub)
         self.after_call: Callable[[], None] = lambda: None
         """Called behind each call of the clock, for what it left to be written."""
@@ -89,6 +91,8 @@ class Control:
         try:
             return self.authenticator.authenticate(self.evidence(session, connect), time.time())
         except AuthError as error:
+            if error.failure is AuthFailure.ACCOUNT_NOT_PINNED:
+                self.pinned_account_fails += 1
             audit.authentication_failed(session, error)
             raise
 
@@ -154,7 +158,7 @@ class Control:
         session.client.bind(tenant.acquire(principal.policy))
         equip(tenant, session, principal, self.options.max_payload)
         session.tenant = tenant
-        tenant.sessions.add(session)
+        tenant.enter(session)
         audit.authenticated(session)
 
     def unbind(self, session: Session) -> None:
@@ -164,7 +168,7 @@ class Control:
             return
         self.trail.forget(session)
         remove_all(tenant, session)
-        tenant.sessions.discard(session)
+        tenant.leave(session)
         tenant.release(session.principal.policy)
         session.client.bind(None)
         session.tenant = None

@@ -55,6 +55,7 @@ class Internal:
         self._handlers[sid] = handler
         self._subscriptions[sid] = made
         self.tenant.namespace.insert(made)
+        self.tenant.subscribed += 1
         return made
 
     def unsubscribe(self, subscription: Subscription) -> None:

@@ -78,6 +78,7 @@ def subscribe(
     denies = [wire(rule.subject) for rule in table.delivery_denies_overlapping(text, queue_text)]
     subscription = Subscription(session.client, subject, queue, sid, denies)
     tenant.namespace.insert(subscription)
+    tenant.subscribed += 1
     session.subscriptions[sid] = subscription
     return subscription
 

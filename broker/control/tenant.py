@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from broker.core.plan import Namespace, PlanCache, Policy
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from accounts.policy import PolicyTable
     from accounts.transform import SubjectTransform
     from broker.core.exchange import Crossing
-    from broker.core.plan import Meter
+    from broker.core.plan import Client, Meter
     from broker.core.transform import Transform
     from broker.session.session import Session
 
@@ -46,6 +46,31 @@ class Inflow(NamedTuple):
     compiled: Transform
 
 
+class Traffic(NamedTuple):
+    """Messages and bytes in and out, as clients see them: in is what they published."""
+
+    in_messages: int = 0
+    in_bytes: int = 0
+    out_messages: int = 0
+    out_bytes: int = 0
+
+    @classmethod
+    def of(cls, client: Client) -> Traffic:
+        """All that a client has moved since it connected."""
+        return cls(client.in_messages, client.in_bytes, client.out_messages, client.out_bytes)
+
+    def plus(self, other: Traffic) -> Traffic:
+        """Both together."""
+        return Traffic(*(one + two for one, two in zip(self, other, strict=True)))
+
+    def minus(self, other: Traffic) -> Traffic:
+        """What came after `other`."""
+        return Traffic(*(one - two for one, two in zip(self, other, strict=True)))
+
+
+NO_TRAFFIC: Final = Traffic()
+
+
 class Tenant:
     """One account at work. Roles with equal policy tables share one plan cache for as long as one of them is bound."""
 
@@ -67,7 +92,38 @@ class Tenant:
         """What its users publish, all together; None where that is not limited."""
         self.user_meters: dict[tuple[str, str], Meter] = {}
         """What its limited users publish, each with all its connections."""
+        self.slow_consumers = 0
+        """Clients that were closed because they took too little."""
+        self.subscribed = 0
+        """Subscriptions that were ever made."""
+        self._gone = NO_TRAFFIC
+        self._before: dict[Session, Traffic] = {}
         self._caches: dict[str, tuple[PlanCache, int]] = {}
+
+    def enter(self, session: Session) -> None:
+        """Makes the session one of its own."""
+        self.sessions.add(session)
+        moved = Traffic.of(session.client)
+        if moved != NO_TRAFFIC:
+            self._before[session] = moved
+
+    def leave(self, session: Session) -> None:
+        """Lets the session go; what it has moved here stays counted."""
+        if session in self.sessions:
+            self._gone = self._gone.plus(self._moved(session))
+            self.sessions.remove(session)
+            self._before.pop(session, None)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What its sessions have moved while they were in it, those that are gone included."""
+        total = self._gone
+        for session in self.sessions:
+            total = total.plus(self._moved(session))
+        return total
+
+    def _moved(self, session: Session) -> Traffic:
+        return Traffic.of(session.client).minus(self._before.get(session, NO_TRAFFIC))
 
     def acquire(self, table: PolicyTable) -> PlanCache:
         """The plan cache for a policy table; `release` gives it back."""

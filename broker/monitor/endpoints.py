@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from broker.monitor.absent import NO_RAFT, gatewayz, ipqueuesz, jsz, leafz, routez
 from broker.monitor.connections import ConnzOptions, connz
 from broker.monitor.health import HealthOptions, healthz
 from broker.monitor.query import Query, QueryError
+from broker.monitor.runtime import stacks, variables
 from broker.monitor.snapshot import varz
+from broker.monitor.statistics import accstatz
 from broker.monitor.subscriptions import SubszOptions, subsz
 from broker.monitor.tenants import accountz
 from broker.monitor.wording import compact, indented
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
+VARIABLES: Final = "application/json; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 
 
@@ -44,9 +48,16 @@ METHODS: Final = ("GET", "HEAD")
 
 _INDEX_LINKS: Final = (
     ("varz", "General"),
+    ("jsz", "JetStream"),
     ("connz", "Connections"),
     ("accountz", "Accounts"),
+    ("accstatz", "Account Stats"),
     ("subsz", "Subscriptions"),
+    ("routez", "Routes"),
+    ("leafz", "LeafNodes"),
+    ("gatewayz", "Gateways"),
+    ("raftz", "Raft Groups"),
+    ("debug/vars", "Process Variables"),
     ("healthz", "Health Probe"),
 )
 _INDEX: Final = """<!DOCTYPE html>
@@ -83,8 +94,8 @@ def _json(value: object) -> Answer:
     return Answer(HTTPStatus.OK, JSON, indented(value))
 
 
-def _varz(watched: Watched, _: Query) -> Answer:
-    return _json(varz(watched))
+def _page(show: Callable[[Watched, Query], object]) -> Callable[[Watched, Query], Answer]:
+    return lambda watched, query: _json(show(watched, query))
 
 
 def _connz(watched: Watched, query: Query) -> Answer:
@@ -95,25 +106,42 @@ def _subsz(watched: Watched, query: Query) -> Answer:
     return _json(subsz(watched, SubszOptions.read(query)))
 
 
-def _accountz(watched: Watched, query: Query) -> Answer:
-    return _json(accountz(watched, query))
-
-
 def _healthz(watched: Watched, query: Query) -> Answer:
     status, health = healthz(HealthOptions.read(query), is_serving=watched.is_serving())
     return Answer(status, JSON, compact(health))
 
 
+def _raftz(_: Watched, __: Query) -> Answer:
+    return Answer(HTTPStatus.NOT_FOUND, TEXT, NO_RAFT.encode())
+
+
+def _stacksz(_: Watched, __: Query) -> Answer:
+    return Answer(HTTPStatus.OK, JSON, stacks().encode("utf-8", "replace"))
+
+
+def _variables(_: Watched, __: Query) -> Answer:
+    return Answer(HTTPStatus.OK, VARIABLES, indented(variables()))
+
+
 _ENDPOINTS: Final[Mapping[str, tuple[str, Callable[[Watched, Query], Answer]]]] = {
     "/": ("/", _index),
-    "/varz": ("/varz", _varz),
+    "/varz": ("/varz", lambda watched, _: _json(varz(watched))),
     "/connz": ("/connz", _connz),
+    "/routez": ("/routez", _page(routez)),
+    "/gatewayz": ("/gatewayz", _page(gatewayz)),
+    "/leafz": ("/leafz", _page(leafz)),
     "/subsz": ("/subsz", _subsz),
     "/subscriptionsz": ("/subsz", _subsz),
-    "/accountz": ("/accountz", _accountz),
+    "/accountz": ("/accountz", _page(accountz)),
+    "/accstatz": ("/accstatz", _page(accstatz)),
+    "/jsz": ("/jsz", _page(jsz)),
     "/healthz": ("/healthz", _healthz),
+    "/ipqueuesz": ("", _page(ipqueuesz)),
+    "/raftz": ("", _raftz),
+    "/stacksz": ("", _stacksz),
+    "/debug/vars": ("", _variables),
 }
-"""Each path with the name that its requests are counted under."""
+"""Each path with the name that its requests are counted under, empty for those that nobody counts."""
 
 
 def answer(watched: Watched, method: str, path: str, parameters: Mapping[str, str]) -> Answer:
@@ -124,7 +152,8 @@ def answer(watched: Watched, method: str, path: str, parameters: Mapping[str, st
     if method not in METHODS:
         return NOT_ALLOWED
     counted, respond = endpoint
-    watched.requests[counted] = watched.requests.get(counted, 0) + 1
+    if counted:
+        watched.requests[counted] = watched.requests.get(counted, 0) + 1
     try:
         return respond(watched, Query(parameters))
     except QueryError as error:

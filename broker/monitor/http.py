@@ -100,10 +100,6 @@ class Monitor:
 
     def _watched(self) -> Watched:
         service = self._service
-        tls = service.options.tls
-        ends: float | None = None
-        if tls is not None:
-            ends = import_module("broker.monitor.certificates").certificate_ends(tls)
         return Watched(
             identity=self._server.identity,
             started_at=self._server.started_at,
@@ -112,5 +108,4 @@ class Monitor:
             http_host=self.host,
             http_port=0 if self.is_secure else self.port,
             https_port=self.port if self.is_secure else 0,
-            certificate_ends=ends,
         )

@@ -112,6 +112,7 @@ class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
     trusted_operators_jwt: list[str] = msgspec.field(default_factory=list)
     trusted_operators_claim: list[OperatorClaims] = msgspec.field(default_factory=list)
     system_account: str = ""
+    pinned_account_fails: int = 0
     slow_consumer_stats: PeerCounts
     stale_connection_stats: PeerCounts
     disk_io_wait_stats: DiskWaits
@@ -184,7 +185,7 @@ def varz(watched: Watched) -> Varz:
         stalled_clients=service.stalls,
         subscriptions=sum(tenant.subscriptions for tenant in service.control.tenants.values()),
         http_req_stats=watched.requests,
-        config_load_time=moment(watched.started_at),
+        config_load_time=moment(watched.configured_at),
         config_digest=options.config_digest,
         tags=list(options.server_tags),
         metadata=dict(options.server_metadata),
@@ -192,6 +193,7 @@ def varz(watched: Watched) -> Varz:
         trusted_operators_jwt=operators,
         trusted_operators_claim=[OperatorClaims.from_token(token) for token in operators],
         system_account=watched.system_account,
+        pinned_account_fails=service.control.pinned_account_fails,
         slow_consumer_stats=PeerCounts(clients=service.slow_consumers),
         stale_connection_stats=PeerCounts(clients=service.stale_connections),
         disk_io_wait_stats=DiskWaits(),

@@ -89,8 +89,8 @@ def subsz(watched: Watched, options: SubszOptions) -> Subsz:
         now=moment(time.time()),
         num_subscriptions=sum(one.num_subscriptions for one in stats),
         num_cache=sum(one.num_cache for one in stats),
-        num_inserts=0,
-        num_removes=0,
+        num_inserts=sum(one.num_inserts for one in stats),
+        num_removes=sum(one.num_removes for one in stats),
         num_matches=0,
         cache_hit_rate=0,
         max_fanout=0,
@@ -108,7 +108,8 @@ def subsz(watched: Watched, options: SubszOptions) -> Subsz:
 
 def sublist_stats(tenant: Tenant) -> SublistStats:
     """The matcher of one account."""
-    return SublistStats(num_subscriptions=tenant.subscriptions, num_cache=tenant.plans)
+    held, made = tenant.subscriptions, tenant.subscribed
+    return SublistStats(num_subscriptions=held, num_cache=tenant.plans, num_inserts=made, num_removes=made - held)
 
 
 def _matching(tenant: Tenant, test: str) -> Iterator[SubscriptionDetail]:

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from accounts.account import Account
-from auth.claims import AccountClaims
+from auth.claims import AccountClaims, Issue, IssueLevel
 from auth.envelope import JwtError
+from broker.monitor.exchange import DestinationDetail, ExportDetail, ImportDetail, exports, imports, mappings
 from broker.monitor.query import Query, QueryError
 from broker.monitor.subscriptions import SublistStats, sublist_stats
 from broker.monitor.wording import moment, readable
 
 if TYPE_CHECKING:
     from broker.monitor.watched import Watched
+
+
+class Finding(msgspec.Struct, kw_only=True):
+    """Something about the account's JWT that a validation points out."""
+
+    description: str
+    blocking: bool
+    time_check: bool
 
 
 class AccountDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -30,11 +39,15 @@ class AccountDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
     leafnode_connections: int
     client_connections: int
     subscriptions: int
+    mappings: dict[str, list[DestinationDetail]] = msgspec.field(default_factory=dict)
+    exports: list[ExportDetail] = msgspec.field(default_factory=list)
+    imports: list[ImportDetail] = msgspec.field(default_factory=list)
     jwt: str = ""
     issuer_key: str = ""
     name_tag: str = ""
     tags: list[str] = msgspec.field(default_factory=list)
     decoded_jwt: AccountClaims | None = None
+    validation_result_jwt: list[Finding] = msgspec.field(default_factory=list)
     revoked_user: dict[str, str] = msgspec.field(default_factory=dict)
     sublist_stats: SublistStats
 
@@ -70,7 +83,7 @@ def _detail(watched: Watched, account: Account, now: float) -> AccountDetail:
     tenant = watched.service.control.tenants.get(account.name)
     detail = AccountDetail(
         account_name=readable(account.name),
-        update_time=moment(watched.started_at),
+        update_time=moment(watched.configured_at),
         is_system=account.is_system or account.name == watched.system_account,
         expired=account.expires_at is not None and account.expires_at <= now,
         complete=True,
@@ -78,6 +91,9 @@ def _detail(watched: Watched, account: Account, now: float) -> AccountDetail:
         leafnode_connections=0,
         client_connections=0 if tenant is None else len(tenant.sessions),
         subscriptions=0 if tenant is None else tenant.subscriptions,
+        mappings=mappings(account),
+        exports=exports(account),
+        imports=imports(account, watched.account, now),
         issuer_key=account.issuer,
         name_tag=readable(account.label),
         tags=list(account.tags),
@@ -88,7 +104,17 @@ def _detail(watched: Watched, account: Account, now: float) -> AccountDetail:
     if token:
         detail.jwt = token
         try:
-            detail.decoded_jwt = AccountClaims.from_token(token)
+            claims = detail.decoded_jwt = AccountClaims.from_token(token)
         except JwtError:
             detail.complete = False
+        else:
+            detail.validation_result_jwt = [_finding(issue) for issue in claims.validate(now)]
     return detail
+
+
+def _finding(issue: Issue) -> Finding:
+    return Finding(
+        description=issue.description,
+        blocking=issue.level is IssueLevel.ERROR,
+        time_check=issue.level is IssueLevel.TIME,
+    )

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
-from auth.errors import AuthError
 from broker.identity import natskeep_version
 
 if TYPE_CHECKING:
@@ -67,13 +67,29 @@ class Watched:
     http_host: str
     http_port: int = 0
     https_port: int = 0
-    certificate_ends: float | None = None
-    """Unix time at which the server's certificate expires, where it has one."""
     version: str = field(default_factory=natskeep_version)
     """natskeep's own."""
     usage: Usage = field(default_factory=Usage)
     requests: dict[str, int] = field(default_factory=dict)
     """Requests by path."""
+    _certificate: tuple[object, float | None] | None = None
+    """What new connections are secured with, and when that expires."""
+
+    @property
+    def configured_at(self) -> float:
+        """Unix time at which the configuration of now was put in place."""
+        return self.started_at if self.service.reloaded_at is None else self.service.reloaded_at
+
+    @property
+    def certificate_ends(self) -> float | None:
+        """Unix time at which the server's certificate expires, where it has one."""
+        tls, context = self.options.tls, self.service.tls_context
+        if tls is None:
+            return None
+        if self._certificate is None or self._certificate[0] is not context:
+            # Reading certificates takes a library that most servers never load.
+            self._certificate = context, import_module("broker.monitor.certificates").certificate_ends(tls)
+        return self._certificate[1]
 
     @property
     def options(self) -> Options:
@@ -106,10 +122,8 @@ class Watched:
             return tenant.account
         if name not in self.account_names:
             return None
-        trust = control.authenticator.trust
-        if trust is not None and name in self.options.resolver_preload:
-            try:
-                return trust.account(name)
-            except AuthError:
-                return None
+        found = control.authenticator.account(name)
+        if found is not None or name in self.options.resolver_preload:
+            return found
+        # The global account and the system account are there though nobody declares them.
         return Account(name, is_system=name == self.system_account)

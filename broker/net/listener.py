@@ -7,6 +7,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Final
 
+from broker.config.options import ANY_ADDRESS
 from broker.net.connection import Connection
 from broker.wire.errors import CloseReason, ErrorText
 
@@ -22,23 +23,41 @@ ACCEPTS_A_TURN: Final = 64
 RETRY_ACCEPT: Final = 0.1
 """Seconds to wait when the process has no file descriptor left."""
 
+EVERYWHERE: Final = frozenset({"", ANY_ADDRESS, "::"})
+"""Hosts that mean every address of this machine."""
+
+MAPPED: Final = "::ffff:"
+
 
 class ListenError(OSError):
     """The address cannot be listened on; the text says why and what to do."""
 
 
 def open_socket(host: str, port: int, flag: str = "-p") -> socket.socket:
-    """A listening socket; port -1 takes a free one. `flag` is what sets the port. Raises ListenError."""
+    """A listening socket; port -1 takes a free one. `flag` is what sets the port.
+
+    An empty host, ``0.0.0.0`` and ``::`` are all addresses of this machine, of IPv6 as well where it has that; of the
+    addresses that a name stands for it is the first one of IPv4, if there is one. Raises ListenError.
+    """
+    if host in EVERYWHERE and socket.has_dualstack_ipv6():
+        return _listening(socket.AF_INET6, ("::", max(port, 0)), host, port, flag)
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(host or None, max(port, 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         why = error.strerror or error
         raise ListenError(f"cannot listen on {host}: {why}; give an address of this machine") from error
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return _listening(family, address, host, port, flag)
+
+
+def _listening(
+    family: socket.AddressFamily, address: tuple[object, ...], host: str, port: int, flag: str
+) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host not in EVERYWHERE)
         listening.bind(address)
         listening.listen(BACKLOG)
         listening.setblocking(False)
@@ -49,6 +68,14 @@ def open_socket(host: str, port: int, flag: str = "-p") -> socket.socket:
             raise ListenError(f"{why}; stop the process that holds the port, or choose another with {flag}") from error
         raise ListenError(f"listen tcp {host}:{port}: {error.strerror or error}") from error
     return listening
+
+
+def plain_address(ip: str) -> str:
+    """The address of a peer, one of IPv4 as such where the socket shows it inside IPv6 (RFC 4291, section 2.5.5.2).
+
+    Whoever compares addresses with networks counts on that.
+    """
+    return ip.removeprefix(MAPPED) if ip.startswith(MAPPED) and "." in ip else ip
 
 
 class Listener:
@@ -101,7 +128,7 @@ class Listener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_cid += 1
         service.total_connections += 1
-        connection = Connection(service, sock, address[0], address[1], self._next_cid)
+        connection = Connection(service, sock, plain_address(address[0]), address[1], self._next_cid)
         full = 0 <= service.options.max_connections <= len(service.connections)
         service.connections[self._next_cid] = connection
         with connection:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from auth.evidence import CertificateFacts
+from broker.control.tenant import Tenant
 from broker.core.parser import ReadBuffer
 from broker.net.channel import CiphertextBuffer
 from broker.net.failures import Contained
@@ -57,6 +58,8 @@ class Service:
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
         self.connections: dict[int, Connection] = {}
         self.closed: deque[ConnectionRecord] = deque(maxlen=max(options.max_closed_clients, 0))
+        self.reloaded_at: float | None = None
+        """Unix time of the last reload."""
         self.total_connections = 0
         self.slow_consumers = 0
         self.stale_connections = 0
@@ -98,6 +101,8 @@ class Service:
     def slow_consumer(self, session: Session, why: str) -> None:
         """Counts and reports a client that does not take what it is sent."""
         self.slow_consumers += 1
+        if isinstance(session.tenant, Tenant):
+            session.tenant.slow_consumers += 1
         journal.write(LOGGER, logging.INFO, session, "Slow Consumer Detected: %s", why)
 
     def retrace(self) -> None:

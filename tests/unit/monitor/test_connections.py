@@ -215,5 +215,5 @@ def test_names_from_the_wire_cannot_break_the_answer() -> None:
 def test_account_is_known_by_its_configuration() -> None:
     with watched(Options(accounts=(AccountOptions(name="ACME"),), system_account="ACME")) as scene:
         assert scene.account_names == ["$G", "ACME"]
-        assert scene.account("ACME") == Account("ACME", is_system=True)
+        assert scene.account("ACME") == Account("ACME", display_name="ACME", is_system=True)
         assert scene.account("ZZ") is None

@@ -19,7 +19,7 @@ from broker.monitor.snapshot import varz
 from broker.monitor.watched import Usage, Watched, resident_bytes
 from broker.monitor.wording import indented
 from tests.unit.auth.realm import OPERATOR, SYSTEM, Realm
-from tests.unit.monitor.scene import STARTED, gone, watched
+from tests.unit.monitor.scene import gone, watched
 
 ALWAYS = [
     "server_id", "server_name", "version", "proto", "go", "host", "port", "max_connections", "ping_interval",
@@ -67,7 +67,6 @@ def test_what_is_shown_only_when_set() -> None:
         monitor=MonitorOptions(base_path="/m"),
     )
     with watched(options) as scene:
-        scene.certificate_ends = STARTED
         found = shown(scene)
     assert found["max_subscriptions"] == 7
     assert found["write_timeout"] == "retry"
@@ -76,7 +75,6 @@ def test_what_is_shown_only_when_set() -> None:
     assert found["auth_timeout"] == 2.5
     assert found["config_digest"] == "sha256:00"
     assert found["http_base_path"] == "/m"
-    assert found["tls_cert_not_after"] == "2023-11-14T22:13:20Z"
     assert "system_account" not in found
     assert "never shown" not in json.dumps(found)
 

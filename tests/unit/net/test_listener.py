@@ -9,8 +9,10 @@ import socket
 
 import pytest
 
-from broker.net.listener import ACCEPTS_A_TURN, RETRY_ACCEPT, Listener, ListenError, open_socket
+from broker.net.listener import ACCEPTS_A_TURN, RETRY_ACCEPT, Listener, ListenError, open_socket, plain_address
 from tests.support.connections import Network
+
+LOOPBACKS = ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])]
 
 
 class Accepting(socket.socket):
@@ -160,3 +162,41 @@ def test_closing_twice_is_no_error(network: Network, listening: Accepting) -> No
     assert listener.port == port
     assert listening.fileno() == -1
     network.end()
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::"])
+def test_every_address_is_one_of_ipv6_too(host: str) -> None:
+    with open_socket(host, -1) as listening:
+        port = listening.getsockname()[1]
+        for loopback in LOOPBACKS:
+            with socket.create_connection((loopback, port), timeout=10.0):
+                accepted, address = listening.accept()
+                accepted.close()
+                assert plain_address(address[0]) == loopback
+
+
+def test_a_name_means_its_address_of_ipv4() -> None:
+    with open_socket("localhost", -1) as listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", LOOPBACKS)
+def test_one_address_is_no_other(host: str) -> None:
+    with open_socket(host, -1) as listening:
+        for other in {*LOOPBACKS, "127.0.0.2"} - {host}:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((other, listening.getsockname()[1]), timeout=10.0)
+
+
+@pytest.mark.parametrize(
+    ("ip", "shown"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("::1", "::1"),
+        ("::ffff:0:1", "::ffff:0:1"),
+        ("", ""),
+    ],
+)
+def test_addresses_of_peers(ip: str, shown: str) -> None:
+    assert plain_address(ip) == shown
