@@ -105,12 +105,13 @@ class Syslog(logging.Handler):
     """Sends records to syslog under the name `tag`. Raises LogError when nobody listens there at the start."""
 
     def __init__(self, url: str, tag: str) -> None:
-        super().__init__()
         self._candidates = targets(url)
-        self._tag = tag
-        self._host = socket.gethostname()
         self._socket: socket.socket | None
         self._socket, self._target = connected(self._candidates)
+        # From here on the logging module knows the handler and closes it at the end of the program.
+        super().__init__()
+        self._tag = tag
+        self._host = socket.gethostname()
         self._retry_at = 0.0
         self._lost = 0
         self._lines: queue.Queue[tuple[int, float, str] | None] = queue.Queue(QUEUED_LINES)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 from auth.errors import AuthError
+from broker.config.options import WriteTimeout
 from broker.core.parser import Lane
 from broker.core.plan import Client
 from broker.net.channel import Channel
@@ -73,6 +74,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_behind_since",
         "_broken",
         "_connect_timer",
         "_deadline_timer",
@@ -81,6 +83,7 @@ class Connection:
         "_handler",
         "_messages_in",
         "_messages_out",
+        "_moved_before",
         "_pause_timer",
         "_peer_ended",
         "_ping_timer",
@@ -135,6 +138,10 @@ class Connection:
         self._written = 0
         self._written_by_deadline = 0
         self._sent_by_deadline = 0
+        self._moved_before = 0
+        """Bytes that the socket had taken when the deadline began."""
+        self._behind_since: float | None = None
+        """Monotonic time at which the first deadline was missed by what still waits."""
         self._given_up_at = -STALL_PROGRESS
         """What had been written when a publisher last waited in vain."""
         self._waiting: list[Connection] | None = None
@@ -610,14 +617,24 @@ class Connection:
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
             self._deadline_timer = None
+        if self._behind_since is not None:
+            seconds = time.monotonic() - self._behind_since
+            self._behind_since = None
+            journal.write(LOGGER, logging.INFO, self.session, "Slow Consumer Recovered: Flush took %.3fs", seconds)
         if self.session.state is State.CLOSED and self.ended is None:
             self._destroy()
+
+    @property
+    def _moved(self) -> int:
+        """Bytes that the socket has taken, those of TLS included."""
+        return self._written if self.channel is None else self.channel.sent
 
     def _expect_progress(self) -> None:
         """Whatever waits now must be written before the deadline; a receiver that trickles does not count as alive."""
         self._written_by_deadline = self._written + self.client.pending
         if self.channel is not None:
             self._sent_by_deadline = self.channel.sent + self.channel.waiting
+        self._moved_before = self._moved
         seconds = LINGER if self.session.state is State.CLOSED else self.service.options.write_deadline
         self._deadline_timer = self._later(seconds, self._deadline)
 
@@ -628,14 +645,26 @@ class Connection:
         elif self._written < self._written_by_deadline or (
             self.channel is not None and self.channel.sent < self._sent_by_deadline
         ):
-            self.service.slow_consumer(
-                self.session,
-                f"WriteDeadline of {self.service.options.write_deadline:g}s exceeded with {self.client.pending} bytes",
-            )
-            self.client.discard()
-            self.session.close(CloseReason.SLOW_CONSUMER_DEADLINE)
+            self._miss_deadline()
         else:
             self._expect_progress()
+
+    def _miss_deadline(self) -> None:
+        """Ends a client that lags, unless writes are to be retried and it took something at least."""
+        seconds = self.service.options.write_deadline
+        self.service.slow_consumer(
+            self.session,
+            f"WriteDeadline of {seconds:g}s exceeded with {self.client.pending} bytes",
+            again=self._behind_since is not None,
+        )
+        retry = self.service.options.write_timeout is WriteTimeout.RETRY and self.session.state is State.ACTIVE
+        if retry and self._moved > self._moved_before:
+            if self._behind_since is None:
+                self._behind_since = time.monotonic() - seconds
+            self._expect_progress()
+        else:
+            self.client.discard()
+            self.session.close(CloseReason.SLOW_CONSUMER_DEADLINE)
 
     # Clocks
 

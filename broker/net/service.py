@@ -98,12 +98,13 @@ class Service:
                 if isinstance(owner, Session):
                     owner.transport.flush()
 
-    def slow_consumer(self, session: Session, why: str) -> None:
-        """Counts and reports a client that does not take what it is sent."""
+    def slow_consumer(self, session: Session, why: str, *, again: bool = False) -> None:
+        """Counts and reports a client that does not take what it is sent; `again` says that it was reported before."""
         self.slow_consumers += 1
         if isinstance(session.tenant, Tenant):
             session.tenant.slow_consumers += 1
-        journal.write(LOGGER, logging.INFO, session, "Slow Consumer Detected: %s", why)
+        journal.write(LOGGER, logging.INFO, session, "Slow Consumer %s: %s",
+                      "State" if again else "Detected", why)
 
     def retrace(self) -> None:
         """Traces all connections, or none, as the options say now."""

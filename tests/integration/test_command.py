@@ -91,6 +91,12 @@ def test_a_link_named_nats_server_speaks_in_that_name(tmp_path: Path) -> None:
     assert (results[1].returncode, results[1].stderr) == (1, 'nats-server: unrecognized command: "quickstart"\n')
 
 
+def test_a_syslog_that_is_not_there_is_told_in_one_line() -> None:
+    found = command("-a", "127.0.0.1", "-p", "-1", "-r", "unix:///nowhere/log")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == 'natskeep: error connecting to syslog: "No such file or directory"\n'
+
+
 @pytest.mark.parametrize("word", ["-h", "--help", "help"])
 def test_help(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word]) == 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 
 import pytest
 
 from broker import Server
+from broker.config.options import WriteTimeout
 from tests.support.loops import in_every_loop
 from tests.support.serving import Client, assert_idle, close_reason, closed_record, serving, session_of, turn, until
 
@@ -95,6 +97,44 @@ async def test_who_only_trickles_is_cut_too() -> None:
             with contextlib.suppress(BlockingIOError):
                 slow.sock.recv(1)
             await turn()
+        assert await close_reason(server, slow) == "Slow Consumer (Write Deadline)"
+
+
+@in_every_loop
+async def test_who_trickles_may_go_on_where_writes_are_retried(caplog: pytest.LogCaptureFixture) -> None:
+    count = 100
+    async with serving(write_deadline=0.5, write_timeout=WriteTimeout.RETRY) as server:
+        slow, publisher = await subscribed(server, receive_buffer=SMALL * 16), await Client.connect(server)
+        connection = server.service.connections[slow.cid]
+        # With a small buffer on its side too the server soon learns that something was taken.
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL * 4)
+        with caplog.at_level(logging.INFO, "natskeep.net"):
+            await publisher.send(b"".join(map(message, range(count))))
+            assert await publisher.ping() == []
+            deadline = None
+            while server.service.slow_consumers < 3:
+                if connection._deadline_timer is not deadline:
+                    # Within each deadline it takes just so much that the server can write on.
+                    deadline, written = connection._deadline_timer, connection._written
+                    while connection._written == written:
+                        slow.buffer += await slow.receive()
+                await turn()
+            for number in range(count):
+                assert await slow.frame() == delivered(number)
+            assert await slow.ping() == []
+        lines = [line for line in caplog.messages if "Slow Consumer" in line]
+        assert "Slow Consumer Detected: WriteDeadline of 0.5s exceeded with" in lines[0]
+        assert "Slow Consumer State: WriteDeadline of 0.5s exceeded with" in lines[1]
+        assert "Slow Consumer Recovered: Flush took " in lines[-1]
+        assert slow.cid in server.service.connections
+
+
+@in_every_loop
+async def test_who_takes_nothing_is_cut_where_writes_are_retried_too() -> None:
+    async with serving(write_deadline=0.1, write_timeout=WriteTimeout.RETRY) as server:
+        slow, publisher = await subscribed(server, receive_buffer=SMALL), await Client.connect(server)
+        await publisher.send(b"".join(map(message, range(300))))
+        assert await publisher.ping() == []
         assert await close_reason(server, slow) == "Slow Consumer (Write Deadline)"
 
 
