@@ -159,7 +159,14 @@ LIMITS: Final[Keys] = {
     **keys(
         "max_payload", "max_pay", field="payload", read=integer, kind="bytes", default="-1", doc="Largest message."
     ),
-    **keys("max_leafnodes", "max_leafs", field="leafnodes", read=integer, default="-1", doc="Leafnodes at one time."),
+    **keys(
+        "max_leafnodes",
+        "max_leafs",
+        field="leafnodes",
+        read=integer,
+        default="-1",
+        doc="Leafnodes at one time. Without effect in this version, which has none.",
+    ),
     **keys(
         "message_rate",
         field="message_rate",
@@ -190,7 +197,13 @@ TRACE: Final[Keys] = {
     ),
 }
 ACCOUNT: Final[Keys] = {
-    **keys("nkey", field="nkey", read=_account_nkey, kind="public nkey, `A…`", doc="The account's key."),
+    **keys(
+        "nkey",
+        field="nkey",
+        read=_account_nkey,
+        kind="public nkey, `A…`",
+        doc="The account's key. Without effect, as in nats-server.",
+    ),
     **keys("users", field="users", read=users, kind="list of maps", doc="Users of the account."),
     "default_permissions": DEFAULT_PERMISSIONS,
     **keys("limits", field="limits", read=_limits, kind="map", default="none", doc="Ceilings of the account."),

@@ -303,6 +303,8 @@ class Options:
     """Directory for the file that tells the ports listened on."""
     server_tags: tuple[str, ...] = ()
     server_metadata: Mapping[str, str] = field(default_factory=_empty)
+    feature_flags: Mapping[str, bool] = field(default_factory=lambda: MappingProxyType({}))
+    """Those of nats-server; only monitoring shows them."""
     connect_error_reports: int = 3600
     reconnect_error_reports: int = 1
     config_file: str = ""

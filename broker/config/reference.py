@@ -168,7 +168,12 @@ def sections() -> tuple[Section, ...]:
             "Of several that match, the one with the most specific source decides.",
             reload=_YES,
         ),
-        Section("`msg_trace`", accounts_block.TRACE, reload=_YES),
+        Section(
+            "`msg_trace`",
+            accounts_block.TRACE,
+            "Checked; tracing of messages is not available in this version.",
+            reload=_YES,
+        ),
     )
 
 

@@ -157,6 +157,7 @@ RULES: Final = (
     Rule("connect_error_reports", Takes.SERVER, "connect_error_reports"),
     Rule("server_tags", Takes.SERVER, "tags", None, _SILENT),
     Rule("server_metadata", Takes.SERVER, "metadata", None, _SILENT),
+    _restart("feature_flags", "FeatureFlags"),
 )
 """One row for each option, in the order in which nats-server looks for differences."""
 

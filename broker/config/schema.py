@@ -88,11 +88,14 @@ def _system_account(entry: Entry, problems: Problems) -> str:
     return entry.value.content
 
 
-def _feature_flags(entry: Entry, _: Problems) -> None:
+def _feature_flags(entry: Entry, _: Problems) -> dict[str, bool]:
+    flags: dict[str, bool] = {}
     for flag in table(entry):
         if not isinstance(flag.value.content, bool):
             kind = flag.value.kind
             raise fail(flag, f'error parsing feature flag "{flag.key}": expected bool, got {kind}')
+        flags[flag.key] = flag.value.content
+    return flags
 
 
 _PORT: Final = "port; -1 is a free one"
@@ -295,6 +298,13 @@ CLIENT_KEYS: Final = {
         doc="Names with values that monitoring shows.",
     ),
     **keys(
+        "feature_flags",
+        field="feature_flags",
+        read=_feature_flags,
+        kind="map of booleans",
+        doc="Flags of nats-server's own features, which monitoring shows.",
+    ),
+    **keys(
         "connect_error_reports",
         field="connect_error_reports",
         read=integer,
@@ -413,7 +423,6 @@ MONITOR_KEYS: Final = {
 """Keys of :class:`~broker.config.options.MonitorOptions`; ``http`` and ``https`` set host and port."""
 
 IGNORED_KEYS: Final = {
-    **keys("feature_flags", read=_feature_flags, kind="map of booleans", doc="Flags of nats-server's own features."),
     **keys("prof_block_rate", read=integer, kind=_COUNT, doc="Tunes profiling."),
     **keys("store_dir", "storedir", read=string, kind="path", doc="Where JetStream keeps its data."),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from broker.wire.info import PROTOCOL, PROVIDED_RELEASE
 if TYPE_CHECKING:
     from broker.config.options import Options
     from broker.monitor.watched import Watched
+
+FEATURES: Final = ("js_ack_fc_v2", "js_raft_delete_range")
+"""The feature flags that nats-server 2.14.5 knows; all are off by default."""
 
 
 class PeerCounts(msgspec.Struct, kw_only=True):
@@ -189,7 +192,7 @@ def varz(watched: Watched) -> Varz:
         config_digest=options.config_digest,
         tags=list(options.server_tags),
         metadata=dict(options.server_metadata),
-        feature_flags={"js_ack_fc_v2": False, "js_raft_delete_range": False},
+        feature_flags={name: options.feature_flags.get(name, False) for name in FEATURES},
         trusted_operators_jwt=operators,
         trusted_operators_claim=[OperatorClaims.from_token(token) for token in operators],
         system_account=watched.system_account,

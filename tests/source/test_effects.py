@@ -1,0 +1,269 @@
+"""Each key of the configuration file and each flag has a test that shows its effect, named here.
+
+Whoever adds a key or a flag writes that test and names it; a key of which the document says that it has no effect needs
+none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from broker.config.reference import Section, grouped, sections
+from broker.config.values import Key
+from broker.flags import Flag
+from broker.overrides import SECTIONS
+from tests.source.sources import ROOT
+
+TESTS = ROOT / "tests"
+
+_NONE = re.compile(r"ithout effect|Windows only|Only where servers connect|not available in this version")
+"""How the document words that a key has no effect."""
+
+_SAYS = "integration/test_configuration_keys.py::test_what_a_server_says_of_itself"
+_MEETS = "integration/test_configuration_keys.py::test_what_clients_meet"
+_BLOCK = "integration/test_block_keys.py::"
+_FLAG = "integration/test_flag_effects.py::"
+_SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
+_LOG = "integration/test_log.py::"
+
+EFFECTS: Mapping[str, Mapping[str, str]] = {
+    "Clients": {
+        "listen": "integration/test_command.py::test_a_lame_duck_is_not_hurried_by_terminate",
+        "host": "transcripts/cases/config/json_document.yaml",
+        "port": "transcripts/cases/config/json_document.yaml",
+        "server_name": _SAYS,
+        "client_advertise": _SAYS,
+        "max_connections": _MEETS,
+        "max_control_line": _MEETS,
+        "max_payload": _MEETS,
+        "max_pending": "integration/test_slow_consumers.py::test_who_never_reads_is_cut_at_the_ceiling",
+        "max_subscriptions": _MEETS,
+        "max_subscription_tokens": "integration/test_limits.py::test_subscriptions_and_their_tokens",
+        "max_closed_clients": _MEETS,
+        "no_header_support": _MEETS,
+        "no_fast_producer_stall": "unit/net/test_stalls.py::test_nobody_waits_where_stalls_are_off",
+        "ping_interval": _MEETS,
+        "ping_max": _MEETS,
+        "write_deadline": "integration/test_slow_consumers.py::test_who_takes_nothing_is_cut_at_the_write_deadline",
+        "write_timeout":
+            "integration/test_slow_consumers.py::test_who_trickles_may_go_on_where_writes_are_retried",
+        "lame_duck_duration": "integration/test_lame_duck.py::test_clients_are_told_and_closed_in_turn",
+        "lame_duck_grace_period": "integration/test_lame_duck.py::test_clients_are_told_and_closed_in_turn",
+        "allow_non_tls": "transcripts/cases/tls/allow_non_tls_plain_and_tls.yaml",
+        "no_auth_user": _MEETS,
+        "system_account": _SAYS,
+        "no_system_account": _MEETS,
+        "default_sentinel": "vectors/cases/sentinel-userpass.yaml",
+        "pid_file": "transcripts/cases/config/pid_file.yaml",
+        "ports_file_dir": "integration/test_replacement.py::test_the_ports_file_of_a_killed_server_stays",
+        "server_tags": _SAYS,
+        "server_metadata": _SAYS,
+        "feature_flags": _SAYS,
+    },
+    "Logging": {
+        "debug": _LOG + "test_json_lines",
+        "trace": _LOG + "test_json_lines",
+        "trace_verbose": "integration/test_trace_keys.py::test_each_of_them_traces",
+        "trace_headers": "integration/test_trace_keys.py::test_each_of_them_traces",
+        "logtime": "integration/test_trace_keys.py::test_times_of_lines",
+        "logtime_utc": "integration/test_trace_keys.py::test_times_of_lines",
+        "log_format": _LOG + "test_json_lines",
+        "syslog": "integration/test_trace_keys.py::test_the_syslog_of_this_machine",
+        "remote_syslog": _LOG + "test_syslog_over_a_stream",
+        "log_file": _LOG + "test_old_files_go",
+        "log_size_limit": _LOG + "test_old_files_go",
+        "log_max_num": _LOG + "test_old_files_go",
+        "max_traced_msg_len": "integration/test_trace_keys.py::test_each_of_them_traces",
+    },
+    "Monitoring": {
+        "http": "transcripts/cases/monitoring/varz_counts.yaml",
+        "https": "integration/test_block_keys.py::test_monitoring_over_https",
+        "http_port": "integration/test_block_keys.py::test_monitoring_port",
+        "https_port": "integration/test_block_keys.py::test_monitoring_over_https",
+        "http_base_path": "transcripts/cases/monitoring/base_path.yaml",
+    },
+    "Blocks of the top level": {
+        "tls": "transcripts/cases/tls/tls12_client.yaml",
+        "authorization": _BLOCK + "test_user_and_password",
+        "accounts": _BLOCK + "test_accounts_and_their_users",
+    },
+    "Operator mode": {
+        "operator": "vectors/cases/good-operator-signing-key.yaml",
+        "trusted": "vectors/cases/good-trusted-keys.yaml",
+        "resolver": "vectors/cases/good-operator-signing-key.yaml",
+        "resolver_preload": "vectors/cases/good-operator-signing-key.yaml",
+        "resolver_pinned_accounts": "vectors/cases/pinned-not-listed.yaml",
+    },
+    "`tls`": {
+        "cert_file": "transcripts/cases/tls/tls12_client.yaml",
+        "key_file": "transcripts/cases/tls/tls12_client.yaml",
+        "ca_file": "transcripts/cases/tls/verify_client_cert.yaml",
+        "certs": _BLOCK + "test_several_certificates",
+        "verify": "transcripts/cases/tls/verify_client_cert.yaml",
+        "verify_and_map": "transcripts/cases/auth/tls_map_email.yaml",
+        "allow_insecure_cipher_suites": _BLOCK + "test_cipher_suites",
+        "cipher_suites": _BLOCK + "test_cipher_suites",
+        "curve_preferences": _BLOCK + "test_curves",
+        "timeout": "transcripts/cases/tls/silent_client_times_out.yaml",
+        "connection_rate_limit": "unit/net/test_secured.py::test_no_more_handshakes_begin_in_a_second_than_may",
+        "pinned_certs": "transcripts/cases/tls/pinned_certs.yaml",
+        "handshake_first": "transcripts/cases/tls/handshake_first.yaml",
+        "min_version": _BLOCK + "test_lowest_version",
+    },
+    "`authorization`": {
+        "user": _BLOCK + "test_user_and_password",
+        "pass": _BLOCK + "test_user_and_password",
+        "token": _BLOCK + "test_token",
+        "timeout": _MEETS,
+        "users": _BLOCK + "test_user_and_password",
+        "default_permissions": _BLOCK + "test_publish",
+        "proxy_required": _BLOCK + "test_proxy_required",
+    },
+    "`users`": {
+        "user": _BLOCK + "test_user_and_password",
+        "pass": _BLOCK + "test_user_and_password",
+        "nkey": _BLOCK + "test_nkey",
+        "permissions": _BLOCK + "test_publish",
+        "allowed_connection_types": _BLOCK + "test_connection_types",
+        "proxy_required": _BLOCK + "test_proxy_required",
+    },
+    "`permissions`, `default_permissions`": {
+        "publish": _BLOCK + "test_publish",
+        "subscribe": _BLOCK + "test_subscribe",
+        "allow_responses": _BLOCK + "test_responses",
+    },
+    "`allow_responses`": {"max": _BLOCK + "test_responses", "expires": _BLOCK + "test_responses"},
+    "An account": {
+        "users": _BLOCK + "test_accounts_and_their_users",
+        "default_permissions": _BLOCK + "test_publish",
+        "limits": _BLOCK + "test_limits_of_an_account",
+        "exports": _SHOWN,
+        "imports": _SHOWN,
+        "mappings": _SHOWN,
+    },
+    "`limits` of an account": {
+        "max_connections": _BLOCK + "test_limits_of_an_account",
+        "max_subscriptions": _BLOCK + "test_limits_of_an_account",
+        "max_payload": _BLOCK + "test_limits_of_an_account",
+    },
+    "`exports`": {
+        "stream": _SHOWN,
+        "service": _SHOWN,
+        "accounts": "transcripts/cases/accounts/err_private_export.yaml",
+        "account_token_position": _SHOWN,
+        "response": _SHOWN,
+        "latency": _SHOWN,
+    },
+    "`latency` (the case of its keys matters)": {"subject": _SHOWN, "sampling": _SHOWN},
+    "`imports`": {
+        "stream": _SHOWN,
+        "service": _SHOWN,
+        "to": _SHOWN,
+        "prefix": _SHOWN,
+        "share": _SHOWN,
+    },
+    "`stream` and `service` of an import": {"account": _SHOWN, "subject": _SHOWN},
+    "`mappings`": {"dest": _SHOWN, "weight": _SHOWN, "cluster": _SHOWN},
+}
+"""By section and first name of the key: a file below tests/, and the function in it where it holds several."""
+
+NOT_YET = {("`exports`", "threshold"), ("`exports`", "allow_trace"), ("`imports`", "allow_trace")}
+"""Keys that can have no effect as long as nothing crosses between accounts."""
+
+FLAGS: Mapping[str, str] = {
+    "host": "transcripts/cases/config/flag_port_and_addr.yaml",
+    "port": "transcripts/cases/config/flag_port_and_addr.yaml",
+    "name": _FLAG + "test_name",
+    "pid_file": "integration/test_replacement.py::test_the_process_that_was_started_is_the_server",
+    "http_port": _FLAG + "test_http_port",
+    "https_port": _FLAG + "test_https_port",
+    "config": "integration/test_command.py::test_flags_win_over_the_file",
+    "check": "integration/test_command.py::test_a_file_that_is_valid",
+    "reload_preview": "integration/test_command.py::test_a_reload_is_told_beforehand",
+    "signal": "integration/test_replacement.py::test_the_process_that_was_started_is_the_server",
+    "client_advertise": _FLAG + "test_client_advertise",
+    "ports_file_dir": "integration/test_replacement.py::test_the_process_that_was_started_is_the_server",
+    "log_file": _LOG + "test_rotation_under_load_loses_nothing",
+    "log_size_limit": _LOG + "test_rotation_under_load_loses_nothing",
+    "syslog": _FLAG + "test_syslog",
+    "remote_syslog": _LOG + "test_remote_syslog",
+    "logtime": _FLAG + "test_times",
+    "logtime_utc": _FLAG + "test_times",
+    "debug": _FLAG + "test_levels",
+    "trace": _FLAG + "test_levels",
+    "verbose_trace": _FLAG + "test_levels",
+    "debug_trace": _FLAG + "test_levels",
+    "debug_verbose_trace": _FLAG + "test_levels",
+    "max_traced_msg_len": _FLAG + "test_max_traced_msg_len",
+    "user": _FLAG + "test_user_and_pass",
+    "password": _FLAG + "test_user_and_pass",
+    "token": _FLAG + "test_auth",
+    "tls": _FLAG + "test_tls",
+    "tls_certificate": _FLAG + "test_tls",
+    "tls_key": _FLAG + "test_tls",
+    "tls_verify": _FLAG + "test_tlsverify_and_tlscacert",
+    "tls_authority": _FLAG + "test_tlsverify_and_tlscacert",
+    **dict.fromkeys(
+        (
+            "jetstream", "store_dir", "routes", "cluster", "cluster_name", "no_advertise", "cluster_advertise",
+            "connect_retries", "profile",
+        ),
+        "unit/test_flags.py::test_parts_that_are_absent_are_named",
+    ),
+    "help": "integration/test_command.py::test_help",
+    "version": "integration/test_command.py::test_version",
+    "help_tls": "integration/test_replacement.py::test_help_of_tls",
+}  # fmt: skip
+"""The same for flags, by what the program calls them; those of parts that are absent are refused."""
+
+
+def _check(test: str, names: Iterable[str]) -> None:
+    """The test exists, and it speaks of the key or flag by one of its names."""
+    file, _, function = test.partition("::")
+    path = TESTS / file
+    assert path.is_file(), f"{test} does not exist"
+    text = path.read_text()
+    assert not function or re.search(rf"^(async )?def {function}\(", text, re.MULTILINE), f"{test} does not exist"
+    spoken = any(re.search(rf"(?:\\n|\b){re.escape(name)}\b", text) for name in names)
+    assert spoken, f"{test} does not speak of {names}"
+
+
+def _keys(section: Section) -> list[tuple[list[str], Key]]:
+    return [
+        (names, key)
+        for names, key in grouped(section.keys)
+        if not _NONE.search(key.doc) and (section.title, names[0]) not in NOT_YET
+    ]
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.title)
+def test_every_key_has_its_test(section: Section) -> None:
+    named = EFFECTS.get(section.title, {})
+    keys = [] if _NONE.search(f"{section.title} {section.intro}") and not named else _keys(section)
+    assert [names[0] for names, _ in keys if names[0] not in named] == []
+    for names, key in keys:
+        _check(named[names[0]], [*names, key.field.rpartition(".")[2] or names[0]])
+
+
+def test_no_test_is_named_for_a_key_that_is_not_there() -> None:
+    known = {section.title: {names[0] for names, _ in grouped(section.keys)} for section in sections()}
+    for title, named in EFFECTS.items():
+        assert set(named) <= known[title]
+
+
+@pytest.mark.parametrize("flag", [flag for section in SECTIONS for flag in section.flags], ids=lambda flag: flag.key)
+def test_every_flag_has_its_test(flag: Flag) -> None:
+    assert flag.key in FLAGS
+    _check(FLAGS[flag.key], flag.names)
+
+
+def test_what_waits_for_exports_is_tested_with_them() -> None:
+    [exports] = [section for section in sections() if section.title == "`exports`"]
+    assert bool(NOT_YET) == bool(_NONE.search(exports.intro))
+
+
+def test_no_test_is_named_for_a_flag_that_is_not_there() -> None:
+    assert set(FLAGS) == {flag.key for section in SECTIONS for flag in section.flags}
