@@ -28,6 +28,7 @@ _BLOCK = "integration/test_block_keys.py::"
 _FLAG = "integration/test_flag_effects.py::"
 _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
 _LOG = "integration/test_log.py::"
+_CROSSES = "unit/control/test_wiring.py::"
 
 EFFECTS: Mapping[str, Mapping[str, str]] = {
     "Clients": {
@@ -89,6 +90,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "tls": "transcripts/cases/tls/tls12_client.yaml",
         "authorization": _BLOCK + "test_user_and_password",
         "accounts": _BLOCK + "test_accounts_and_their_users",
+        "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",
     },
     "Operator mode": {
         "operator": "vectors/cases/good-operator-signing-key.yaml",
@@ -129,6 +131,8 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "permissions": _BLOCK + "test_publish",
         "allowed_connection_types": _BLOCK + "test_connection_types",
         "proxy_required": _BLOCK + "test_proxy_required",
+        "message_rate": _CROSSES + "test_who_sends_more_than_its_rate_is_slowed_and_loses_nothing",
+        "byte_rate": _CROSSES + "test_all_connections_of_a_user_and_all_users_of_an_account_share_a_rate",
     },
     "`permissions`, `default_permissions`": {
         "publish": _BLOCK + "test_publish",
@@ -140,38 +144,49 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "users": _BLOCK + "test_accounts_and_their_users",
         "default_permissions": _BLOCK + "test_publish",
         "limits": _BLOCK + "test_limits_of_an_account",
-        "exports": _SHOWN,
-        "imports": _SHOWN,
-        "mappings": _SHOWN,
+        "exports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "imports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "mappings": _CROSSES + "test_mappings_rewrite_what_is_published_and_once_only",
+        "sender_identity": _CROSSES + "test_a_message_tells_who_sent_it_and_nobody_else_can",
     },
     "`limits` of an account": {
         "max_connections": _BLOCK + "test_limits_of_an_account",
         "max_subscriptions": _BLOCK + "test_limits_of_an_account",
         "max_payload": _BLOCK + "test_limits_of_an_account",
+        "message_rate": _CROSSES + "test_a_rate_changes_with_the_configuration",
+        "byte_rate": _CROSSES + "test_all_connections_of_a_user_and_all_users_of_an_account_share_a_rate",
     },
     "`exports`": {
-        "stream": _SHOWN,
-        "service": _SHOWN,
+        "stream": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "service": _CROSSES + "test_a_request_is_answered_once_and_tells_who_asks",
         "accounts": "transcripts/cases/accounts/err_private_export.yaml",
-        "account_token_position": _SHOWN,
-        "response": _SHOWN,
+        "account_token_position": "transcripts/cases/accounts/service_account_token_position.yaml",
+        "response": _CROSSES + "test_many_answers_come_until_an_empty_one",
+        "threshold": _CROSSES + "test_answers_that_come_too_late_are_dropped",
         "latency": _SHOWN,
     },
     "`latency` (the case of its keys matters)": {"subject": _SHOWN, "sampling": _SHOWN},
     "`imports`": {
-        "stream": _SHOWN,
-        "service": _SHOWN,
-        "to": _SHOWN,
-        "prefix": _SHOWN,
-        "share": _SHOWN,
+        "stream": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "service": _CROSSES + "test_a_request_is_answered_once_and_tells_who_asks",
+        "to": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "prefix": _CROSSES + "test_a_chain_of_imports_is_followed",
+        "share": "transcripts/cases/accounts/service_share_info.yaml",
     },
-    "`stream` and `service` of an import": {"account": _SHOWN, "subject": _SHOWN},
-    "`mappings`": {"dest": _SHOWN, "weight": _SHOWN, "cluster": _SHOWN},
+    "`stream` and `service` of an import": {
+        "account": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+        "subject": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
+    },
+    "`mappings`": {
+        "dest": _CROSSES + "test_weights_split_and_the_rest_keeps_its_subject",
+        "weight": _CROSSES + "test_weights_split_and_the_rest_keeps_its_subject",
+        "cluster": "transcripts/cases/accounts/map_weight_and_cluster.yaml",
+    },
 }
 """By section and first name of the key: a file below tests/, and the function in it where it holds several."""
 
-NOT_YET = {("`exports`", "threshold"), ("`exports`", "allow_trace"), ("`imports`", "allow_trace")}
-"""Keys that can have no effect as long as nothing crosses between accounts."""
+NOT_YET = {("`exports`", "allow_trace"), ("`imports`", "allow_trace")}
+"""Keys that can have no effect as long as messages are not traced."""
 
 FLAGS: Mapping[str, str] = {
     "host": "transcripts/cases/config/flag_port_and_addr.yaml",
@@ -260,9 +275,9 @@ def test_every_flag_has_its_test(flag: Flag) -> None:
     _check(FLAGS[flag.key], flag.names)
 
 
-def test_what_waits_for_exports_is_tested_with_them() -> None:
-    [exports] = [section for section in sections() if section.title == "`exports`"]
-    assert bool(NOT_YET) == bool(_NONE.search(exports.intro))
+def test_what_waits_for_tracing_is_tested_with_it() -> None:
+    [tracing] = [section for section in sections() if section.title == "`msg_trace`"]
+    assert bool(NOT_YET) == bool(_NONE.search(tracing.intro))
 
 
 def test_no_test_is_named_for_a_flag_that_is_not_there() -> None:
