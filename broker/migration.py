@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Final, TypeAlias
 
 from accounts.permissions import Permissions
+from accounts.subject import overlaps
 from auth.envelope import JwtError, open_unverified
-from broker.config.options import Options
+from broker.config.options import UNLIMITED, Options
 
 Condition: TypeAlias = "Callable[[Options], bool]"
 
@@ -106,6 +108,78 @@ def _has_pid_file(options: Options) -> bool:
     return bool(options.pid_file)
 
 
+def _account_data(options: Options) -> Iterator[dict[str, Any]]:
+    """What the JWT of each account that is loaded beforehand says of the account."""
+    found = (_claims(token).get("nats") for token in options.resolver_preload.values())
+    return (data for data in found if isinstance(data, dict))
+
+
+def _has_limit(options: Options, name: str) -> bool:
+    """Whether an account that is loaded beforehand has a ceiling of that name."""
+    limits = (data.get("limits") for data in _account_data(options))
+    found = (one.get(name) for one in limits if isinstance(one, dict))
+    return any(isinstance(number, int) and number > 0 for number in found)
+
+
+def _limits_data(options: Options) -> bool:
+    return _has_limit(options, "data")
+
+
+def _limits_subscriptions(options: Options) -> bool:
+    return _has_limit(options, "subs") or any(
+        account.limits is not None and account.limits.subscriptions > 0 for account in options.accounts
+    )
+
+
+def _has_scopes_with_queues(options: Options) -> bool:
+    """Whether a scoped signing key allows a subscription of a queue group beside a template."""
+    for data in _account_data(options):
+        for key in data.get("signing_keys") or ():
+            template = key.get("template") if isinstance(key, dict) else None
+            subscribe = template.get("sub") if isinstance(template, dict) else None
+            allow = subscribe.get("allow") if isinstance(subscribe, dict) else None
+            entries = [entry for entry in allow or () if isinstance(entry, str)]
+            if any(" " in entry.strip() for entry in entries) and any("{{" in entry for entry in entries):
+                return True
+    return False
+
+
+def _has_overlapping_mappings(options: Options) -> bool:
+    return any(
+        overlaps(one.source, other.source)
+        for mappings in (options.mappings, *(account.mappings for account in options.accounts))
+        for one, other in combinations(mappings, 2)
+    )
+
+
+def _has_single_user(options: Options) -> bool:
+    return bool(options.authorization.user)
+
+
+def _has_permissions(options: Options) -> bool:
+    return any(True for _ in _permissions(options))
+
+
+def _is_traced(options: Options) -> bool:
+    return options.logging.trace
+
+
+def _logs_to_syslog(options: Options) -> bool:
+    return not options.logging.log_file and bool(options.logging.syslog or options.logging.remote_syslog)
+
+
+def _keeps_few_logs(options: Options) -> bool:
+    return options.logging.log_max_num > 0
+
+
+def _limits_handshakes(options: Options) -> bool:
+    return options.tls is not None and options.tls.connection_rate_limit > 0
+
+
+def _limits_connections(options: Options) -> bool:
+    return options.max_connections not in {Options().max_connections, UNLIMITED}
+
+
 DIFFERENCES: Final = (
     Difference(
         '`subscribe: {allow: "foo.*"}` admits SUB `foo.>`, which then receives `foo.a.b`; `allow: "*"` admits SUB `>`',
@@ -118,6 +192,26 @@ DIFFERENCES: Final = (
         "Deny wins",
         "A deny that a client can lift by receiving a message denies nothing",
         _has_responses_beside_denies,
+    ),
+    Difference(
+        'Entries with a queue (`"foo q1"`) vanish from the allow list of a scoped signing key when any entry '
+        "of the list holds a template; templates inside such an entry never work",
+        "Kept, and expanded like all others",
+        "The list means what it says",
+        _has_scopes_with_queues,
+    ),
+    Difference(
+        "A `data` limit of an account or user is carried in the claims and not enforced",
+        "A connection that has moved more bytes, both ways together, ends with `maximum account data "
+        "exceeded`; 0 and an absent number limit nothing, as in the reference",
+        "A ceiling that was signed is meant to hold",
+        _limits_data,
+    ),
+    Difference(
+        "Above `connection_rate_limit` a connection ends right behind INFO",
+        "It ends when its ClientHello arrives",
+        "What is counted are handshakes, and only who begins one costs one",
+        _limits_handshakes,
     ),
     Difference(
         "`exp` and `nbf` of the operator's own JWT are not looked at",
@@ -145,9 +239,95 @@ DIFFERENCES: Final = (
         _watches(_asks_for_certificates),
     ),
     Difference(
+        "Remembers all subscriptions of a closed connection",
+        "Their number, and the first 100 as far as they fit into 16 KiB",
+        "Ten thousand closed connections must not keep what millions of subscriptions held",
+        _is_watched,
+    ),
+    Difference(
+        "`/accountz` lists accounts in any order",
+        "By name",
+        "An order left to chance helps nobody",
+        _is_watched,
+    ),
+    Difference(
+        "`/ipqueuesz?all=1` lists the queues between threads",
+        "`{}`",
+        "One thread does it all",
+        _is_watched,
+    ),
+    Difference(
+        "`/debug/vars` holds all that Go counts of its memory",
+        "`Sys`, `HeapObjects`, `NumGC` and `EnableGC`, which Python counts too",
+        "",
+        _is_watched,
+    ),
+    Difference(
         "The pid file stays when the server ends",
         "Removed, unless another process has written its own id there",
         "The id of a process that is gone may soon be a stranger's",
+        _has_pid_file,
+    ),
+    Difference(
+        "With overlapping `mappings` chance decides, at every start",
+        "The mapping with the most specific source: token by token a literal before `*` before `>`",
+        "One file, one meaning",
+        _has_overlapping_mappings,
+    ),
+    Difference(
+        "A trace shows the `jwt` of CONNECT, and what follows an escaped quotation mark in a password; a "
+        "CONNECT that cannot be read is shown with what looks like a secret blanked",
+        "Every secret is blanked, however its name is spelled; what cannot be read is not shown",
+        "A reader of logs must not be able to log in",
+        _is_traced,
+    ),
+    Difference(
+        "The lines of a refusal end with the subject",
+        "They go on with a denial id and the rule that decided",
+        "The operator is told why",
+        _has_permissions,
+    ),
+    Difference(
+        "`log_max_num` is forgotten when the file is opened anew",
+        "It holds",
+        "",
+        _keeps_few_logs,
+    ),
+    Difference(
+        "A syslog daemon that does not read stops the server",
+        "Its lines are counted, dropped and reported",
+        "Logging must not end the service",
+        _logs_to_syslog,
+    ),
+    Difference(
+        "A message that the server answers with status 503 is not traced",
+        "The answer is",
+        "It is part of the conversation",
+        _is_traced,
+    ),
+    Difference(
+        "Every reload closes the clients of a single `user` and `password`, and those that gave a user name "
+        "where nobody is asked for one",
+        "They stay while their credentials stand",
+        "A reload concerns whom it changes",
+        _has_single_user,
+    ),
+    Difference(
+        "Where `max_connections` is lowered, the surplus is picked at random",
+        "The newest connections are closed",
+        "Who came first was served first",
+        _limits_connections,
+    ),
+    Difference(
+        "Where an account's `subs` are lowered, a session that holds just as many as it may is closed",
+        "Only one that holds more",
+        "What is allowed is no violation",
+        _limits_subscriptions,
+    ),
+    Difference(
+        "The old pid file stays where `pid_file` changes",
+        "It goes",
+        "As at the end of the server",
         _has_pid_file,
     ),
 )
