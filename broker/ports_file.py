@@ -9,12 +9,13 @@ import struct
 import sys
 from contextlib import suppress
 from importlib import import_module
+from ipaddress import IPv6Address
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from broker.config.options import ANY_ADDRESS
+from broker.net.listener import EVERYWHERE
 
 if TYPE_CHECKING:
     from broker.app import Server
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("natskeep.process")
 
 LOOPBACK: Final = "127.0.0.1"
+IPV6_LOOPBACK: Final = "::1"
+_INTERFACES: Final = Path("/proc/net/if_inet6")
+"""Where Linux lists the addresses of IPv6, in hexadecimal at the beginning of each line (proc_net(5))."""
 _SIOCGIFADDR: Final = 0x8915
 """Asks Linux for the address of a network interface (netdevice(7))."""
 
@@ -96,20 +100,21 @@ def ports(server: Server) -> dict[str, list[str]]:
 
 
 def _urls(scheme: str, host: str, port: int) -> list[str]:
-    hosts = _own_addresses() if host in {ANY_ADDRESS, ""} else ["::1"] if host == "::" else [_address(host)]
+    hosts = _own_addresses() if host in EVERYWHERE else [_address(host)]
     return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" for host in hosts]
 
 
 def _address(host: str) -> str:
-    """The address that a listener on this host has."""
+    """The address that a listener on this host has: of several the first one of IPv4, if there is one."""
     try:
-        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0])
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
         return host
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 def _own_addresses() -> list[str]:
-    """The IPv4 addresses of this machine's interfaces, as far as the system tells, loopback first."""
+    """The addresses of this machine's interfaces, as far as the system tells, loopback first."""
     addresses = [LOOPBACK]
     if sys.platform == "linux":
         fcntl: Any = import_module("fcntl")
@@ -119,7 +124,20 @@ def _own_addresses() -> list[str]:
                 with suppress(OSError):
                     answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, struct.pack("256s", os.fsencode(name)[:15]))
                     addresses.append(socket.inet_ntoa(answer[20:24]))
+    if socket.has_dualstack_ipv6():
+        addresses += _own_addresses_of_ipv6()
     return list(dict.fromkeys(addresses))
+
+
+def _own_addresses_of_ipv6() -> list[str]:
+    """Those of IPv6, loopback first; not those of one link, to which nobody can connect by the address alone."""
+    found = [IPV6_LOOPBACK]
+    with suppress(OSError):
+        for line in _INTERFACES.read_text().splitlines():
+            address = IPv6Address(bytes.fromhex(line.split()[0]))
+            if not address.is_link_local:
+                found.append(str(address))
+    return found
 
 
 def _reason(error: OSError) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from broker.monitor.endpoints import METHODS, NOT_ALLOWED, answer
+from broker.net.listener import BACKLOG
 
 if TYPE_CHECKING:
     from broker.monitor.watched import Watched
@@ -40,7 +41,7 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
         application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEP_ALIVE_SECONDS
     )
     await runner.setup()
-    await web.SockSite(runner, listening, ssl_context=context).start()
+    await web.SockSite(runner, listening, ssl_context=context, backlog=BACKLOG).start()
     return runner
 
 

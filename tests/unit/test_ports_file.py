@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -43,13 +44,16 @@ async def test_it_is_there_while_the_server_runs(tmp_path: Path) -> None:
         assert not path.exists()
 
 
-async def test_a_server_on_all_addresses_names_them_all() -> None:
-    async with Server(Options(port=-1)) as server:
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_a_server_on_all_addresses_names_them_all(host: str) -> None:
+    async with Server(Options(host=host, port=-1)) as server:
         urls = ports(server)["nats"]
         assert urls[0] == f"nats://127.0.0.1:{server.port}"
+        assert (f"nats://[::1]:{server.port}" in urls) == socket.has_dualstack_ipv6()
         for url in urls:
-            host = url.removeprefix("nats://").rpartition(":")[0]
-            socket.create_connection((host, server.port)).close()
+            found = urlsplit(url)
+            assert found.hostname is not None
+            socket.create_connection((found.hostname, server.port)).close()
 
 
 async def test_it_moves(tmp_path: Path) -> None:
