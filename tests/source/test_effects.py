@@ -170,7 +170,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "stream": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "service": _CROSSES + "test_a_request_is_answered_once_and_tells_who_asks",
         "to": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
-        "prefix": _CROSSES + "test_a_chain_of_imports_is_followed",
+        "prefix": "transcripts/cases/accounts/stream_prefix.yaml",
         "share": "transcripts/cases/accounts/service_share_info.yaml",
     },
     "`stream` and `service` of an import": {
