@@ -38,6 +38,18 @@ UNRESTRICTED = Policy(None, (), ())
 """What holds for messages that were judged where they were published."""
 
 
+class Matching(NamedTuple):
+    """Delivery plans of an account's roles: how many are kept, how often one was asked for, and how often made."""
+
+    plans: int
+    lookups: int
+    builds: int
+    widest: int
+    """Receivers of the widest plan that is kept."""
+    receivers: int
+    """Receivers of all plans that are kept, together."""
+
+
 class Inflow(NamedTuple):
     """A stream import at work: where it comes from, how subjects come here, and the same compiled."""
 
@@ -99,6 +111,8 @@ class Tenant:
         self._gone = NO_TRAFFIC
         self._before: dict[Session, Traffic] = {}
         self._caches: dict[str, tuple[PlanCache, int]] = {}
+        self._released = (0, 0)
+        """Lookups and builds of the caches that are gone."""
 
     def enter(self, session: Session) -> None:
         """Makes the session one of its own."""
@@ -136,13 +150,23 @@ class Tenant:
         cache, holders = self._caches[table.fingerprint]
         if holders == 1:
             del self._caches[table.fingerprint]
+            self._released = (self._released[0] + cache.lookups, self._released[1] + cache.builds)
         else:
             self._caches[table.fingerprint] = (cache, holders - 1)
 
     @property
-    def plans(self) -> int:
-        """Delivery plans that are kept for its roles."""
-        return self.arrivals.kept + sum(cache.kept for cache, _ in self._caches.values())
+    def matching(self) -> Matching:
+        """What finding receivers has come to."""
+        caches = [self.arrivals, *(cache for cache, _ in self._caches.values())]
+        fanouts = [cache.fanout() for cache in caches]
+        lookups, builds = self._released
+        return Matching(
+            plans=sum(cache.kept for cache in caches),
+            lookups=lookups + sum(cache.lookups for cache in caches),
+            builds=builds + sum(cache.builds for cache in caches),
+            widest=max(widest for widest, _ in fanouts),
+            receivers=sum(total for _, total in fanouts),
+        )
 
     @property
     def subscriptions(self) -> int:

@@ -163,6 +163,8 @@ cdef class PlanCache:
     cdef uint64_t *seen             # hashes of subjects met once: the second meeting earns a kept plan
     cdef size_t seen_count
     cdef size_t misses              # since seen grew last
+    cdef readonly uint64_t lookups  # plans that were asked for
+    cdef readonly uint64_t builds   # those of them that had to be made
 
     cdef Plan *find(self, const char *subject, size_t length, bint final) except NULL
     cdef Plan *build(self, const char *subject, size_t length, uint64_t hash, bint final) except NULL

@@ -395,6 +395,7 @@ cdef class PlanCache:
         `final` is for subjects that mappings do not concern, since they are what mappings made of another.
         """
         cdef uint64_t hash = natskeep_hash(subject, length)
+        self.lookups += 1
         if self.namespace.mapped is None:
             final = True
         elif final:
@@ -529,6 +530,7 @@ cdef class PlanCache:
         cdef char *at
         cdef char *larger
         cdef int verdict = ALLOWED
+        self.builds += 1
         if scratch_owns:
             scratch_owns = False
             Py_XDECREF((<Plan *> scratch_block).mapped)
@@ -658,6 +660,15 @@ cdef class PlanCache:
     def kept(self):
         """How many plans are kept."""
         return self.used
+
+    def fanout(self):
+        """The receivers of the widest plan that is kept, and of all of them together."""
+        cdef size_t index, widest = 0, total = 0
+        for index in range(self.slot_count):
+            if self.slots[index].plan != NULL:
+                widest = max(widest, self.slots[index].plan.target_count)
+                total += self.slots[index].plan.target_count
+        return widest, total
 
 
 cdef class Subscription(Entry):

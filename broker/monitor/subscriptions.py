@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SublistStats(msgspec.Struct, kw_only=True):
-    """The state of the matcher. What the core does not count stays 0."""
+    """The state of the matcher. Matches are the plans that were asked for, hits those that were kept from before."""
 
     num_subscriptions: int = 0
     num_cache: int = 0
@@ -83,18 +83,11 @@ def subsz(watched: Watched, options: SubszOptions) -> Subsz:
         raise QueryError(f"invalid test subject, must be valid publish subject: {options.test}")
     tenants = watched.service.control.tenants
     chosen = [tenants[name] for name in sorted(tenants) if options.account in {"", name}]
-    stats = [sublist_stats(tenant) for tenant in chosen]
+    stats = _stats(chosen)
     page = Subsz(
         server_id=watched.identity.server_id,
         now=moment(time.time()),
-        num_subscriptions=sum(one.num_subscriptions for one in stats),
-        num_cache=sum(one.num_cache for one in stats),
-        num_inserts=sum(one.num_inserts for one in stats),
-        num_removes=sum(one.num_removes for one in stats),
-        num_matches=0,
-        cache_hit_rate=0,
-        max_fanout=0,
-        avg_fanout=0,
+        **msgspec.structs.asdict(stats),
         total=0,
         offset=max(options.offset, 0),
         limit=options.limit if options.limit > 0 else DEFAULT_LIMIT,
@@ -108,8 +101,25 @@ def subsz(watched: Watched, options: SubszOptions) -> Subsz:
 
 def sublist_stats(tenant: Tenant) -> SublistStats:
     """The matcher of one account."""
-    held, made = tenant.subscriptions, tenant.subscribed
-    return SublistStats(num_subscriptions=held, num_cache=tenant.plans, num_inserts=made, num_removes=made - held)
+    return _stats((tenant,))
+
+
+def _stats(tenants: Iterable[Tenant]) -> SublistStats:
+    tenants = tuple(tenants)
+    found = [tenant.matching for tenant in tenants]
+    held = sum(tenant.subscriptions for tenant in tenants)
+    made = sum(tenant.subscribed for tenant in tenants)
+    plans, lookups, builds, _, receivers = (sum(column) for column in zip(*found, strict=True)) if found else (0,) * 5
+    return SublistStats(
+        num_subscriptions=held,
+        num_cache=plans,
+        num_inserts=made,
+        num_removes=made - held,
+        num_matches=lookups,
+        cache_hit_rate=(lookups - builds) / lookups if lookups else 0,
+        max_fanout=max((one.widest for one in found), default=0),
+        avg_fanout=receivers / plans if receivers else 0,
+    )
 
 
 def _matching(tenant: Tenant, test: str) -> Iterator[SubscriptionDetail]:

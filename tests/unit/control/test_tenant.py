@@ -96,3 +96,19 @@ def test_a_client_in_no_account_publishes_nothing() -> None:
     client = Client(Hub())
     assert client.send(b"a", None, None, b"x") == 1
     assert client.in_messages == 0
+
+
+def test_what_finding_receivers_has_come_to_stays_counted() -> None:
+    tenant, hub = Tenant(ACCOUNT), Hub()
+    role = table()
+    client = Client(hub)
+    client.bind(tenant.acquire(role))
+    for number in range(3):
+        tenant.namespace.insert(Subscription(client, b"a", None, b"%d" % number))
+    for subject in (b"a", b"a", b"a", b"b", b"b"):
+        client.send(subject, None, None, b"")
+    # The first message on a subject makes a plan that is not kept, the second one makes it and keeps it.
+    assert tenant.matching == (2, 5, 4, 3, 3)
+    client.bind(None)
+    tenant.release(role)
+    assert tenant.matching == (0, 5, 4, 0, 0)
