@@ -1191,6 +1191,38 @@ cdef bytes reply_of(Message *message):
     return PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None
 
 
+cdef bytes introduced(Message *message, Message *made, bytes reply, bytes line):
+    """As `edited`, for a message without a header block: most requests are."""
+    cdef char sizes[64]
+    cdef size_t width = PyBytes_GET_SIZE(line), named = 0 if reply is None else PyBytes_GET_SIZE(reply) + 1
+    # A header of size 0 holds nothing.
+    cdef size_t payload = message.size, header = width + 12
+    cdef int digits = snprintf(sizes, 64, b"%zu %zu\r\n", header, header + payload)
+    cdef bytes tail = PyBytes_FromStringAndSize(NULL, named + digits + header + payload + 2)
+    cdef char *at = PyBytes_AS_STRING(tail)
+    made[0] = message[0]
+    made.tail = at
+    made.tail_length = PyBytes_GET_SIZE(tail)
+    made.reply = at
+    made.reply_length = named - 1 if named else 0
+    made.header = header
+    made.size = header + payload
+    if named:
+        memcpy(at, PyBytes_AS_STRING(reply), named - 1)
+        at[named - 1] = b" "
+        at += named
+    memcpy(at, sizes, digits)
+    at += digits
+    made.body = at
+    memcpy(at, b"NATS/1.0\r\n", 10)
+    memcpy(at + 10, PyBytes_AS_STRING(line), width)
+    memcpy(at + 10 + width, b"\r\n", 2)
+    at += header
+    memcpy(at, message.body + message.size - payload, payload)
+    memcpy(at + payload, b"\r\n", 2)
+    return tail
+
+
 cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line, bint first):
     """Fills `made`: the message with another reply subject, and with `line` as its one header line of a name.
 
@@ -1202,6 +1234,8 @@ cdef bytes edited(Message *message, Message *made, bytes reply, const char *name
     cdef bytes header = b""
     cdef bytes start, tail
     cdef list parts
+    if count == 0 and line is not None:
+        return introduced(message, made, reply, line)
     if count:
         header = without_lines(message.body, count, name)
     if line is not None:
