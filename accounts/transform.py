@@ -12,13 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, TypeAlias
 
 from accounts.subject import REST, SINGLE, intersection, is_valid, tokens
 
 Choose: TypeAlias = Callable[[int], int]
 """Picks a number from 0 up to and without its argument, which is above 0."""
+
+_REMEMBERED_PIECES: Final = 1024
+"""Tokens that are text, of which most stand in many subjects."""
 
 LARGEST_ARGUMENT: Final = (1 << 31) - 1
 INVALID_SUBJECT: Final = "invalid subject"
@@ -251,6 +254,7 @@ def _rest_piece() -> _Piece:
     return _Piece(REST, lambda matched, choose: ".".join(matched.given[matched.rest :]), operation=("rest",))
 
 
+@lru_cache(_REMEMBERED_PIECES)
 def _literal_piece(text: str) -> _Piece:
     return _Piece(text, lambda matched, choose: text, operation=("text", _bytes(text)))
 

@@ -424,6 +424,7 @@ class Authenticator:
             public_key=user.public_key,
             issuer_key=user.issuer,
             name_tag=account.display_name,
+            user_name=user.name,
             tags=user.tags,
             bearer=binding.bearer,
             scope=binding.scope,

@@ -40,7 +40,8 @@ class Principal:
     """A proven identity, bound to one account.
 
     ``user`` is the name that monitoring shows; ``public_key`` the user's nkey where it has one; ``issuer_key`` the key
-    that signed its token; ``name_tag`` the account's name for people. ``permissions`` are the user's own, None where
+    that signed its token; ``name_tag`` the account's name for people, ``user_name`` the name that the token gives the
+    user. ``permissions`` are the user's own, None where
     the account's defaults hold; ``policy`` is what they were compiled to. ``expires_at`` is in Unix seconds, and
     ``expiry`` says with which texts the connection ends then; ``user_expires_at`` is the user's own part of it.
     ``token`` is empty for a bearer token, which would be
@@ -57,6 +58,7 @@ class Principal:
     public_key: str | None = None
     issuer_key: str | None = None
     name_tag: str = ""
+    user_name: str = ""
     tags: tuple[str, ...] = ()
     bearer: bool = False
     scope: SigningKeyScope | None = None

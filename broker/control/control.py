@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from accounts.account import SYSTEM_ACCOUNT
+from accounts.account import SYSTEM_ACCOUNT, Account
 from accounts.limits import UNLIMITED
+from accounts.system import ORIGIN, hidden_links, with_hidden_exports
 from auth.challenge import new_nonce
 from auth.errors import AuthError, AuthFailure
 from auth.evidence import ConnectionType, Evidence
+from auth.gojson import dumps
 from broker.control import audit
 from broker.control.clock import Clock, LoopClock
 from broker.control.equipment import equip
 from broker.control.internal import Internal
-from broker.control.introduction import facts_of, header_line
+from broker.control.introduction import asker
+from broker.control.latency import LatencyMeter, Metric
+from broker.control.observer import Observer
 from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
 from broker.control.tenant import Tenant
 from broker.control.wiring import Wiring
@@ -29,7 +34,7 @@ from broker.wire.errors import CloseReason, ErrorText, too_many_tokens
 from broker.wire.info import Binding, ServerInfo, render_info
 
 if TYPE_CHECKING:
-    from accounts.account import Account
+    from accounts.exchange import ServiceLink
     from auth.authenticate import Authenticator
     from auth.principal import Principal
     from broker.config.options import Options
@@ -56,6 +61,8 @@ class Control:
         self.hub = hub
         self.server_info = info
         self.tenants: dict[str, Tenant] = {}
+        self._system: tuple[Account, Account] | None = None
+        """The system account as it is declared, and with its hidden exports."""
         self.is_lame_duck = False
         self.pinned_account_fails = 0
         """Logins to accounts that are not among the only ones served."""
@@ -63,7 +70,11 @@ class Control:
         self.after_call: Callable[[], None] = lambda: None
         """Called behind each call of the clock, for what it left to be written."""
         self.clock = clock or LoopClock(self._called)
-        self.wiring = Wiring(self.tenants, self._account, self.clock)
+        self.wiring = Wiring(self.tenants, self._account, self.clock, self._hidden)
+        self.wiring.meter = self._meter
+        self.observer = Observer()
+        self._metrics: list[tuple[str, str, Metric]] = []
+        """Metrics that wait for the end of the turn: account, subject and metric."""
         self._internals: dict[str, Internal] = {}
 
     def _called(self) -> None:
@@ -121,6 +132,8 @@ class Control:
     def tenant(self, principal: Principal) -> Tenant:
         """The live account of a principal."""
         account = principal.account
+        if account.name == self.system_account:
+            account = self._exporting(account)
         tenant = self.wiring.enter(account)
         if tenant.account is not account:
             is_new = tenant.account != account
@@ -130,7 +143,30 @@ class Control:
         return tenant
 
     def _account(self, name: str) -> Account | None:
-        return self.authenticator.account(name)
+        account, system = self.authenticator.account(name), self.system_account
+        if account is None and name == system == SYSTEM_ACCOUNT:
+            account = Account(SYSTEM_ACCOUNT, is_system=True, origin=ORIGIN)
+        if account is not None and name == system:
+            return self._exporting(account)
+        return account
+
+    def _exporting(self, account: Account) -> Account:
+        """The system account with its hidden exports, the same one as long as it declares the same."""
+        if self._system is None or self._system[0] != account:
+            self._system = (account, with_hidden_exports(account))
+        return self._system[1]
+
+    def _hidden(self, account: Account) -> tuple[ServiceLink, ...]:
+        system = self.system_account
+        return hidden_links(account, system) if system else ()
+
+    @property
+    def system_account(self) -> str:
+        """The name of the account that is told of the server, empty when there is none."""
+        if self.options.no_system_account:
+            return ""
+        authenticator = self.authenticator
+        return authenticator.system_account or ("" if authenticator.trust is not None else SYSTEM_ACCOUNT)
 
     def internal(self, name: str) -> Internal:
         """The broker inside the account of that name. Raises KeyError where there is no such account."""
@@ -141,6 +177,30 @@ class Control:
         if found is None or found.tenant is not tenant:
             found = self._internals[name] = Internal(tenant, self.hub)
         return found
+
+    def _meter(self, link: ServiceLink) -> LatencyMeter | None:
+        """Measures the requests of a service import where its export says so; a server without system account never."""
+        if link.export.latency is None or not self.system_account:
+            return None
+        return LatencyMeter(
+            link.export.latency,
+            partial(self._measured, link.imported.account),
+            share=link.imported.share,
+            server=self.server_info.server_name,
+        )
+
+    def _measured(self, account: str, subject: str, metric: Metric) -> None:
+        if not self._metrics:
+            self.clock.call_later(0.0, self._publish_metrics)
+        self._metrics.append((account, subject, metric))
+
+    def _publish_metrics(self) -> None:
+        metrics, self._metrics = self._metrics, []
+        for account, subject, metric in metrics:
+            if self.wiring.tenant(account) is not None:
+                internal = self.internal(account)
+                if internal.has_interest(subject):
+                    internal.publish(subject, dumps(metric))
 
     def bind(self, session: Session, principal: Principal) -> None:
         """Binds the session to its account. Raises LimitError when the account takes no further connection."""
@@ -160,18 +220,22 @@ class Control:
         session.tenant = tenant
         tenant.enter(session)
         audit.authenticated(session)
+        self.observer.bound(session, account)
 
     def unbind(self, session: Session) -> None:
-        """Takes the session and its subscriptions out of its account; does nothing when it is in none."""
-        tenant = session.tenant
-        if not isinstance(tenant, Tenant) or session.principal is None:
-            return
-        self.trail.forget(session)
-        remove_all(tenant, session)
-        tenant.leave(session)
-        tenant.release(session.principal.policy)
-        session.client.bind(None)
-        session.tenant = None
+        """Takes the session and its subscriptions out of its account, where it is in one."""
+        tenant, account = session.tenant, None
+        if isinstance(tenant, Tenant) and session.principal is not None:
+            account = tenant.account
+            self.trail.forget(session)
+            remove_all(tenant, session)
+            tenant.leave(session)
+            tenant.release(session.principal.policy)
+            session.client.bind(None)
+            session.tenant = None
+            self.observer.unbound(session, account)
+        if session.close_reason is not None:
+            self.observer.ended(session, account, session.close_reason)
 
     # What
 
@@ -229,13 +293,12 @@ class Control:
     def request_info(self, session: Session, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
         """The header line that tells the account behind a gate who asks."""
         before = tuple(one for one in (first, last) if one is not None)
-        system = self.authenticator.system_account or SYSTEM_ACCOUNT
-        return header_line(facts_of(session, gate, before, self.server_info.server_name, system))
+        return asker(session, gate, before, self.server_info.server_name, self.system_account).header_line()
 
     # INFO
 
-    def info(self, session: Session) -> bytes:
-        """The INFO line for the session as it stands."""
+    def info(self, session: Session, *, lame_duck: bool = False) -> bytes:
+        """The INFO line for the session as it stands; `lame_duck` asks it to move on although the server stays."""
         principal = session.principal if isinstance(session.tenant, Tenant) else None
         if principal is None:
             return render_info(
@@ -243,7 +306,7 @@ class Control:
                 client_id=session.cid,
                 client_ip=session.remote_ip,
                 nonce=session.nonce,
-                lame_duck=self.is_lame_duck,
+                lame_duck=lame_duck or self.is_lame_duck,
                 hide_auth_required=self.authenticator.has_no_auth_user,
             )
         return render_info(
@@ -253,5 +316,5 @@ class Control:
             nonce=session.nonce,
             max_payload=session.lane.maximum_payload,
             binding=Binding(principal.account.name, principal.account.is_system),
-            lame_duck=self.is_lame_duck,
+            lame_duck=lame_duck or self.is_lame_duck,
         )

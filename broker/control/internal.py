@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from broker.control.introduction import header_line
 from broker.control.tenant import wire
 from broker.core.plan import Inbox, Subscription
+from broker.session.client_info import ClientInfo
 from broker.session.session import Session, shown
+from broker.wire.values import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,4 +94,4 @@ class Internal:
 
     def request_info(self, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
         """What other accounts are told about the broker when it asks them something."""
-        return header_line({"acc": self.tenant.account.name})
+        return ClientInfo(acc=readable(self.tenant.account.name)).header_line()

@@ -43,7 +43,15 @@ _WILDCARDS: Final = (SINGLE, REST)
 class Wiring:
     """The ways between the live accounts of one server."""
 
-    def __init__(self, tenants: dict[str, Tenant], lookup: Callable[[str], Account | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        tenants: dict[str, Tenant],
+        lookup: Callable[[str], Account | None],
+        clock: Clock,
+        hidden: Callable[[Account], tuple[ServiceLink, ...]] = lambda account: (),
+    ) -> None:
+        """``hidden`` tells what an account imports without declaring it, and without anybody's consent."""
+        self._hidden = hidden
         self._tenants = tenants
         self._lookup = lookup
         self._clock = clock
@@ -186,7 +194,8 @@ class Wiring:
             inflow = Inflow(stream.imported.account, outward, _compiled(outward))
             tenant.streams.setdefault(key, []).append(inflow)
         gates, behind = [], []
-        for link in exchange.services:
+        hidden = () if tenant.exchange is None else self._hidden(tenant.account)
+        for link in (*exchange.services, *hidden):
             account = self._lookup(link.imported.account)
             if account is None:
                 continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from broker.monitor.connections import read_subscriptions
-from broker.monitor.wording import moment
+from broker.wire.values import moment
 
 if TYPE_CHECKING:
     from broker.monitor.query import Query

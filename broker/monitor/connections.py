@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from accounts.subject import REST, overlaps
 from broker.monitor.certificates import PeerCertificate, describe, suite_name, version_name
 from broker.monitor.query import Query, QueryError
 from broker.monitor.sorting import Clocks, arrange, find_order
-from broker.monitor.wording import duration, moment, readable, uptime
+from broker.monitor.wording import duration, uptime
 from broker.session.record import ConnectionRecord, is_global, shown_user
+from broker.session.session import shown as text_of
+from broker.wire.values import moment, readable
 
 if TYPE_CHECKING:
     from broker.monitor.watched import Watched
@@ -130,6 +133,8 @@ class ConnzOptions:
     user: str = ""
     account: str = ""
     mqtt_client: str = ""
+    filter_subject: str = ""
+    """Only open connections with a subscription that overlaps it; needs an account."""
 
     @classmethod
     def read(cls, query: Query) -> ConnzOptions:
@@ -163,7 +168,12 @@ def read_subscriptions(query: Query) -> tuple[bool, bool]:
 
 
 def connz(watched: Watched, options: ConnzOptions) -> Connz:
-    """The page of connections that was asked for. Raises QueryError for an order that does not exist."""
+    """The page of connections that was asked for.
+
+    Raises QueryError for an order that does not exist, and for a subject without an account.
+    """
+    if options.filter_subject not in {"", REST} and not options.account:
+        raise QueryError("filter by subject only valid with account filtering")
     order = find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
     clocks = Clocks(time.time(), time.monotonic())
     page = Connz(
@@ -189,11 +199,13 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
     elif options.user:
         living = [one for one in living if shown_user(one.session.principal, one.session.connect) == options.user]
         gone = [one for one in gone if one.user == options.user]
-    shown = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
+    if options.filter_subject not in {"", REST}:
+        living = [one for one in living if _hears(one, options.filter_subject)]
+    listed = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
     page.connections = [
         entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.monotonic),
               options, clocks.now)
-        for one in shown
+        for one in listed
     ]
     page.num_connections = len(page.connections)
     return page
@@ -214,6 +226,11 @@ def _candidates(watched: Watched, options: ConnzOptions) -> tuple[list[Carrier],
         living = [one for one in living if tenant is not None and one.session.tenant is tenant]
         gone = [one for one in gone if one.account == account]
     return living, gone
+
+
+def _hears(carrier: Carrier, subject: str) -> bool:
+    """Whether a connection has a subscription that overlaps a subject."""
+    return any(overlaps(subject, text_of(one.subject)) for one in carrier.session.subscriptions.values())
 
 
 def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> ConnectionEntry:

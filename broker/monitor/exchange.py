@@ -12,7 +12,7 @@ from accounts.imports import ServiceImport
 from auth.claims import Export as ExportClaim
 from auth.claims import ServiceLatency
 from auth.claims.exchange import HEADERS_SAMPLING
-from broker.monitor.wording import moment
+from broker.wire.values import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,6 +32,8 @@ class Health(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The verdict; `errors` stands in place of `error` where details were asked for."""
 
     status: str
+    status_code: int = 0
+    """Where the answer has no status line."""
     error: str = ""
     errors: list[Finding] = msgspec.field(default_factory=list)
 

@@ -12,8 +12,9 @@ from auth.claims import OperatorClaims
 from auth.creds import parse_decorated_jwt
 from broker.config.options import WriteTimeout
 from broker.monitor.watched import resident_bytes
-from broker.monitor.wording import moment, nanoseconds, number, uptime
+from broker.monitor.wording import number, uptime
 from broker.wire.info import PROTOCOL, PROVIDED_RELEASE
+from broker.wire.values import moment, nanoseconds
 
 if TYPE_CHECKING:
     from broker.config.options import Options
@@ -192,7 +193,7 @@ def varz(watched: Watched) -> Varz:
         config_digest=options.config_digest,
         tags=list(options.server_tags),
         metadata=dict(options.server_metadata),
-        feature_flags={name: options.feature_flags.get(name, False) for name in FEATURES},
+        feature_flags=feature_flags(options),
         trusted_operators_jwt=operators,
         trusted_operators_claim=[OperatorClaims.from_token(token) for token in operators],
         system_account=watched.system_account,
@@ -203,6 +204,11 @@ def varz(watched: Watched) -> Varz:
         tls_cert_not_after="" if watched.certificate_ends is None else moment(watched.certificate_ends),
         natskeep=Own(version=watched.version),
     )
+
+
+def feature_flags(options: Options) -> dict[str, bool]:
+    """Which features of nats-server are said to be on."""
+    return {name: options.feature_flags.get(name, False) for name in FEATURES}
 
 
 def traffic(watched: Watched) -> tuple[int, int, int, int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from broker.control.tenant import Tenant
-from broker.monitor.query import Query
-from broker.monitor.wording import moment, readable
+from broker.wire.values import moment, readable
 
 if TYPE_CHECKING:
     from accounts.account import Account
@@ -56,12 +56,12 @@ class AccountStatz(msgspec.Struct):
     account_statz: list[AccountStat]
 
 
-def accstatz(watched: Watched, query: Query) -> AccountStatz:
-    """The accounts that have connections, with ``unused`` all others too. Raises QueryError."""
-    with_unused = query.boolean("unused")
-    tenants = watched.service.control.tenants
+def accstatz(watched: Watched, names: Iterable[str] = (), *, with_unused: bool = False) -> AccountStatz:
+    """The accounts of these names, or all: those that have connections, and the others where they are asked for."""
+    tenants, known = watched.service.control.tenants, watched.account_names
+    wanted = list(names)
     found = []
-    for name in watched.account_names:
+    for name in [name for name in wanted if name in known] if wanted else known:
         tenant, account = tenants.get(name), watched.account(name)
         if account is not None and (with_unused or (tenant is not None and tenant.sessions)):
             found.append(account_stat(account, tenant))

@@ -12,8 +12,8 @@ import msgspec
 from accounts.subject import is_literal, matches
 from broker.monitor.connections import DEFAULT_LIMIT, SubscriptionDetail, subscription_detail
 from broker.monitor.query import Query, QueryError
-from broker.monitor.wording import moment
 from broker.session.session import shown
+from broker.wire.values import moment
 
 if TYPE_CHECKING:
     from broker.control.tenant import Tenant

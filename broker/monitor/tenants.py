@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from accounts.account import Account
 from auth.claims import AccountClaims, Issue, IssueLevel
 from auth.envelope import JwtError
 from broker.monitor.exchange import DestinationDetail, ExportDetail, ImportDetail, exports, imports, mappings
-from broker.monitor.query import Query, QueryError
+from broker.monitor.query import QueryError
 from broker.monitor.subscriptions import SublistStats, sublist_stats
-from broker.monitor.wording import moment, readable
+from broker.wire.values import moment, readable
 
 if TYPE_CHECKING:
     from broker.monitor.watched import Watched
@@ -62,24 +61,24 @@ class Accountz(msgspec.Struct, kw_only=True, omit_defaults=True):
     account_detail: AccountDetail | None = None
 
 
-def accountz(watched: Watched, query: Query) -> Accountz:
-    """All accounts, or the one named by `acc`. Raises QueryError for an unknown one."""
-    now = time.time()
+def accountz(watched: Watched, name: str) -> Accountz:
+    """All accounts, or the one of that name. Raises QueryError for an unknown one."""
     answer = Accountz(
-        server_id=watched.identity.server_id, now=moment(now), system_account=watched.system_account
+        server_id=watched.identity.server_id, now=moment(time.time()), system_account=watched.system_account
     )
-    name = query.text("acc")
-    if not name:
+    if name:
+        answer.account_detail = account_detail(watched, name)
+    else:
         answer.accounts = [readable(one) for one in watched.account_names]
-        return answer
-    account = watched.account(name)
-    if account is None:
-        raise QueryError(f"Account {name} does not exist")
-    answer.account_detail = _detail(watched, account, now)
     return answer
 
 
-def _detail(watched: Watched, account: Account, now: float) -> AccountDetail:
+def account_detail(watched: Watched, name: str) -> AccountDetail:
+    """One account. Raises QueryError where there is none of that name."""
+    account = watched.account(name)
+    if account is None:
+        raise QueryError(f"Account {name} does not exist")
+    now = time.time()
     tenant = watched.service.control.tenants.get(account.name)
     detail = AccountDetail(
         account_name=readable(account.name),

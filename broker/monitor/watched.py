@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
+from accounts.account import GLOBAL_ACCOUNT, Account
 from broker.identity import natskeep_version
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ class Watched:
     @property
     def system_account(self) -> str:
         """Name of the system account, empty when there is none."""
-        if self.options.no_system_account:
-            return ""
-        authenticator = self.service.control.authenticator
-        return authenticator.system_account or ("" if authenticator.trust is not None else SYSTEM_ACCOUNT)
+        return self.service.control.system_account
 
     @property
     def account_names(self) -> list[str]:

@@ -1,24 +1,17 @@
-"""Times, durations, numbers and JSON in the words of the Go programs around NATS, which scripts compare with."""
+"""Durations, numbers and JSON in the words of the Go programs around NATS, which scripts compare with."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from auth.gojson import dumps
+from broker.wire.values import nanoseconds
 
 _UNITS: Final = ((365 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 INDENT: Final = 2
-
-
-def moment(unix: float) -> str:
-    """A Unix time in seconds as RFC 3339 in UTC; the fraction stands without its last zeros."""
-    at = datetime.fromtimestamp(unix, UTC)
-    fraction = f"{at.microsecond:06d}".rstrip("0")
-    return f"{at:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}Z"
 
 
 def uptime(seconds: float) -> str:
@@ -30,11 +23,6 @@ def uptime(seconds: float) -> str:
         if count or parts or unit == "s":
             parts.append(f"{count}{unit}")
     return "".join(parts)
-
-
-def nanoseconds(seconds: float) -> int:
-    """Seconds as the integer that durations are in JSON."""
-    return round(seconds * 1_000_000_000)
 
 
 def duration(seconds: float) -> str:
@@ -61,12 +49,6 @@ def _decimal(count: int, unit: int) -> str:
 def number(value: float) -> int | float:
     """A number without a fraction that is zero."""
     return int(value) if value == int(value) else value
-
-
-def readable(text: str | bytes) -> str:
-    """Text of any origin as valid Unicode: what is none becomes U+FFFD."""
-    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    return raw.decode("utf-8", "replace")
 
 
 def indented(value: object) -> bytes:

@@ -179,12 +179,24 @@ def active_at(carrier: Carrier, now: float, clock: float) -> float:
     return max(now - (clock - carrier.active), carrier.started)
 
 
+class Times(Protocol):
+    """When a connection came, and when it was let in; Unix seconds."""
+
+    started: float
+    connected: float | None
+
+
 def round_trip(carrier: Carrier) -> float:
     """The measured time in seconds; until there is one, the time that the client took to answer INFO."""
-    measured = carrier.session.liveness.round_trip
-    if measured or carrier.connected is None:
+    return round_trip_of(carrier.session, carrier)
+
+
+def round_trip_of(session: Session, times: Times) -> float:
+    """The same for a session and whatever knows when it began."""
+    measured = session.liveness.round_trip
+    if measured or times.connected is None:
         return measured
-    return max(carrier.connected - carrier.started, 0.0)
+    return max(times.connected - times.started, 0.0)
 
 
 def shown_user(principal: Principal | None, connect: ConnectOptions) -> str:

@@ -36,6 +36,9 @@ OK: Final = b"+OK\r\n"
 PONG: Final = b"PONG\r\n"
 PING: Final = b"PING\r\n"
 
+NOTHING_SAID: Final = ConnectOptions()
+"""What a client said of itself that has not sent CONNECT; no CONNECT is this very object."""
+
 SNIPPET: Final = 32
 """Bytes of an unknown operation that the log shows, at most."""
 
@@ -108,7 +111,7 @@ class Session:
         self.nonce = nonce
         self.liveness = liveness
         self.state = State.GREETED
-        self.connect = ConnectOptions()
+        self.connect = NOTHING_SAID
         self.principal: Principal | None = None
         self.tenant: object = None
         """Where control keeps the session's account; None while it is bound to none."""

@@ -26,7 +26,7 @@ accounts {
         {service: {account: E, subject: "slow"}}] }
 }
 """
-INFO_LINE = rb'Nats-Request-Info: \{"acc":"I","rtt":0\}\r\n'
+INFO_LINE = rb'Nats-Request-Info: \{"acc":"I"\}\r\n'
 
 
 def pub(subject: str, payload: str = "x", reply: str = "") -> bytes:

@@ -11,7 +11,7 @@ from auth import jwt
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from broker.config.options import OperatorOptions, Options, ResolverOptions
-from broker.monitor.query import Query, QueryError
+from broker.monitor.query import QueryError
 from broker.monitor.tenants import accountz
 from broker.monitor.watched import Watched
 from broker.monitor.wording import indented
@@ -49,7 +49,7 @@ def options() -> Options:
 
 
 def detail(scene: Watched, account: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(indented(accountz(scene, Query({"acc": account}))))["account_detail"]
+    found: dict[str, Any] = json.loads(indented(accountz(scene, account)))["account_detail"]
     return found
 
 

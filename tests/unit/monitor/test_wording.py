@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.monitor.wording import compact, duration, indented, moment, nanoseconds, number, readable, uptime
+from broker.monitor.wording import compact, duration, indented, number, uptime
+from broker.wire.values import moment, nanoseconds, readable
 
 
 @pytest.mark.parametrize(

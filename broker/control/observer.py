@@ -1,0 +1,23 @@
+"""Whoever is told of sessions that come to accounts and leave them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accounts.account import Account
+    from broker.session.session import Session
+    from broker.wire.errors import CloseReason
+
+
+class Observer:
+    """Is told, and does nothing. What is told must not raise: a session is half way from one state to another."""
+
+    def bound(self, session: Session, account: Account) -> None:
+        """The session belongs to the account from now on."""
+
+    def unbound(self, session: Session, account: Account) -> None:
+        """The session belongs to the account no longer: it ends, or authenticates anew."""
+
+    def ended(self, session: Session, account: Account | None, reason: CloseReason) -> None:
+        """The session is over; `account` is what it belonged to at last, None where it was in none."""
