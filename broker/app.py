@@ -19,19 +19,21 @@ from broker.control.live import update_account
 from broker.core.outbox import Hub
 from broker.identity import Identity, natskeep_version
 from broker.monitor.http import Monitor
+from broker.monitor.watched import Watched
 from broker.net.listener import Listener, open_socket
 from broker.net.service import Service
 from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError, ReloadPlan
 from broker.reload.prepare import Prepared, prepare
 from broker.reload.swap import judge, refresh, survey, swap
+from broker.system.account import SystemAccount
 from broker.wire.errors import CloseReason
 from broker.wire.info import PROVIDED_RELEASE, ServerInfo
 from tls.policy import TLSSettingsError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from accounts.account import Account
@@ -53,6 +55,10 @@ def joined(host: str, port: int) -> str:
 
 def _read_and_prepare(old: Options, source: Options | Callable[[], Options], earlier: Authenticator) -> Prepared:
     return prepare(old, source if isinstance(source, Options) else source(), earlier)
+
+
+async def _nothing_to_read() -> None:
+    raise ReloadError("can only reload config when a file is provided using -c or --config")
 
 
 class Server:
@@ -81,6 +87,9 @@ class Server:
         self._lame_duck: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._system: SystemAccount | None = None
+        self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
+        """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -107,9 +116,10 @@ class Server:
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             service = Service(loop, options, Control(options, authenticator, hub, info), context)
+            watched = self._watch(service)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
-                monitor = Monitor(self, service)
+                monitor = Monitor(watched)
                 await monitor.start()
         except BaseException:
             listening.close()
@@ -118,6 +128,10 @@ class Server:
         self._monitor = monitor
         self._listener = Listener(service, listening)
         self._listener.start()
+        if service.control.system_account:
+            internal = service.control.internal(service.control.system_account)
+            self._system = SystemAccount(watched, internal, self._reload_when_asked)
+            self._system.open()
         self._announce_ready()
 
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
@@ -144,6 +158,14 @@ class Server:
             xkey=self.identity.curve.public,
         )
 
+    def _watch(self, service: Service) -> Watched:
+        return Watched(
+            identity=self.identity,
+            started_at=self.started_at,
+            service=service,
+            is_serving=lambda: self.is_ready and not service.control.is_lame_duck,
+            http_host=self.options.monitor.host or self.options.host,
+        )
     def _announce_start(self, *, plain_secrets: bool) -> None:
         options = self.options
         LOGGER.info("Starting nats-server")
@@ -196,6 +218,14 @@ class Server:
             except ReloadError as error:
                 LOGGER.error("Failed to reload server configuration: %s", error)
                 raise
+
+    async def _reload_when_asked(self) -> str:
+        """Reloads for a request in the system account; returns why it could not."""
+        try:
+            await self.reload_again()
+        except ReloadError as error:
+            return str(error)
+        return ""
 
     async def _reload(
         self,
@@ -298,6 +328,10 @@ class Server:
             self._listener.close()
         service = self._service
         if service is not None:
+            if self._system is not None:
+                self._system.close()
+                self._system = None
+                service.flush_dirty()
             for connection in list(service.connections.values()):
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
@@ -321,6 +355,8 @@ class Server:
         service.control.is_lame_duck = True
         for connection in list(service.connections.values()):
             connection.session.lame_duck()
+        if self._system is not None:
+            self._system.lame_duck()
         service.flush_dirty()
         if service.connections:
             await self._wait_or_empty(service, self.options.lame_duck_grace_period)

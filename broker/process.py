@@ -112,12 +112,16 @@ async def _serve(
                 raise
         ports_file.move(new.ports_file_dir)
 
+    async def reload_again() -> None:
+        plan: list[object] = [await server.reload(read_again or _nothing_to_read, adopt)]
+        await aside(partial(release, plan))
+
     async def reload() -> None:
         # A server without a file goes on; why it was not reloaded, or could not be, stands in the log.
         with suppress(ReloadError):
-            plan: list[object] = [await server.reload(read_again or _nothing_to_read, adopt)]
-            await aside(partial(release, plan))
+            await reload_again()
 
+    server.reload_again = reload_again
     with _signals(server, Requests(reload)) as end, pid_file:
         async with server:
             # What exists now lives as long as the process, so no collection need look at it again.

@@ -7,15 +7,11 @@ waits for his answer.
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from auth.settings import SettingsError
+from broker.monitor.loading import load
 from broker.monitor.watched import Watched
 from broker.net.listener import ListenError, open_socket
 from tls.context import server_context
@@ -26,31 +22,18 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from broker.app import Server
-    from broker.net.service import Service
 
 _SERVING: Final = "broker.monitor.serving"
-
-
-@contextmanager
-def _thread() -> Iterator[ThreadPoolExecutor]:
-    """A thread for one piece of work; nobody waits for its end."""
-    executor = ThreadPoolExecutor(1, "natskeep-monitor")
-    try:
-        yield executor
-    finally:
-        executor.shutdown(wait=False)
 
 
 class Monitor:
     """HTTP or HTTPS monitoring in the running event loop. Certificates of clients are not asked for."""
 
-    def __init__(self, server: Server, service: Service) -> None:
-        self._server = server
-        self._service = service
-        options = service.options.monitor
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        options = watched.options.monitor
         self.is_secure = bool(options.https_port)
-        self.host = options.host or service.options.host
+        self.host = watched.http_host
         self.port = options.https_port or options.port
         self._serving: asyncio.Task[web.AppRunner] | None = None
 
@@ -63,7 +46,11 @@ class Monitor:
             raise ListenError(f"can't listen to the monitor port: {error}") from error
         self.port = int(listening.getsockname()[1])
         self._listening = listening
-        self._serving = asyncio.get_running_loop().create_task(self._serve(self._watched(), listening, context))
+        if self.is_secure:
+            self._watched.https_port = self.port
+        else:
+            self._watched.http_port = self.port
+        self._serving = asyncio.get_running_loop().create_task(self._serve(self._watched, listening, context))
 
     async def stop(self) -> None:
         """Ends its connections and frees the port. May be called twice."""
@@ -80,14 +67,11 @@ class Monitor:
     async def _serve(
         self, watched: Watched, listening: socket.socket, context: ssl.SSLContext | None
     ) -> web.AppRunner:
-        if _SERVING not in sys.modules:
-            with _thread() as thread:
-                await asyncio.get_running_loop().run_in_executor(thread, import_module, _SERVING)
-        runner: web.AppRunner = await import_module(_SERVING).serve(watched, listening, context)
+        runner: web.AppRunner = await (await load(_SERVING)).serve(watched, listening, context)
         return runner
 
     def _context(self) -> ssl.SSLContext | None:
-        options = self._service.options
+        options = self._watched.options
         if not self.is_secure:
             return None
         if options.monitor.port:
@@ -97,15 +81,3 @@ class Monitor:
         if options.tls is None:
             raise SettingsError("TLS cert and key required for HTTPS")
         return server_context(replace(options.tls, verify=False, verify_and_map=False))
-
-    def _watched(self) -> Watched:
-        service = self._service
-        return Watched(
-            identity=self._server.identity,
-            started_at=self._server.started_at,
-            service=service,
-            is_serving=lambda: self._server.is_ready and not service.control.is_lame_duck,
-            http_host=self.host,
-            http_port=0 if self.is_secure else self.port,
-            https_port=self.port if self.is_secure else 0,
-        )

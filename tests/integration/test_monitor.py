@@ -162,7 +162,7 @@ async def test_a_server_without_monitoring_loads_no_http_library() -> None:
 
 
 async def test_traffic_of_living_and_gone_connections() -> None:
-    async with serving(Options(monitor=FREE_PORT)) as server:
+    async with serving(Options(monitor=FREE_PORT, no_system_account=True)) as server:
         subscriber = await Client.connect(server)
         await subscriber.send(b"SUB foo 1\r\nSUB bar.* q 2\r\nUNSUB 2 5\r\n")
         await subscriber.ping()
@@ -357,7 +357,7 @@ async def test_idle_time_and_round_trip() -> None:
 
 
 async def test_subjects_that_are_no_text() -> None:
-    async with serving(Options(monitor=FREE_PORT)) as server:
+    async with serving(Options(monitor=FREE_PORT, no_system_account=True)) as server:
         client = await Client.connect(server, name="<n\u00e4me>")
         await client.send(b"SUB f\xff 1\r\n")
         await client.ping()

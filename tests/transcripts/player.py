@@ -150,6 +150,9 @@ class _Player:
     def _filled(self, text: str) -> str:
         text = re.sub(r"\{\{rep:(.+?)\*(\d+)\}\}", lambda match: match[1] * int(match[2]), text)
         text = re.sub(r"\{\{pin:(\w+)\}\}", lambda match: self._certificates.pins[match[1]], text)
+        text = re.sub(
+            r"\{\{cid:(\w+)\}\}", lambda match: str(self._connections[match[1]].info["client_id"]), text
+        )
         return re.sub(r"\{\{(\w+)\}\}", lambda match: self._values.get(match[1], match[0]), text)
 
     def _open(self, argument: str | dict[str, Any]) -> None:
@@ -181,6 +184,7 @@ class _Player:
         frame = connection.read_info()
         if not connection.info:
             raise MismatchError(f"no INFO but {_shown(connection, frame)}")
+        self._values["id"] = str(connection.info["server_id"])
         if reason := json_difference(wanted, connection.info, "INFO"):
             raise MismatchError(reason)
 
@@ -214,7 +218,12 @@ class _Player:
     def _send(self, argument: list[str]) -> None:
         name, *texts = argument
         for text in texts:
-            self._connections[name].send(to_bytes(self._filled(text)))
+            self._connections[name].send(to_bytes(self._sized(self._filled(text))))
+
+    def _sized(self, text: str) -> str:
+        """The text with the size of its only message in place of ``{{n}}``."""
+        before, placeholder, payload = text.partition("{{n}}\\r\\n")
+        return f"{before}{len(to_bytes(payload)) - 2}\\r\\n{payload}" if placeholder else text
 
     def _next(self, name: str, wanted: object) -> bytes:
         connection = self._connections[name]

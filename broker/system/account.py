@@ -1,0 +1,83 @@
+"""The system account of one server: opened with it, told of it, asked about it, and closed before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from broker.monitor.loading import load
+from broker.system.announcer import Announcer
+from broker.system.envelope import Voice
+from broker.system.subjects import services
+
+if TYPE_CHECKING:
+    from broker.control.internal import Internal, Received
+    from broker.monitor.watched import Watched
+    from broker.system.services import Services
+
+_SERVICES: Final = "broker.system.services"
+
+MOST_EARLY: Final = 1024
+"""Requests that wait until the services are loaded; what comes beyond is not answered."""
+
+
+class SystemAccount:
+    """What is said and answered in the system account.
+
+    The services are loaded when the first request comes, in a thread; what comes meanwhile is answered then.
+    """
+
+    def __init__(self, watched: Watched, internal: Internal, reload: Callable[[], Awaitable[str]]) -> None:
+        """``reload`` reads the configuration again, and returns why it could not, nothing where it could."""
+        self._watched = watched
+        self._internal = internal
+        self._reload = reload
+        self._voice = Voice(watched)
+        self._announcer = Announcer(watched, internal, self._voice)
+        self._early: list[tuple[str, Received]] = []
+        self._loading: asyncio.Task[None] | None = None
+        self._services: Services | None = None
+
+    def open(self) -> None:
+        """Begins to listen and to tell."""
+        for name, subjects in services(self._watched.identity.server_id).items():
+            for subject in subjects:
+                self._internal.subscribe(subject, partial(self._take, name))
+        self._announcer.open()
+
+    def lame_duck(self) -> None:
+        """Tells that the server is about to end."""
+        self._announcer.lame_duck()
+
+    def close(self) -> None:
+        """Tells that the server ends, and answers nothing more."""
+        self._announcer.close()
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._services is not None:
+            self._services.close()
+        self._internal.close()
+
+    def _take(self, name: str, received: Received) -> None:
+        if self._services is not None:
+            self._services.take(name, received)
+        elif len(self._early) < MOST_EARLY:
+            self._early.append((name, received))
+            if self._loading is None:
+                self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    async def _load(self) -> None:
+        module = await load(_SERVICES)
+        self._services = module.Services(
+            self._watched,
+            self._internal,
+            self._voice,
+            broadcast=self._announcer.broadcast,
+            reload=self._reload,
+        )
+        early, self._early = self._early, []
+        for name, received in early:
+            self._services.take(name, received)
+        self._watched.service.flush_dirty()

@@ -1,0 +1,115 @@
+"""What the server tells by itself: clients that come, go or are not let in, and how many an account has."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from broker.monitor.statistics import AccountStat, Moved
+from broker.session.client_info import ClientInfo, connected, disconnected
+from broker.system.envelope import Sender
+from broker.system.statistics import Statsz
+from broker.wire.ids import new_id
+from broker.wire.values import moment
+
+if TYPE_CHECKING:
+    from accounts.account import Account
+    from broker.session.session import Session
+
+CONNECT: Final = "io.nats.server.advisory.v1.client_connect"
+DISCONNECT: Final = "io.nats.server.advisory.v1.client_disconnect"
+CONNECTIONS: Final = "io.nats.server.advisory.v1.account_connections"
+
+
+@dataclass(slots=True)
+class Stamp:
+    """What tells one event from all others: its id, and its time in Unix seconds. Forms of one event share it."""
+
+    id: str = field(default_factory=new_id)
+    time: float = field(default_factory=time.time)
+
+    @property
+    def timestamp(self) -> str:
+        """The time as events hold it."""
+        return moment(self.time)
+
+
+class Connected(msgspec.Struct, kw_only=True):
+    """A client was let in."""
+
+    type: str = CONNECT
+    id: str
+    timestamp: str
+    server: Sender
+    client: ClientInfo
+
+
+class Disconnected(msgspec.Struct, kw_only=True):
+    """A client is gone, or was not let in. ``sent`` is what it sent, ``received`` what it was sent."""
+
+    type: str = DISCONNECT
+    id: str
+    timestamp: str
+    server: Sender
+    client: ClientInfo
+    sent: Moved
+    received: Moved
+    reason: str
+
+
+class AccountConnections(msgspec.Struct, kw_only=True):
+    """How many clients an account has, and what it did."""
+
+    type: str = CONNECTIONS
+    id: str
+    timestamp: str
+    server: Sender
+    acc: str
+    name: str
+    conns: int
+    leafnodes: int
+    total_conns: int
+    num_subscriptions: int
+    sent: object
+    received: object
+    slow_consumers: int
+
+
+class ServerStatistics(msgspec.Struct, kw_only=True):
+    """What the server does, told from time to time and when it is asked."""
+
+    server: Sender
+    statsz: Statsz
+
+
+def client_connected(session: Session, account: Account, sender: Sender) -> Connected:
+    """A session that has just been bound to its account."""
+    stamp = Stamp()
+    return Connected(id=stamp.id, timestamp=stamp.timestamp, server=sender, client=connected(session, account))
+
+
+def client_disconnected(session: Session, account: Account | None, reason: str, sender: Sender) -> Disconnected:
+    """A session that ends; ``account`` is what it was bound to."""
+    stamp, client = Stamp(), session.client
+    return Disconnected(
+        id=stamp.id,
+        timestamp=stamp.timestamp,
+        server=sender,
+        client=disconnected(session, account, stamp.time),
+        sent=Moved(client.in_messages, client.in_bytes),
+        received=Moved(client.out_messages, client.out_bytes),
+        reason=reason,
+    )
+
+
+def account_connections(statistics: AccountStat, sender: Sender, stamp: Stamp) -> AccountConnections:
+    """How many clients an account has now."""
+    return AccountConnections(
+        id=stamp.id,
+        timestamp=stamp.timestamp,
+        server=sender,
+        **{name: getattr(statistics, name) for name in AccountStat.__struct_fields__},
+    )
