@@ -70,7 +70,7 @@ class Control:
         self.after_call: Callable[[], None] = lambda: None
         """Called behind each call of the clock, for what it left to be written."""
         self.clock = clock or LoopClock(self._called)
-        self.wiring = Wiring(self.tenants, self._account, self.clock, self._hidden)
+        self.wiring = Wiring(self.tenants, self.account, self.clock, self._hidden)
         self.wiring.meter = self._meter
         self.observer = Observer()
         self._metrics: list[tuple[str, str, Metric]] = []
@@ -142,7 +142,8 @@ class Control:
                 self.wiring.changed((account.name,))
         return tenant
 
-    def _account(self, name: str) -> Account | None:
+    def account(self, name: str) -> Account | None:
+        """The account of that name as it is now; None where there is none that can be used."""
         account, system = self.authenticator.account(name), self.system_account
         if account is None and name == system == SYSTEM_ACCOUNT:
             account = Account(SYSTEM_ACCOUNT, is_system=True, origin=ORIGIN)

@@ -87,5 +87,5 @@ def close_surplus(control: Control, tenants: Iterable[Tenant] | None = None) -> 
 def forget_accounts(control: Control) -> None:
     """Drops accounts that there are no more, as soon as nobody is in them."""
     for name, tenant in list(control.tenants.items()):
-        if control.authenticator.account(name) is None and not tenant.sessions:
+        if control.account(name) is None and not tenant.sessions:
             control.wiring.forget(name)

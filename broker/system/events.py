@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -24,12 +24,16 @@ DISCONNECT: Final = "io.nats.server.advisory.v1.client_disconnect"
 CONNECTIONS: Final = "io.nats.server.advisory.v1.account_connections"
 
 
-@dataclass(slots=True)
 class Stamp:
     """What tells one event from all others: its id, and its time in Unix seconds. Forms of one event share it."""
 
-    id: str = field(default_factory=new_id)
-    time: float = field(default_factory=time.time)
+    def __init__(self) -> None:
+        self.time = time.time()
+
+    @cached_property
+    def id(self) -> str:
+        """Made when it is first asked for: most events are heard by nobody."""
+        return new_id()
 
     @property
     def timestamp(self) -> str:

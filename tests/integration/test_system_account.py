@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 
+from accounts.exports import ServiceExport
+from accounts.imports import ServiceImport
 from accounts.limits import AccountLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth import jwt
@@ -21,7 +24,7 @@ from tests.support.loops import in_every_loop
 from tests.support.realm import Realm
 from tests.support.serving import Client, close_reason, serving, until
 
-_NUMBERS = count(1)
+_NUMBERS = count(1000)
 NO_RESPONDERS = b"NATS/1.0 503\r\n"
 
 
@@ -291,6 +294,15 @@ async def test_a_reload_that_is_asked_for() -> None:
         assert (await ask(system, subject))["error"] == {"code": 500, "description": "no such file"}
 
 
+async def test_a_system_account_that_nobody_declares_stays_when_the_configuration_changes() -> None:
+    options = Options(accounts=(account("A", "a"),))
+    async with serving(options) as server:
+        await server.reload(replace(server.options, accounts=(account("A", "a"), account("B", "b"))))
+        tenant = await connect(server, "b")
+        assert (await ask(tenant, "$SYS.REQ.USER.INFO"))["data"]["account"] == "B"
+        assert (await ask(tenant, "$SYS.REQ.ACCOUNT.PING.CONNZ"))["data"]["num_connections"] == 1
+
+
 async def test_a_server_that_ends_says_so() -> None:
     async with serving(Options(accounts=ACCOUNTS)) as server:
         system = await connect(server, "s")
@@ -387,3 +399,21 @@ async def test_a_user_of_a_jwt_is_shown_by_its_key_and_names() -> None:
             "account_name": "ACME",
             "user_name": "bob",
         }
+
+
+async def test_what_the_system_account_exports_is_answered_to_whoever_imports_it() -> None:
+    shared = ("$SYS.REQ.SERVER.PING.VARZ", "$SYS.DEBUG.SUBSCRIBERS")
+    accounts = (
+        account("$SYS", "s", exports=tuple(ServiceExport(subject=one, accounts=frozenset({"A"})) for one in shared)),
+        account("A", "a", imports=tuple(ServiceImport(account="$SYS", subject=one) for one in shared)),
+        account("B", "b"),
+    )
+    async with serving(Options(accounts=accounts, server_name="S1")) as server:
+        monitor, other = await connect(server, "a"), await connect(server, "b")
+        assert (await ask(monitor, shared[0]))["data"]["server_name"] == "S1"
+        await monitor.send(b"SUB foo 1\r\nSUB foo q 2\r\n")
+        await other.send(b"SUB foo 1\r\n")
+        assert await other.ping() == []
+        assert await ask(monitor, shared[1], b"foo") == 2
+        assert await ask(monitor, shared[1], b"foo q") == 1
+        assert await is_unanswered(other, shared[0])
