@@ -65,6 +65,8 @@ class Announcer(Observer):
         self._internal = internal
         self._voice = voice
         self._server = watched.identity.server_id
+        self._own = 0
+        """Subscriptions of the broker itself in the system account; where there are no others, nobody listens."""
         self._interval = FIRST_STATISTICS
         self._statistics_timer: Timer | None = None
         self._told_at = 0.0
@@ -75,6 +77,7 @@ class Announcer(Observer):
 
     def open(self) -> None:
         """Begins to tell."""
+        self._own = len(self._internal.tenant.namespace)
         self._control.observer = self
         self._look_again_in(self._interval)
 
@@ -92,7 +95,11 @@ class Announcer(Observer):
 
     def _tell(self, subject: str, build: Callable[[Sender], object]) -> None:
         """Publishes what ``build`` makes, where anybody listens; it counts either way."""
-        self._tell_in(self._internal.tenant, subject, build)
+        tenant = self._internal.tenant
+        if len(tenant.namespace) > self._own:
+            self._tell_in(tenant, subject, build)
+        else:
+            self._voice.skip()
 
     def _tell_in(self, tenant: Tenant | None, subject: str, build: Callable[[Sender], object]) -> None:
         if tenant is None or not tenant.namespace.sublist.match(wire(subject)):
