@@ -73,6 +73,10 @@ class Internal:
         """Whether anybody would receive what is published on a subject."""
         return bool(self.tenant.namespace.sublist.match(wire(subject)))
 
+    def __len__(self) -> int:
+        """How many subscriptions it has."""
+        return len(self._subscriptions)
+
     def close(self) -> None:
         """Ends all that it listens to."""
         for subscription in list(self._subscriptions.values()):

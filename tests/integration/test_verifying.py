@@ -18,7 +18,8 @@ VIOLATION = b"-ERR 'Authorization Violation'\r\n"
 def hashed(rounds: int) -> Options:
     password = bcrypt.hashpw(b"right", bcrypt.gensalt(rounds)).decode()
     users = (UserOptions(user="a", password=password), UserOptions(user="b", password="plain"))
-    return Options(authorization=AuthorizationOptions(users=users))
+    # With a system account a failed login is an event that its account hears.
+    return Options(authorization=AuthorizationOptions(users=users), no_system_account=True)
 
 
 QUICK = hashed(4)
