@@ -76,7 +76,8 @@ class _Export:
         if not contains(self.subject, subject):
             return False
         position = self.account_token_position
-        if position and tokens(subject)[position - 1] != importer:
+        # An account of the name * must not import for all the others.
+        if position and (importer == SINGLE or tokens(subject)[position - 1] != importer):
             return False
         return self.accounts is None or importer in self.accounts
 

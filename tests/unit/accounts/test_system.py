@@ -52,6 +52,7 @@ def test_no_account_is_permitted_another(export: ServiceExport) -> None:
     assert export.permits("A", export.subject.replace("*", "A"))
     assert not export.permits("A", export.subject.replace("*", "B"))
     assert not export.permits("A", export.subject)
+    assert not export.permits("*", export.subject)
 
 
 def test_every_link_fits_its_export() -> None:
