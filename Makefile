@@ -39,4 +39,5 @@ $(STAMP): $(VENV)/bin/python pyproject.toml setup.py $(CORE)
 	@command -v $${CC:-cc} >/dev/null || command -v gcc >/dev/null || { echo "natskeep needs a C compiler and found none: \
 	install one (on Debian or Ubuntu: apt-get install build-essential) and run the command again." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m compileall -q accounts auth broker tls tools
 	@touch $@

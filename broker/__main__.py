@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from auth.settings import SettingsError
 from broker.checked import check
 from broker.collection import uncollected
 from broker.config.errors import ConfigError
-from broker.config.load import load
 from broker.config.options import Options
 from broker.flags import FlagError, Flags, parse, usage
-from broker.identity import natskeep_version
+from broker.identity import VERSION
 from broker.log import LogError
 from broker.net.listener import ListenError
 from broker.overrides import SECTIONS, apply
@@ -31,6 +30,9 @@ from broker.process import run
 from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError
+
+if TYPE_CHECKING:
+    from broker.config.load import LoadedConfig
 
 NATSKEEP: Final = "natskeep"
 NATS_SERVER: Final = "nats-server"
@@ -78,7 +80,7 @@ def version_text(program: str) -> str:
     """What ``--version`` prints; under the name nats-server, the release whose behaviour it has, and nothing else."""
     if program == NATS_SERVER:
         return f"{NATS_SERVER}: v{PROVIDED_RELEASE}"
-    return f"{NATSKEEP} {natskeep_version()} ({NATS_SERVER} {PROVIDED_RELEASE})"
+    return f"{NATSKEEP} {VERSION} ({NATS_SERVER} {PROVIDED_RELEASE})"
 
 
 def usage_text(program: str, more_usage: str = "") -> str:
@@ -140,8 +142,14 @@ def _options(flags: Flags) -> tuple[Options, list[str]]:
     path = flags.text("config")
     if not path:
         return apply(flags, Options()), []
-    loaded = load(path)
+    loaded = _load(path)
     return apply(flags, loaded.options), [str(warning) for warning in loaded.warnings]
+
+
+def _load(path: str) -> LoadedConfig:
+    """Reads a file. The grammar is imported here, since a server that only has flags starts sooner without it."""
+    loaded: LoadedConfig = import_module("broker.config.load").load(path)
+    return loaded
 
 
 def _read_again(flags: Flags) -> Options:
@@ -156,7 +164,7 @@ def _preview(flags: Flags, options: Options) -> int:
     """Says what a server with these options would do if its file became another one."""
     if not options.config_file:
         raise CommandError("must specify [-c, --config] option: the file that the server runs with now")
-    new = apply(flags, load(flags.text("reload_preview")).options)
+    new = apply(flags, _load(flags.text("reload_preview")).options)
     running = import_module("broker.reload.running")
     try:
         sessions = running.running_sessions(options)

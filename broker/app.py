@@ -17,7 +17,7 @@ from broker.config.options import ANY_ADDRESS, Options
 from broker.control.control import Control
 from broker.control.live import update_account
 from broker.core.outbox import Hub
-from broker.identity import Identity, natskeep_version
+from broker.identity import VERSION, Identity
 from broker.monitor.http import Monitor
 from broker.monitor.watched import Watched
 from broker.net.listener import Listener, open_socket
@@ -169,7 +169,7 @@ class Server:
     def _announce_start(self, *, plain_secrets: bool) -> None:
         options = self.options
         LOGGER.info("Starting nats-server")
-        LOGGER.info("  Version:  %s (natskeep %s)", PROVIDED_RELEASE, natskeep_version())
+        LOGGER.info("  Version:  %s (natskeep %s)", PROVIDED_RELEASE, VERSION)
         LOGGER.info("  Git:      [not set]")
         LOGGER.info("  Name:     %s", self.identity.server_name)
         LOGGER.info("  ID:       %s", self.identity.server_id)

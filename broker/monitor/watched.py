@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from accounts.account import GLOBAL_ACCOUNT, Account
-from broker.identity import natskeep_version
+from broker.identity import VERSION
 
 if TYPE_CHECKING:
     from broker.config.options import Options
@@ -67,7 +67,7 @@ class Watched:
     http_host: str
     http_port: int = 0
     https_port: int = 0
-    version: str = field(default_factory=natskeep_version)
+from broker.identity import VERSION
     """natskeep's own."""
     usage: Usage = field(default_factory=Usage)
     requests: dict[str, int] = field(default_factory=dict)

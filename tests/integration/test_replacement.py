@@ -18,6 +18,8 @@ from tests.support.servers import ROOT, ServerProcess, Target
 EXIT_SECONDS = 20.0
 LATE = ("aiohttp", "cryptography", "jwt", "nats", "rich", "zoneinfo")
 """What a server with a plain configuration has no use for."""
+OF_FILES = ("lark", "broker.config.load", "importlib.metadata")
+"""And what one without a configuration file has no use for."""
 
 
 @pytest.fixture
@@ -107,13 +109,30 @@ def test_a_plain_configuration_loads_nothing_in_vain(tmp_path: Path) -> None:
         "async def start():\n    async with Server(load('server.conf').options): pass\n"
         f"asyncio.run(start()); print([name for name in {LATE} if name in sys.modules]); sys.exit(code)"
     )
-    done = subprocess.run(
+    done = run_code(code, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_flags_alone_load_no_grammar(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, broker.__main__ as program, broker.process as process\n"
+        "def ready(server): signal.raise_signal(signal.SIGTERM)\n"
+        "def run(options, **more): process.run(options, ready, **more)\n"
+        "program.run = run; code = program.main(['-a', '127.0.0.1', '-p', '-1'])\n"
+        f"print([name for name in {(*LATE, *OF_FILES)} if name in sys.modules]); sys.exit(code)"
+    )
+    done = run_code(code, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert "Server is ready" in done.stderr
+
+
+def run_code(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path,
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=EXIT_SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
