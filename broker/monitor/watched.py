@@ -67,7 +67,7 @@ class Watched:
     http_host: str
     http_port: int = 0
     https_port: int = 0
-from broker.identity import VERSION
+    version: str = VERSION
     """natskeep's own."""
     usage: Usage = field(default_factory=Usage)
     requests: dict[str, int] = field(default_factory=dict)

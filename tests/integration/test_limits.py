@@ -83,6 +83,17 @@ async def test_a_payload_is_refused_before_it_arrives(verb: bytes) -> None:
         assert await close_reason(server, client) == "Maximum Message Payload Exceeded"
 
 
+async def test_a_payload_that_arrived_does_not_reset_a_client_that_is_told_why() -> None:
+    async with serving(max_payload=10) as server:
+        client = await Client.connect(server)
+        await client.send(b"PUB a 30000\r\n" + bytes(30_000))
+        told = b""
+        # Client.receive would take a reset for an end.
+        while data := await client.loop.sock_recv(client.sock, 65536):
+            told += data
+        assert told == b"-ERR 'Maximum Payload Violation'\r\n"
+
+
 @pytest.mark.parametrize("line", [b"SUB ", b"PUB ", b"CONNECT ", b"-ERR "])
 async def test_a_line_is_refused_before_its_end_arrives(line: bytes) -> None:
     async with serving(max_control_line=100) as server:
