@@ -145,10 +145,24 @@ class Manner:
     """Whether a queue member's denies are held against the subject that is delivered, not the exporter's."""
     copies_are_free: bool = True
     """Whether a second copy of a request leaves the permission to answer as it is, and does not use up one answer."""
+    streams_go_on: bool = True
+    """Whether an imported stream is part of what the importing account exports."""
+    requests_are_streams: bool = True
+    """Whether what arrived as a request, or an answer, is part of the streams that the account exports."""
+    header_alone_is_empty: bool = True
+    """Whether an answer with headers and no payload is the last one of several."""
 
 
 NATSKEEP = Manner()
-NATS_SERVER = Manner(contained=False, deny_is_final=False, queue_hears_local=False, copies_are_free=False)
+NATS_SERVER = Manner(
+    contained=False,
+    deny_is_final=False,
+    queue_hears_local=False,
+    copies_are_free=False,
+    streams_go_on=False,
+    requests_are_streams=False,
+    header_alone_is_empty=False,
+)
 
 
 # What is connected.
@@ -398,7 +412,7 @@ class Bus:
         What has arrived so is not exported again as a stream.
         """
         candidates = [(each, subject) for each in self.subscriptions if each.client.account is account]
-        if not arrived:
+        if not arrived or self.manner.requests_are_streams:
             candidates += self._imported(account, subject)
         certain: list[Delivery] = []
         groups: dict[str, list[Delivery]] = {}
@@ -416,13 +430,21 @@ class Bus:
         ways = [*self._requests(account, subject, message), *self._answers(account, subject, message)]
         return [_together([own, *course]) for course in product(*ways)]
 
-    def _imported(self, exporter: Account, subject: str) -> Iterator[tuple[Subscription, str]]:
-        """The subscriptions of all accounts, this one included, that a stream import joins to the message."""
+    def _imported(
+        self, exporter: Account, subject: str, way: tuple[tuple[str, Import], ...] = ()
+    ) -> Iterator[tuple[Subscription, str]]:
+        """The subscriptions of all accounts, this one included, that stream imports join to the message."""
         for account in self.accounts.values():
             for taken in self.in_force(account, STREAM):
+                step = (account.name, taken)
+                # The import of an account from itself renames what is published there, not what has come from others.
+                if (account is exporter and way) or step in way:
+                    continue
                 if taken.account == exporter.name and fits(taken.subject, subject):
                     name = renamed(taken.subject, taken.here, subject)
                     yield from ((each, name) for each in self.subscriptions if each.client.account is account)
+                    if self.manner.streams_go_on:
+                        yield from self._imported(account, name, (*way, step))
 
     def _requests(self, account: Account, subject: str, message: Message) -> Iterator[list[World]]:
         """What comes of the message behind each service that the account imports."""
@@ -463,7 +485,8 @@ class Bus:
             for mapped in _mapped(response.importer, response.subject):
                 if mapped is not None:
                     worlds += self._route(response.importer, mapped, answer, arrived=True)
-            finished = response.kind == SINGLETON or (message.empty and not message.header)
+            is_last = message.empty and (not message.header or self.manner.header_alone_is_empty)
+            finished = response.kind == SINGLETON or is_last
             courses = [
                 replace(world, closed=(*world.closed, response)) if finished or not _delivers(world) else world
                 for world in worlds
@@ -525,12 +548,12 @@ class Bus:
             if names.setdefault(responses[0], name) != name:
                 raise ValueError(f"one request, and several subjects for its answer: {name} {names[responses[0]]}")
         for response, name in names.items():
-            response.name = name
-            if not response.is_known:
-                continue
             if any(other.name == name for other in self.responses):
                 raise ValueError(f"one subject for the answers to several requests: {name}")
-            self.responses.append(response)
+            response.name = name
+        known = [response for response in names if response.is_known]
+        self.responses += known
+        for response in known:
             self._name_outer(response)
 
     def _name_outer(self, response: Response) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.oracle.exchange import Delivery, Response
-from tests.support.exchange import Broker, Play, Reference, Server, configuration
+from tests.support.exchange import Natskeep, Play, Reference, Server, configuration
 from tests.support.servers import Target, targets
 from tests.support.topologies import REPLIES, Scene, scenes, spoken
 
@@ -25,11 +25,8 @@ from tests.support.topologies import REPLIES, Scene, scenes, spoken
 def started(scene: Scene, target: Target) -> Iterator[Server]:
     """The server with the accounts of the scene."""
     text = configuration(scene.accounts)
-    if not target.is_reference:
-        yield Broker(text)
-        return
     with TemporaryDirectory() as directory:
-        server = Reference(text, target, Path(directory))
+        server: Server = Reference(text, target, Path(directory)) if target.is_reference else Natskeep(text)
         try:
             yield server
         finally:

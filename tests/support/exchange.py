@@ -8,12 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from auth.authenticate import Authenticator
-from broker.config.language import parse_bytes
-from broker.config.load import read_options
-from broker.control.control import Control
-from broker.core.outbox import Hub
-from broker.settings import auth_settings
 from broker.wire.errors import CloseReason
 from tests.oracle import plan
 from tests.oracle.exchange import (
@@ -30,7 +24,7 @@ from tests.oracle.exchange import (
     World,
 )
 from tests.oracle.frames import read_frames
-from tests.support.connections import INFO
+from tests.support.brokers import Broker
 from tests.support.ports import reserve_port
 from tests.support.servers import ServerProcess, Target
 from tests.support.sessions import Conversation
@@ -54,30 +48,36 @@ class Server(Protocol):
     def close(self, user: str, sids: Sequence[str]) -> None:
         """End the connection, which has these subscriptions."""
 
+    def stop(self) -> None:
+        """End all connections and the server."""
 
-class Broker:
+
+class Natskeep:
     """natskeep without sockets: configuration, control and sessions."""
 
     manner = NATSKEEP
 
     def __init__(self, configuration: str) -> None:
-        options = read_options(parse_bytes(configuration.encode())).options
-        self.control = Control(options, Authenticator(auth_settings(options)), Hub(), INFO)
+        self._broker = Broker(configuration)
         self._clients: dict[str, Conversation] = {}
 
     def connect(self, user: str, **options: Any) -> None:
-        client = Conversation(self.control, hub=self.control.hub, control_line=4096, payload=1 << 20)
-        client.session.cid = len(self._clients) + 1
-        self._clients[user] = client
-        said = client.feed(_connect(user, options))
-        assert not said.startswith(b"-ERR"), said
+        client = self._clients[user] = self._broker.connect(user, **options)
+        assert client.said() == b""
 
     def send(self, user: str, data: bytes) -> dict[str, bytes]:
         self._clients[user].send([data])
+        self._broker.settle()
         return {name: client.said() for name, client in self._clients.items()}
 
     def close(self, user: str, sids: Sequence[str]) -> None:
         self._clients.pop(user).session.close(CloseReason.CLIENT_CLOSED)
+        self._broker.settle()
+
+    def stop(self) -> None:
+        for user in list(self._clients):
+            self.close(user, ())
+        self._broker.assert_idle()
 
 
 class Reference:
@@ -111,7 +111,6 @@ class Reference:
         self._clients.pop(user).close()
 
     def stop(self) -> None:
-        """End the server and all connections."""
         for client in self._clients.values():
             client.close()
         self._process.stop()

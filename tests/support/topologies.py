@@ -102,7 +102,11 @@ def _accounts(draw: st.DrawFn, name: str, earlier: Sequence[Account], known: Seq
     # The reference takes an import of a service that its exporter imports from itself for a circle.
     if draw(st.integers(0, 3)) == 0 and not (plain and name != known[-1]):
         own = draw(_imports(name, account, "own"))
-        if own is not None and _is_new(own, imports, plain):
+        if (
+            own is not None
+            and not collide(own.subject, inverted(own.subject, own.here)[0])
+            and _is_new(own, imports, plain)
+        ):
             account = replace(account, imports=(*account.imports, own))
     users = tuple(
         User(f"{name.lower()}{number}", draw(_rules(account, plain))) for number in range(draw(st.integers(1, 2)))

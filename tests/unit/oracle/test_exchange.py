@@ -92,13 +92,15 @@ def test_a_wildcard_moves_to_another_place() -> None:
     assert told(bus, exporter, "st.z") == ["i a.*.b: a.z.b"]
 
 
-def test_an_imported_stream_goes_no_further() -> None:
+@pytest.mark.parametrize(("manner", "end"), [(NATS_SERVER, []), (Manner(), ["c >: p.s.1"])])
+def test_an_imported_stream_goes_on_or_ends(manner: Manner, end: list[str]) -> None:
     middle = account("B", Import(STREAM, "A", "s.>"), Export(STREAM, "s.>"))
-    bus = Bus([account("A", Export(STREAM, "s.>")), middle, account("C", Import(STREAM, "B", "s.>", prefix="p"))])
+    last = account("C", Import(STREAM, "B", "s.>", prefix="p"))
+    bus = Bus([account("A", Export(STREAM, "s.>")), middle, last], manner)
     first, second, third = bus.connect("a"), bus.connect("b"), bus.connect("c")
     for client in (second, third):
         listening(bus, client, ">")
-    assert told(bus, first, "s.1") == ["b >: s.1"]
+    assert told(bus, first, "s.1") == ["b >: s.1", *end]
     assert told(bus, second, "s.1") == ["b >: s.1", "c >: p.s.1"]
 
 
@@ -245,12 +247,13 @@ def test_wildcards_of_a_service_change_places() -> None:
     assert told(bus, bus.connect("i"), "lw.a.b") == ["e >: svc.w.b.a"]
 
 
-def test_requests_are_not_exported_again_as_a_stream() -> None:
+@pytest.mark.parametrize(("manner", "heard"), [(NATS_SERVER, []), (Manner(), ["l s: s"])])
+def test_a_request_is_part_of_a_stream_or_not(manner: Manner, heard: list[str]) -> None:
     exporter = account("E", Export(SERVICE, "s"), Export(STREAM, "s"))
-    bus = Bus([exporter, account("I", Import(SERVICE, "E", "s")), account("L", Import(STREAM, "E", "s"))])
+    bus = Bus([exporter, account("I", Import(SERVICE, "E", "s")), account("L", Import(STREAM, "E", "s"))], manner)
     importer, listener = bus.connect("i"), bus.connect("l")
     listening(bus, listener, "s")
-    assert told(bus, importer, "s") == []
+    assert told(bus, importer, "s") == heard
     assert told(bus, bus.connect("e"), "s") == ["l s: s"]
 
 
