@@ -1,13 +1,15 @@
 """Small worlds of accounts for property tests: what they offer each other, who is connected, and who listens to what.
 
 All of them are configurations that both servers accept: imports lead from later accounts to earlier ones, or to the own
-one under another name, and only to what is exported to them.
+one under another name, and only to what is exported to them. A world is read out of bytes, one for each choice, so that
+it costs little to make, and fewer and smaller bytes make a simpler one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from hypothesis import strategies as st
 
@@ -26,13 +28,18 @@ from tests.oracle.exchange import (
 )
 from tests.oracle.names import collide, covers, fits, inverted, renamed
 
-NAMES = ("A", "B", "C", "D")
-BASE = ("a", "b", "a.a", "a.b", "b.a", "b.b", "a.b.a")
-SERVICES = ("a", "b", "a.b", "a.*", "a.>", "b.*", "a.*.*")
-STREAMS = (*SERVICES, "*.b", "*.*", "*", ">")
-REPLIES = ("r.1", "r.2.x")
-LISTENED = (*STREAMS, "r.*", "r.>", "_R_.>", "*.a", "x.>", "x.*", "*.*.*", "p.>", "p.*.b")
-QUEUES = (None, None, None, "q", "w")
+NAMES: Final = ("A", "B", "C", "D")
+BASE: Final = ("a", "b", "a.a", "a.b", "b.a", "b.b", "a.b.a")
+SERVICES: Final = ("a", "b", "a.b", "a.*", "a.>", "b.*", "a.*.*")
+STREAMS: Final = (*SERVICES, "*.b", "*.*", "*", ">")
+REPLIES: Final = ("r.1", "r.2.x")
+LISTENED: Final = (*STREAMS, "r.*", "r.>", "_R_.>", "*.a", "x.>", "x.*", "*.*.*", "p.>", "p.*.b")
+QUEUES: Final = (None, None, None, "q", "w")
+SIZE: Final = 400
+"""Bytes that are enough for all choices of most worlds; those beyond are the simplest."""
+
+_PATTERNS: Final = {STREAM: STREAMS, SERVICE: SERVICES}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,179 +70,179 @@ class Scene:
     interests: tuple[Interest, ...]
 
 
-@st.composite
-def scenes(draw: st.DrawFn, *, plain: bool = False) -> Scene:
+def scenes(*, plain: bool = False) -> st.SearchStrategy[Scene]:
     """Any scene; ``plain`` leaves out what the reference leaves to chance, or does in a way of its own."""
-    accounts: list[Account] = []
-    names = NAMES[: draw(st.integers(2, len(NAMES)))]
-    for name in names:
-        accounts.append(draw(_accounts(name, accounts, names, plain)))
-    users = [user.name for account in accounts for user in account.users]
-    presences = tuple(Presence(user, draw(_mostly), draw(_mostly), draw(_mostly)) for user in users)
-    interests = draw(st.lists(_interests(accounts), min_size=6, max_size=20))
-    return Scene(tuple(accounts), presences, tuple(interests))
+    return st.binary(min_size=SIZE, max_size=SIZE).map(lambda data: Choices(data, plain=plain).scene())
 
 
-_mostly = st.sampled_from((True, True, True, False))
+class Choices:
+    """Reads a scene out of bytes."""
 
+    def __init__(self, data: bytes, *, plain: bool = False) -> None:
+        self._data = iter(data)
+        self._plain = plain
 
-@st.composite
-def _interests(draw: st.DrawFn, accounts: Sequence[Account]) -> Interest:
-    account = draw(st.sampled_from(list(accounts)))
-    user = draw(st.sampled_from(list(account.users)))
-    local = [inverted(taken.subject, taken.here)[0] for taken in account.imports]
-    subject = draw(st.sampled_from([*LISTENED, *BASE, *local, *local]))
-    return Interest(user.name, subject, draw(st.sampled_from(QUEUES)))
+    def scene(self) -> Scene:
+        """The whole scene."""
+        accounts: list[Account] = []
+        names = NAMES[: self._number(2, len(NAMES))]
+        for name in names:
+            accounts.append(self._account(name, accounts, names))
+        users = [user.name for account in accounts for user in account.users]
+        presences = tuple(Presence(user, self._mostly(), self._mostly(), self._mostly()) for user in users)
+        interests = tuple(self._interest(accounts) for _ in range(self._number(6, 20)))
+        return Scene(tuple(accounts), presences, interests)
 
+    # Choosing.
 
-@st.composite
-def _accounts(draw: st.DrawFn, name: str, earlier: Sequence[Account], known: Sequence[str], plain: bool) -> Account:
-    account = Account(name)
-    imports: list[Import] = []
-    for _ in range(draw(st.integers(1, 5)) if earlier else 0):
-        exporter = draw(st.sampled_from(list(earlier)))
-        taken = draw(_imports(name, exporter, "x"))
-        if taken is not None and _is_new(taken, imports, plain):
-            imports.append(taken)
-    account = replace(account, imports=tuple(imports))
-    account = replace(account, exports=draw(_exports(account, known)))
-    # The reference takes an import of a service that its exporter imports from itself for a circle.
-    if draw(st.integers(0, 3)) == 0 and not (plain and name != known[-1]):
-        own = draw(_imports(name, account, "own"))
-        if (
-            own is not None
-            and not collide(own.subject, inverted(own.subject, own.here)[0])
-            and _is_new(own, imports, plain)
-        ):
-            account = replace(account, imports=(*account.imports, own))
-    users = tuple(
-        User(f"{name.lower()}{number}", draw(_rules(account, plain))) for number in range(draw(st.integers(1, 2)))
-    )
-    account = replace(account, users=users)
-    return replace(account, mappings=draw(_mappings(account, plain)))
+    def _number(self, least: int, most: int) -> int:
+        return least + next(self._data, 0) % (most - least + 1)
 
+    def _one(self, among: Sequence[T]) -> T:
+        return among[next(self._data, 0) % len(among)]
 
-def _is_new(taken: Import, imports: Sequence[Import], plain: bool) -> bool:
-    """Whether no import is there already that would be refused beside it.
+    def _some(self, among: Sequence[T], most: int) -> list[T]:
+        """Different ones, at most so many."""
+        return list(dict.fromkeys(self._one(among) for _ in range(self._number(0, most))))
 
-    The reference has one `share` for all imports of one service.
-    """
-    same_kind = [each for each in imports if each.kind == taken.kind]
-    if taken.kind == STREAM or plain:
-        same_kind_and_source = [each for each in same_kind if each.account == taken.account]
-        if any(each.subject == taken.subject for each in same_kind_and_source):
-            return False
-    here = inverted(taken.subject, taken.here)[0]
-    return taken.kind == STREAM or all(inverted(each.subject, each.here)[0] != here for each in same_kind)
+    def _seldom(self, one_in: int) -> bool:
+        return next(self._data, 0) % one_in == one_in - 1
 
+    def _mostly(self) -> bool:
+        return not self._seldom(4)
 
-@st.composite
-def _exports(draw: st.DrawFn, account: Account, known: Sequence[str]) -> tuple[Export, ...]:
-    response = draw(st.sampled_from((SINGLETON, SINGLETON, STREAMED, CHUNKED)))
-    local = {kind: [inverted(i.subject, i.here)[0] for i in account.imports if i.kind == kind] for kind in _PATTERNS}
-    exports: list[Export] = []
-    for _ in range(draw(st.integers(2, 5))):
-        kind = draw(st.sampled_from((STREAM, SERVICE)))
-        if draw(st.integers(0, 5)) == 0:
-            export = Export(kind, "t.*", position=2, response=response)
+    # Accounts.
+
+    def _account(self, name: str, earlier: Sequence[Account], names: Sequence[str]) -> Account:
+        account = Account(name)
+        imports: list[Import] = []
+        for _ in range(self._number(1, 5) if earlier else 0):
+            taken = self._import(name, self._one(earlier), "x")
+            if taken is not None and self._is_new(taken, imports):
+                imports.append(taken)
+        account = replace(account, imports=tuple(imports))
+        account = replace(account, exports=self._exports(account, names))
+        # The reference takes an import of a service that its exporter imports from itself for a circle.
+        if self._seldom(4) and not (self._plain and name != names[-1]):
+            own = self._import(name, account, "own")
+            if own is not None and not collide(own.subject, local(own)) and self._is_new(own, imports):
+                account = replace(account, imports=(*account.imports, own))
+        users = [User(f"{name.lower()}{number}", self._rules(account)) for number in range(self._number(1, 2))]
+        account = replace(account, users=tuple(users))
+        return replace(account, mappings=self._mappings(account))
+
+    def _is_new(self, taken: Import, imports: Sequence[Import]) -> bool:
+        """Whether no import is there already that would be refused beside it.
+
+        The reference has one `share` for all imports of one service.
+        """
+        same_kind = [each for each in imports if each.kind == taken.kind]
+        if taken.kind == STREAM or self._plain:
+            same_exporter = [each for each in same_kind if each.account == taken.account]
+            if any(each.subject == taken.subject for each in same_exporter):
+                return False
+        return taken.kind == STREAM or all(local(each) != local(taken) for each in same_kind)
+
+    def _exports(self, account: Account, names: Sequence[str]) -> tuple[Export, ...]:
+        response = self._one((SINGLETON, SINGLETON, STREAMED, CHUNKED))
+        exports: list[Export] = []
+        for _ in range(self._number(2, 5)):
+            kind = self._one((STREAM, SERVICE))
+            taken = [local(each) for each in account.imports if each.kind == kind]
+            if self._seldom(6):
+                export = Export(kind, "t.*", position=2, response=response)
+            else:
+                export = Export(kind, self._one([*_PATTERNS[kind], *taken, *taken]), response=response)
+            if self._seldom(5):
+                export = replace(export, accounts=frozenset([self._one(names), self._one(names)]))
+            if all(each.kind != kind or not collide(each.subject, export.subject) for each in exports):
+                exports.append(export)
+        return tuple(exports)
+
+    def _import(self, importer: str, exporter: Account, prefix: str) -> Import | None:
+        export = self._one(exporter.exports)
+        if export.position:
+            subject = f"t.{importer}"
         else:
-            subject = draw(st.sampled_from([*_PATTERNS[kind], *local[kind], *local[kind]]))
-            export = Export(kind, subject, response=response)
-        if draw(st.integers(0, 4)) == 0:
-            export = replace(export, accounts=draw(st.frozensets(st.sampled_from(known), min_size=1)))
-        if all(each.kind != kind or not collide(each.subject, export.subject) for each in exports):
-            exports.append(export)
-    return tuple(exports)
+            parts = [each for each in _PATTERNS[export.kind] if covers(export.subject, each)]
+            subject = self._one([export.subject, export.subject, *parts])
+        taken = Import(export.kind, exporter.name, subject, share=export.kind == SERVICE and self._seldom(2))
+        if not export.permits(importer, taken, 0.0):
+            return None
+        form = self._one(("same", "prefix", "renamed")) if prefix == "x" else "renamed"
+        if form == "renamed":
+            return replace(taken, to=self._renaming(prefix, subject))
+        if form == "prefix":
+            return replace(taken, prefix="p") if taken.kind == STREAM else replace(taken, to=f"p.{subject}")
+        return taken
+
+    def _renaming(self, prefix: str, subject: str) -> str:
+        """Another name for a subject, with its wildcards in any order."""
+        parts = subject.split(".")
+        order = [f"${number}" for number in range(1, parts.count("*") + 1)]
+        if self._seldom(2):
+            order.reverse()
+        words = [prefix, *order, *self._one(([], ["y"]))]
+        if parts[-1] == ">":
+            words.append(">")
+        return ".".join(words)
+
+    def _mappings(self, account: Account) -> tuple[Rewriting, ...]:
+        # With permissions, the reference may refuse the empty subject of a message that a mapping drops.
+        may_drop = not self._plain or all(user.rules == Rules() for user in account.users)
+        mappings: list[Rewriting] = []
+        for _ in range(self._one((0, 0, 1, 2))):
+            mapping = self._mapping(self._one(SERVICES), may_drop=may_drop)
+            # Where several fit, the reference leaves to chance which one counts.
+            rivals = [each.source for each in mappings if collide(each.source, mapping.source)]
+            if not (rivals if self._plain else mapping.source in rivals):
+                mappings.append(mapping)
+        return tuple(mappings)
+
+    def _mapping(self, source: str, *, may_drop: bool) -> Rewriting:
+        wildcards = source.split(".").count("*")
+        if source.endswith(">"):
+            targets = ["m.>", "b.>"]
+        else:
+            targets = [["m", "b.b", "a.b.a"], ["m.$1", "b.b.$1", "b.b"], ["m.$2.$1", "b.$1", "b.b"]][wildcards]
+        chosen = list(dict.fromkeys([self._one(targets), self._one(targets)]))
+        weights = self._one(((100,), (40,)) if len(chosen) == 1 else ((50, 50), (30, 20)))
+        destinations = tuple(zip(chosen, weights, strict=True))
+        if may_drop and wildcards == 0 and not source.endswith(">") and weights[0] < 50 and self._seldom(2):
+            destinations = (*destinations, (source, 0))
+        return Rewriting(source, destinations)
+
+    def _rules(self, account: Account) -> Rules:
+        if not self._seldom(3):
+            return Rules()
+        subjects = [*STREAMS, *(local(taken) for taken in account.imports)]
+        queued = [*subjects, *(f"{subject} {queue}" for subject in subjects for queue in ("q", "w"))]
+        published = [*subjects, "_R_.>", "_R_.>", "_R_.>"]
+        return Rules(
+            tuple(self._some(published, 3)) if self._seldom(2) else (),
+            tuple(self._some(published, 3)) if self._seldom(2) else (),
+            tuple(self._some(queued, 4)) if self._seldom(2) else (),
+            # How the reference filters by such a deny depends on what else the client has subscribed to.
+            tuple(self._some(subjects if self._plain else queued, 4)) if self._seldom(2) else (),
+            self._one((None, None, 1, 2, -1)),
+        )
+
+    def _interest(self, accounts: Sequence[Account]) -> Interest:
+        account = self._one(accounts)
+        imported = [local(taken) for taken in account.imports]
+        subject = self._one([*LISTENED, *BASE, *imported, *imported, *imported])
+        return Interest(self._one(account.users).name, subject, self._one(QUEUES))
 
 
-_PATTERNS = {STREAM: STREAMS, SERVICE: SERVICES}
-
-
-@st.composite
-def _imports(draw: st.DrawFn, importer: str, exporter: Account, prefix: str) -> Import | None:
-    if not exporter.exports:
-        return None
-    export = draw(st.sampled_from(list(exporter.exports)))
-    if export.position:
-        subject = f"t.{importer}"
-    else:
-        parts = [export.subject, export.subject, *(s for s in _PATTERNS[export.kind] if covers(export.subject, s))]
-        subject = draw(st.sampled_from(parts))
-    taken = Import(export.kind, exporter.name, subject, share=export.kind == SERVICE and draw(st.booleans()))
-    if not export.permits(importer, taken, 0.0):
-        return None
-    form = draw(st.sampled_from(("same", "prefix", "renamed"))) if prefix == "x" else "renamed"
-    if form == "renamed":
-        return replace(taken, to=draw(_renamings(prefix, subject)))
-    if form == "prefix":
-        return replace(taken, prefix="p") if taken.kind == STREAM else replace(taken, to=f"p.{subject}")
-    return taken
-
-
-@st.composite
-def _renamings(draw: st.DrawFn, prefix: str, subject: str) -> str:
-    """Another name for a subject, with its wildcards in any order."""
-    tokens = subject.split(".")
-    order = draw(st.permutations(range(1, tokens.count("*") + 1)))
-    between = draw(st.sampled_from(([], ["y"])))
-    words = [prefix, *(f"${number}" for number in order), *between]
-    if tokens[-1] == ">":
-        words.append(">")
-    return ".".join(words)
-
-
-@st.composite
-def _mappings(draw: st.DrawFn, account: Account, plain: bool) -> tuple[Rewriting, ...]:
-    limited = any(user.rules != Rules() for user in account.users)
-    mappings: list[Rewriting] = []
-    for _ in range(draw(st.sampled_from((0, 0, 1, 2)))):
-        source = draw(st.sampled_from(SERVICES))
-        mapping = Rewriting(source, draw(_destinations(source, may_drop=not (limited and plain))))
-        if all(each.source != source and not (plain and collide(each.source, source)) for each in mappings):
-            mappings.append(mapping)
-    return tuple(mappings)
-
-
-@st.composite
-def _destinations(draw: st.DrawFn, source: str, *, may_drop: bool) -> tuple[tuple[str, int], ...]:
-    tokens = source.split(".")
-    if tokens[-1] == ">":
-        targets = ["m.>", "b.>"]
-    elif tokens.count("*") == 2:
-        targets = ["m.$2.$1", "b.$1", "b.b"]
-    else:
-        targets = ["m.$1", "b.b.$1", "b.b"] if "*" in tokens else ["m", "b.b", "a.b.a"]
-    chosen = draw(st.lists(st.sampled_from(targets), min_size=1, max_size=2, unique=True))
-    weights = draw(st.sampled_from(((100,), (40,)) if len(chosen) == 1 else ((50, 50), (30, 20))))
-    destinations = tuple(zip(chosen, weights, strict=True))
-    if may_drop and "*" not in source and ">" not in source and weights[0] < 50 and draw(st.booleans()):
-        destinations = (*destinations, (source, 0))
-    return destinations
-
-
-@st.composite
-def _rules(draw: st.DrawFn, account: Account, plain: bool) -> Rules:
-    if draw(st.integers(0, 2)):
-        return Rules()
-    local = [inverted(taken.subject, taken.here)[0] for taken in account.imports]
-    subjects = st.sampled_from([*STREAMS, *local])
-    publish = st.lists(st.sampled_from([*STREAMS, *local, "_R_.>", "_R_.>"]), max_size=3, unique=True).map(tuple)
-    queued = st.builds(lambda subject, queue: f"{subject} {queue}", subjects, st.sampled_from(("q", "w")))
-    listen = st.lists(subjects, max_size=3, unique=True).map(tuple)
-    listen_queued = st.lists(subjects | queued, max_size=4, unique=True).map(tuple)
-    return Rules(
-        draw(st.just(()) | publish),
-        draw(st.just(()) | publish),
-        draw(st.just(()) | listen_queued),
-        draw(st.just(()) | (listen if plain else listen_queued)),
-        draw(st.sampled_from((None, None, 1, 2, -1))),
-    )
+def local(taken: Import) -> str:
+    """The pattern of an import in the importing account."""
+    return inverted(taken.subject, taken.here)[0]
 
 
 def spoken(account: Account) -> list[str]:
     """Subjects that its clients publish to: those of everybody, and what its imports make of them here."""
     found = list(BASE)
     for taken in account.imports:
-        position = f"t.{account.name}"
-        found += [renamed(taken.subject, taken.here, s) for s in (*BASE, position) if fits(taken.subject, s)]
+        known = (*BASE, f"t.{account.name}")
+        found += [renamed(taken.subject, taken.here, subject) for subject in known if fits(taken.subject, subject)]
     return list(dict.fromkeys(found))
