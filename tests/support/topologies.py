@@ -76,11 +76,12 @@ def scenes(*, plain: bool = False) -> st.SearchStrategy[Scene]:
 
 
 class Choices:
-    """Reads a scene out of bytes."""
+    """Reads a scene out of bytes; in a crowded one there are many subscriptions."""
 
-    def __init__(self, data: bytes, *, plain: bool = False) -> None:
+    def __init__(self, data: bytes, *, plain: bool = False, crowded: bool = False) -> None:
         self._data = iter(data)
         self._plain = plain
+        self._interests = (24, 60) if crowded else (6, 20)
 
     def scene(self) -> Scene:
         """The whole scene."""
@@ -90,7 +91,7 @@ class Choices:
             accounts.append(self._account(name, accounts, names))
         users = [user.name for account in accounts for user in account.users]
         presences = tuple(Presence(user, self._mostly(), self._mostly(), self._mostly()) for user in users)
-        interests = tuple(self._interest(accounts) for _ in range(self._number(6, 20)))
+        interests = tuple(self._interest(accounts) for _ in range(self._number(*self._interests)))
         return Scene(tuple(accounts), presences, interests)
 
     # Choosing.
