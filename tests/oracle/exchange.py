@@ -178,6 +178,8 @@ class Client:
     headers: bool = True
     no_responders: bool = True
     grants: dict[str, int] = field(default_factory=dict)
+    is_filtered: bool = False
+    """Whether some subscription of the client was wider than a deny of its; nats-server filters nothing before that."""
 
     @property
     def name(self) -> str:
@@ -330,6 +332,9 @@ class Bus:
         """Subscribe if the client may; return whether it may."""
         if not self._may_subscribe(client.user.rules, subject, queue):
             return False
+        denied = (entry.partition(" ")[0] for entry in client.user.rules.subscribe_deny)
+        is_wide = queue is not None or not {"*", ">"}.isdisjoint(subject.split("."))
+        client.is_filtered |= is_wide and any(collide(pattern, subject) for pattern in denied)
         self.subscriptions.append(Subscription(client, subject, queue, sid))
         return True
 
@@ -418,8 +423,7 @@ class Bus:
         groups: dict[str, list[Delivery]] = {}
         for subscription, name in candidates:
             silent = subscription.client is message.sender and not message.sender.echo
-            judged = name if subscription.queue is None or self.manner.queue_hears_local else subject
-            if silent or not fits(subscription.subject, name) or not subscription.hears(judged):
+            if silent or not fits(subscription.subject, name) or not self._hears(subscription, name, subject):
                 continue
             delivery = _delivery(subscription, name, message)
             if subscription.queue is None:
@@ -429,6 +433,12 @@ class Bus:
         own = World(tuple(certain), tuple(tuple(group) for group in groups.values()))
         ways = [*self._requests(account, subject, message), *self._answers(account, subject, message)]
         return [_together([own, *course]) for course in product(*ways)]
+
+    def _hears(self, subscription: Subscription, name: str, subject: str) -> bool:
+        """Whether no deny forbids a message that has ``name`` for the subscription, and ``subject`` where it is sent."""
+        if subscription.queue is None or self.manner.queue_hears_local:
+            return subscription.hears(name)
+        return subscription.hears(subject) or not subscription.client.is_filtered
 
     def _imported(
         self, exporter: Account, subject: str, way: tuple[tuple[str, Import], ...] = ()
