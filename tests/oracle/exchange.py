@@ -435,7 +435,7 @@ class Bus:
         return [_together([own, *course]) for course in product(*ways)]
 
     def _hears(self, subscription: Subscription, name: str, subject: str) -> bool:
-        """Whether no deny forbids a message that has ``name`` for the subscription, and ``subject`` where it is sent."""
+        """Whether no deny forbids a message, which is ``name`` to the subscription and ``subject`` to its publisher."""
         if subscription.queue is None or self.manner.queue_hears_local:
             return subscription.hears(name)
         return subscription.hears(subject) or not subscription.client.is_filtered

@@ -1,0 +1,78 @@
+"""Published advisories about parts that this version does not have: whoever asks for one is refused by its name.
+
+So nobody runs such a part without knowing it, and none of its listeners, verbs or subjects is there to be attacked.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.config.errors import ConfigError
+from broker.config.language import parse_bytes
+from broker.config.load import read_options
+from tests.support.brokers import Broker
+
+JETSTREAM = ("jetstream: enabled", "needs JetStream")
+MQTT = ("mqtt { port: 1883 }", "needs MQTT")
+LEAFNODES = ("leafnodes { port: 7422 }", "needs leafnodes")
+WEBSOCKET = ("websocket { port: 8080, no_tls: true }", "needs WebSocket")
+CLUSTER = ("cluster { port: 6222 }", "needs clustering")
+
+ADVISORIES = {
+    "CVE-2022-26652": (JETSTREAM, "Restoring a stream wrote files wherever the archive said."),
+    "CVE-2022-42708": (JETSTREAM, "A number of replicas that makes no sense ended the server."),
+    "CVE-2025-30215": (JETSTREAM, "Some requests to the API for streams were open to every account."),
+    "CVE-2026-33222": (JETSTREAM, "Who might restore one stream could restore over any other."),
+    "CVE-2026-33215": (MQTT, "A session could be taken over by its client id."),
+    "CVE-2026-33216": (MQTT, "Passwords were shown to who may see monitoring."),
+    "CVE-2026-33217": (MQTT, "Permissions did not hold for subjects of MQTT."),
+    "GHSA-4g68-3pwx-5vfj": (MQTT, "Nor did they after that was mended."),
+    "GHSA-qrcv-3558-gj4f": (MQTT, "A filter could carry commands to other servers."),
+    "GHSA-r72h-j7qq-v6qg": (MQTT, "Half a CONNECT took memory before anybody had logged in."),
+    "GHSA-7qmq-8cc4-hxwg": (MQTT, "Retained messages were delivered in spite of denies."),
+    "CVE-2026-29785": (LEAFNODES, "A handshake ended the server before anybody had logged in."),
+    "CVE-2026-33218": (LEAFNODES, "Another one did too."),
+    "GHSA-3g5q-cfh2-cq67": (LEAFNODES, "And a third one, after that was mended."),
+    "CVE-2026-33246": (LEAFNODES, "A leafnode could say who its clients were, and was believed."),
+    "GHSA-p3j5-5hrq-p75h": (LEAFNODES, "A leafnode could have traces sent wherever it liked."),
+    "CVE-2026-27571": (WEBSOCKET, "A small compressed frame took as much memory as it named."),
+    "CVE-2026-27889": (WEBSOCKET, "A frame ended the server before anybody had logged in."),
+    "CVE-2026-33219": (WEBSOCKET, "Frames took memory without limit before anybody had logged in."),
+    "GHSA-p957-7v2w-g93g": (WEBSOCKET, "The path of MQTT ended a server without MQTT."),
+    "GHSA-38x3-76xf-cq45": (CLUSTER, "With a no_auth_user, a peer was taken for a server of the cluster unasked."),
+    "CVE-2022-28357": (
+        ("resolver { type: full, dir: jwts }", "the full account resolver is not available"),
+        "The name of an account that was stored could lead out of the directory.",
+    ),
+}
+
+
+@pytest.mark.parametrize("advisory", ADVISORIES)
+def test_what_the_advisory_is_about_is_refused_by_name(advisory: str) -> None:
+    (text, reason), _ = ADVISORIES[advisory]
+    with pytest.raises(ConfigError, match=reason):
+        read_options(parse_bytes(text.encode()))
+
+
+@pytest.mark.parametrize("verb", [b"RS+ A a\r\n", b"RMSG A a 0\r\n\r\n", b"LS+ a\r\n", b"LMSG a 0\r\n\r\n"])
+def test_ghsa_38x3_76xf_cq45_verbs_between_servers_are_unknown(verb: bytes) -> None:
+    """With a ``no_auth_user`` an unauthenticated peer could speak as another server of the cluster.
+
+    No client can: the verbs between servers are none here.
+    """
+    broker = Broker("accounts { A { users = [{user: a, password: p}] } }\nno_auth_user: a")
+    listener = broker.connect("a")
+    listener.feed(b"SUB > 1\r\n")
+    peer = broker.open()
+    assert b"-ERR 'Unknown Protocol Operation'" in peer.feed(verb)
+    assert peer.close_reason is not None
+    assert listener.said() == b""
+
+
+@pytest.mark.parametrize("subject", ["$JS.API.STREAM.RESTORE.S", "$JS.API.STREAM.SNAPSHOT.S", "$JS.API.INFO"])
+def test_cve_2025_30215_there_is_no_api_for_streams(subject: str) -> None:
+    """Nothing answers on the subjects of the API for streams, so they give nobody power over anything."""
+    broker = Broker("accounts { A { users = [{user: a, password: p}] } }")
+    client = broker.connect("a", headers=True, no_responders=True)
+    client.feed(b"SUB r 1\r\n")
+    assert b"NATS/1.0 503" in client.feed(f"PUB {subject} r 2\r\n{{}}\r\n".encode())
