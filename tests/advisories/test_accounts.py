@@ -76,7 +76,7 @@ async def test_cve_2022_42709_import_loops_of_jwts() -> None:
             assert news == b"MSG news 2 1\r\n!"
 
 
-ALTERED = {
+ALTERED: dict[str, dict[str, Any]] = {
     "for another account": {"importer": True},
     "for another subject": {"subject": "priv.other"},
     "for a service": {"kind": "service"},

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from tools.bench.config import HOST
 from tools.bench.errors import BenchError
-from tools.bench.servers import START_SECONDS, Program, resident_memory
+from tools.bench.servers import Program, resident_memory
 from tools.bench.workers import Figures
 
 READY = b"Server is ready"
+LOAD_SECONDS = 120.0
+"""How long a start may take; a large configuration on a busy machine takes its time."""
 ANY_PORT = f"{HOST}:-1"
 PLAIN = f'listen: "{ANY_PORT}"\n'
 
@@ -67,7 +69,7 @@ def _until_ready(program: Program, config: Path) -> tuple[float, int]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    deadline = threading.Timer(START_SECONDS, process.kill)
+    deadline = threading.Timer(LOAD_SECONDS, process.kill)
     deadline.start()
     last = b""
     try:
