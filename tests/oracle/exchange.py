@@ -145,8 +145,6 @@ class Manner:
     """Whether a queue member's denies are held against the subject that is delivered, not the exporter's."""
     copies_are_free: bool = True
     """Whether a second copy of a request leaves the permission to answer as it is, and does not use up one answer."""
-    streams_go_on: bool = True
-    """Whether an imported stream is part of what the importing account exports."""
     requests_are_streams: bool = True
     """Whether what arrived as a request, or an answer, is part of the streams that the account exports."""
     header_alone_is_empty: bool = True
@@ -159,7 +157,6 @@ NATS_SERVER = Manner(
     deny_is_final=False,
     queue_hears_local=False,
     copies_are_free=False,
-    streams_go_on=False,
     requests_are_streams=False,
     header_alone_is_empty=False,
 )
@@ -322,6 +319,16 @@ class Bus:
         self.clients[user] = Client(account, found, echo, headers, no_responders and headers)
         return self.clients[user]
 
+    def reconfigure(self, accounts: Iterable[Account]) -> None:
+        """Other exports, imports and mappings for the same accounts and users.
+
+        Who waits for an answer at that moment is forgotten: nobody may answer any more.
+        """
+        self.accounts = {account.name: account for account in accounts}
+        for client in self.clients.values():
+            client.account = self.accounts[client.account.name]
+        self.responses.clear()
+
     def close(self, client: Client) -> None:
         """The client is gone, with all its subscriptions."""
         del self.clients[client.name]
@@ -440,21 +447,16 @@ class Bus:
             return subscription.hears(name)
         return subscription.hears(subject) or not subscription.client.is_filtered
 
-    def _imported(
-        self, exporter: Account, subject: str, way: tuple[tuple[str, Import], ...] = ()
-    ) -> Iterator[tuple[Subscription, str]]:
-        """The subscriptions of all accounts, this one included, that stream imports join to the message."""
+    def _imported(self, exporter: Account, subject: str) -> Iterator[tuple[Subscription, str]]:
+        """The subscriptions of all accounts, this one included, that a stream import joins to the message.
+
+        What has come that way is no part of what the importing account exports.
+        """
         for account in self.accounts.values():
             for taken in self.in_force(account, STREAM):
-                step = (account.name, taken)
-                # The import of an account from itself renames what is published there, not what has come from others.
-                if (account is exporter and way) or step in way:
-                    continue
                 if taken.account == exporter.name and fits(taken.subject, subject):
                     name = renamed(taken.subject, taken.here, subject)
                     yield from ((each, name) for each in self.subscriptions if each.client.account is account)
-                    if self.manner.streams_go_on:
-                        yield from self._imported(account, name, (*way, step))
 
     def _requests(self, account: Account, subject: str, message: Message) -> Iterator[list[World]]:
         """What comes of the message behind each service that the account imports."""

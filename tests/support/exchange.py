@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,9 @@ class Server(Protocol):
     def close(self, user: str, sids: Sequence[str]) -> None:
         """End the connection, which has these subscriptions."""
 
+    def reload(self, configuration: str) -> None:
+        """Put another configuration in place, and wait until that is so."""
+
     def stop(self) -> None:
         """End all connections and the server."""
 
@@ -74,6 +78,10 @@ class Natskeep:
         self._clients.pop(user).session.close(CloseReason.CLIENT_CLOSED)
         self._broker.settle()
 
+    def reload(self, configuration: str) -> None:
+        self._broker.replace(configuration)
+        self._broker.settle()
+
     def stop(self) -> None:
         for user in list(self._clients):
             self.close(user, ())
@@ -87,9 +95,9 @@ class Reference:
 
     def __init__(self, configuration: str, target: Target, directory: Path) -> None:
         self._port = reserve_port()
-        file = directory / "server.conf"
-        file.write_text(f'listen: "127.0.0.1:{self._port}"\n{configuration}')
-        self._process = ServerProcess(target, ["-c", str(file)], directory)
+        self._file = directory / "server.conf"
+        self._write(configuration)
+        self._process = ServerProcess(target, ["-c", str(self._file)], directory)
         assert self._process.wait_until_ready(), self._process.output
         self._clients: dict[str, WireConnection] = {}
 
@@ -109,6 +117,14 @@ class Reference:
         # When the server notices the end of a connection cannot be seen from outside, but that of subscriptions can.
         self.send(user, "".join(f"UNSUB {sid}\r\n" for sid in sids).encode())
         self._clients.pop(user).close()
+
+    def reload(self, configuration: str) -> None:
+        self._write(configuration)
+        self._process.send_signal(signal.SIGHUP)
+        assert self._process.wait_for("Reloaded server configuration"), self._process.output
+
+    def _write(self, configuration: str) -> None:
+        self._file.write_text(f'listen: "127.0.0.1:{self._port}"\n{configuration}')
 
     def stop(self) -> None:
         for client in self._clients.values():
@@ -141,6 +157,11 @@ class Play:
         no_responders = no_responders and headers
         self.server.connect(user, echo=echo, headers=headers, no_responders=no_responders)
         self.bus.connect(user, echo=echo, headers=headers, no_responders=no_responders)
+
+    def reconfigure(self, accounts: Sequence[Account]) -> None:
+        """Puts other exports, imports and mappings in place, while everybody stays connected."""
+        self.server.reload(configuration(accounts))
+        self.bus.reconfigure(accounts)
 
     def close(self, user: str) -> None:
         """Ends a connection."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.oracle.exchange import Delivery, Response
+from tests.oracle.exchange import Account, Delivery, Import, Response
 from tests.support.exchange import Natskeep, Play, Reference, Server, configuration
 from tests.support.servers import Target
 from tests.support.topologies import REPLIES, Scene, spoken
@@ -16,8 +17,8 @@ from tests.support.topologies import REPLIES, Scene, spoken
 def play(scene: Scene, target: Target, rounds: int = 1) -> int:
     """Plays the scene, and holds all that is seen against the twin; returns how many deliveries were compared.
 
-    Everything is said in so many rounds before some subscriptions end, again after that, and again after a client has
-    left.
+    Everything is said in so many rounds before some subscriptions end, again after that, again with other imports and
+    mappings, and again after a client has left.
     """
     with _started(scene, target) as server:
         world = Play(scene.accounts, server)
@@ -31,9 +32,29 @@ def play(scene: Scene, target: Target, rounds: int = 1) -> int:
         for user, sid in sids[::3]:
             world.unsubscribe(user, sid)
         _say_everything(world, rounds)
-        world.close(scene.presences[-1].user)
+        world.reconfigure(changed(scene.accounts))
         _say_everything(world, rounds + 1)
+        world.close(scene.presences[-1].user)
+        _say_everything(world, rounds + 2)
         return world.deliveries
+
+
+def changed(accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """The same accounts without every second import, under another name for the third, and without some mappings."""
+    found = []
+    for number, account in enumerate(accounts):
+        imports = [
+            replace(taken, to="z", prefix="") if each == 2 and _is_literal(taken) else taken
+            for each, taken in enumerate(account.imports)
+            if each % 2 == 0
+        ]
+        mappings = account.mappings[number % 2 :]
+        found.append(replace(account, imports=tuple(imports), mappings=mappings))
+    return tuple(found)
+
+
+def _is_literal(taken: Import) -> bool:
+    return not {"*", ">"} & set(taken.subject.split("."))
 
 
 @contextmanager
