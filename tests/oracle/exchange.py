@@ -264,6 +264,8 @@ class World:
     """The subject that may not be published to."""
     closed: tuple[Response, ...] = ()
     """Ways back that end with it."""
+    doubted: tuple[Response, ...] = ()
+    """Ways back on which something came that nobody got, whereupon the server may forget them."""
     spent: str = ""
     """The subject that the publisher's permission to answer was used for."""
 
@@ -371,11 +373,13 @@ class Bus:
     def settle(self, client: Client, world: World, happened: Iterable[Delivery], seen: Names) -> None:
         """Note that ``world`` is the one, with these deliveries, and which subjects the server has made for replies."""
         happened = list(happened)
-        self._name_responses(happened, seen)
+        self._name_responses(world, happened, seen)
         if world.spent and client.grants[world.spent] > 0:
             client.grants[world.spent] -= 1
         for response in world.closed:
             response.is_open = False
+        for response in world.doubted:
+            response.is_certain = False
         for delivery in happened:
             receiver = self.clients[delivery.client]
             reply = delivery.reply.name if isinstance(delivery.reply, Response) else delivery.reply
@@ -499,10 +503,13 @@ class Bus:
                     worlds += self._route(response.importer, mapped, answer, arrived=True)
             is_last = message.empty and (not message.header or self.manner.header_alone_is_empty)
             finished = response.kind == SINGLETON or is_last
-            courses = [
-                replace(world, closed=(*world.closed, response)) if finished or not _delivers(world) else world
-                for world in worlds
-            ]
+            if finished:
+                courses = [replace(world, closed=(*world.closed, response)) for world in worlds]
+            else:
+                courses = [
+                    world if _delivers(world) else replace(world, doubted=(*world.doubted, response))
+                    for world in worlds
+                ]
             if not response.is_certain:
                 courses.append(World(closed=(response,)))
             yield courses
@@ -540,32 +547,23 @@ class Bus:
             for response in self.responses:
                 response.is_certain = response.is_certain and self._listened_for(response.importer, response.reply)
 
-    def _name_responses(self, happened: Iterable[Delivery], seen: Names) -> None:
+    def _name_responses(self, world: World, happened: Iterable[Delivery], seen: Names) -> None:
         """Learn which subject stands for which way back; raise where two share one, or one has two."""
-        asked: dict[Delivery, list[Response]] = {}
-        for delivery in happened:
-            if isinstance(delivery.reply, Response):
-                asked.setdefault(delivery.seen, []).append(delivery.reply)
-        names: dict[Response, str] = {}
-        for key, responses in asked.items():
-            if len(set(responses)) > 1:
-                # Alike from outside: whose is whose cannot be told, so nobody answers them.
-                for response in responses:
-                    response.is_known = False
-                continue
-            found = set(seen[key])
-            if len(found) != 1:
-                raise ValueError(f"one request, and several subjects for its answer: {sorted(found)}")
-            name = found.pop()
-            if names.setdefault(responses[0], name) != name:
-                raise ValueError(f"one request, and several subjects for its answer: {name} {names[responses[0]]}")
-        for response, name in names.items():
-            if any(other.name == name for other in self.responses):
-                raise ValueError(f"one subject for the answers to several requests: {name}")
-            response.name = name
-        known = [response for response in names if response.is_known]
-        self.responses += known
-        for response in known:
+        for group in _alike([*world.certain, *(member for choice in world.choices for member in choice)]):
+            deliveries = [delivery for delivery in happened if delivery.reply in group]
+            asked = {delivery.reply for delivery in deliveries}
+            names = {name for delivery in deliveries for name in seen[delivery.seen]}
+            if len(names) != len(asked):
+                raise ValueError(f"{len(asked)} requests with {len(names)} subjects for their answers: {sorted(names)}")
+            if names & {other.name for other in self.responses}:
+                raise ValueError(f"one subject for the answers to several requests: {sorted(names)}")
+            for response in group:
+                # Where several are alike from outside, whose is whose cannot be told, and nobody answers them.
+                response.is_known = len(group) == 1
+                if response.is_known and names:
+                    response.name = names.pop()
+                    self.responses.append(response)
+        for response in list(self.responses):
             self._name_outer(response)
 
     def _name_outer(self, response: Response) -> None:
@@ -594,6 +592,20 @@ def _generality(pattern: str) -> list[int]:
     return [{"*": 1, ">": 2}.get(token, 0) for token in pattern.split(".")]
 
 
+def _alike(deliveries: Iterable[Delivery]) -> list[set[Response]]:
+    """The ways back of these deliveries, together where some deliveries look the same from outside."""
+    groups: list[tuple[set[Delivery], set[Response]]] = []
+    for delivery in deliveries:
+        if isinstance(delivery.reply, Response):
+            looks, responses = {delivery.seen}, {delivery.reply}
+            for group in [group for group in groups if looks & group[0] or responses & group[1]]:
+                groups.remove(group)
+                looks |= group[0]
+                responses |= group[1]
+            groups.append((looks, responses))
+    return [responses for _, responses in groups]
+
+
 def _queue_fits(entry: str, queue: str) -> bool:
     return entry == queue or fits(entry, queue)
 
@@ -619,4 +631,5 @@ def _together(worlds: Sequence[World]) -> World:
         tuple(delivery for world in worlds for delivery in world.certain),
         tuple(choice for world in worlds for choice in world.choices),
         closed=tuple(response for world in worlds for response in world.closed),
+        doubted=tuple(response for world in worlds for response in world.doubted),
     )
