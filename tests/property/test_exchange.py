@@ -17,7 +17,7 @@ from tests.support.topologies import Scene, scenes
 
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 def test_every_delivery_is_what_the_twin_says(target: Target) -> None:
-    @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     @given(scenes(plain=target.is_reference))
     def check(scene: Scene) -> None:
         play(scene, target)
