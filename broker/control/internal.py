@@ -42,7 +42,7 @@ class Internal:
         self._client.owner = self
         self._client.headers = True
         self._client.echo = False
-        self._client.bind(tenant.arrivals)
+        self._client.bind(tenant.announcements)
         self._handlers: dict[bytes, Callable[[Received], None]] = {}
         self._subscriptions: dict[bytes, Subscription] = {}
         self._sids = count(1)

@@ -89,8 +89,10 @@ class Tenant:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.namespace = Namespace(account.name)
-        self.arrivals = PlanCache(self.namespace, UNRESTRICTED)
-        """Plans for what comes from other accounts, and from the server itself."""
+        self.arrivals = PlanCache(self.namespace, UNRESTRICTED, arrivals=True)
+        """Plans for what comes from other accounts: requests, and answers to requests."""
+        self.announcements = PlanCache(self.namespace, UNRESTRICTED)
+        """Plans for what the server itself says."""
         self.sessions: set[Session] = set()
         self.exchange: Exchange | None = None
         """What crosses its wall; None where the account cannot be used."""
@@ -157,7 +159,7 @@ class Tenant:
     @property
     def matching(self) -> Matching:
         """What finding receivers has come to."""
-        caches = [self.arrivals, *(cache for cache, _ in self._caches.values())]
+        caches = [self.arrivals, self.announcements, *(cache for cache, _ in self._caches.values())]
         fanouts = [cache.fanout() for cache in caches]
         lookups, builds = self._released
         return Matching(

@@ -199,7 +199,7 @@ cdef class Answer(Gate):
         cdef Way own
         cdef Answer further
         cdef bytes tail
-        cdef bint empty = message.size - (0 if message.header < 0 else message.header) == 0
+        cdef bint empty = message.size == 0
         cdef object measurement = self.measurement
         cdef Py_ssize_t delivered
         if self.done:

@@ -156,6 +156,7 @@ cdef class Policy:
 cdef class PlanCache:
     cdef readonly Namespace namespace
     cdef readonly Policy policy
+    cdef bint arrivals              # shadows hear nothing
     cdef Slot *slots                # sets of four
     cdef size_t slot_count
     cdef size_t used

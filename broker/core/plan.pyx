@@ -370,11 +370,16 @@ cdef inline char *put_head(char *at, const char *subject, size_t length) noexcep
 
 
 cdef class PlanCache:
-    """The plans of one policy in one namespace; all clients of one role share it."""
+    """The plans of one policy in one namespace; all clients of one role share it.
 
-    def __cinit__(self, Namespace namespace not None, Policy policy not None):
+    With `arrivals` they are for what comes through gates, which belongs to who sent it and goes on to no other namespace as
+    a stream.
+    """
+
+    def __cinit__(self, Namespace namespace not None, Policy policy not None, bint arrivals=False):
         self.namespace = namespace
         self.policy = policy
+        self.arrivals = arrivals
         # A role that only receives needs neither table, so both wait for the first message.
         self.slots = NULL
         self.seen = NULL
@@ -564,6 +569,8 @@ cdef class PlanCache:
         for index in range(scratch_hits.count):
             subscription = <Subscription> items[index]
             if subscription.crosses:
+                if self.arrivals:
+                    continue
                 local = (<Shadow> subscription).outward.apply(subject, length, None)
                 if local is None or (<Shadow> subscription).origin.denies is not None and (
                         <Shadow> subscription).origin.denies.matches(PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local)):
@@ -1161,23 +1168,26 @@ cdef inline bint same_letters(const char *text, const char *name, size_t length)
 cdef bytes without_lines(const char *header, size_t length, const char *name):
     """A header block without the lines of a name.
 
-    Readers part lines at CRLF, at a bare LF or at a bare CR, and some take a name with blanks behind it; so a line is
-    found in all these spellings.
+    Readers part lines at CRLF, at a bare LF or at a bare CR, and some take a name with blanks before or behind it; so a
+    line is found in all these spellings.
     """
-    cdef size_t width = strlen(name), at = 0, start, begin = 0, colon
+    cdef size_t width = strlen(name), at = 0, start, named, begin = 0, colon
     cdef list kept = []
     while at < length:
         start = at
         while at < length and header[at] != b"\n" and header[at] != b"\r":
             at += 1
-        colon = start + width
+        named = start
+        while named < at and (header[named] == b" " or header[named] == b"\t"):
+            named += 1
+        colon = named + width
         while colon < at and (header[colon] == b" " or header[colon] == b"\t"):
             colon += 1
         if at < length and header[at] == b"\r" and at + 1 < length and header[at + 1] == b"\n":
             at += 1
         if at < length:
             at += 1
-        if colon < at and header[colon] == b":" and same_letters(header + start, name, width):
+        if colon < at and header[colon] == b":" and same_letters(header + named, name, width):
             kept.append(PyBytes_FromStringAndSize(header + begin, start - begin))
             begin = at
     if begin == 0:
@@ -1232,8 +1242,7 @@ cdef bytes edited(Message *message, Message *made, bytes reply, const char *name
     cdef size_t count = 0 if message.header < 0 else message.header
     cdef size_t payload = message.size - count
     cdef bytes header = b""
-    cdef bytes start, tail
-    cdef list parts
+    cdef bytes start, tail, rest
     if count == 0 and line is not None:
         return introduced(message, made, reply, line)
     if count:
@@ -1243,8 +1252,12 @@ cdef bytes edited(Message *message, Message *made, bytes reply, const char *name
             header = b"NATS/1.0\r\n" + header
         header = header.rstrip(b"\r\n")
         if first:
-            parts = header.split(b"\r\n", 1)
-            header = b"%b\r\n%b%b" % (parts[0], line, b"" if len(parts) == 1 else parts[1] + b"\r\n")
+            count = 0
+            while count < <size_t> PyBytes_GET_SIZE(header) and header[count] != b"\r" and header[count] != b"\n":
+                count += 1
+            rest = header[count:]
+            rest = rest[2:] if rest.startswith(b"\r\n") else rest[1:]
+            header = b"%b\r\n%b%b" % (header[:count], line, rest + b"\r\n" if rest else b"")
         else:
             header = b"%b\r\n%b" % (header, line)
         header += b"\r\n"

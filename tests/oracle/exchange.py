@@ -145,10 +145,6 @@ class Manner:
     """Whether a queue member's denies are held against the subject that is delivered, not the exporter's."""
     copies_are_free: bool = True
     """Whether a second copy of a request leaves the permission to answer as it is, and does not use up one answer."""
-    requests_are_streams: bool = True
-    """Whether what arrived as a request, or an answer, is part of the streams that the account exports."""
-    header_alone_is_empty: bool = True
-    """Whether an answer with headers and no payload is the last one of several."""
 
 
 NATSKEEP = Manner()
@@ -157,8 +153,6 @@ NATS_SERVER = Manner(
     deny_is_final=False,
     queue_hears_local=False,
     copies_are_free=False,
-    requests_are_streams=False,
-    header_alone_is_empty=False,
 )
 
 
@@ -428,7 +422,7 @@ class Bus:
         What has arrived so is not exported again as a stream.
         """
         candidates = [(each, subject) for each in self.subscriptions if each.client.account is account]
-        if not arrived or self.manner.requests_are_streams:
+        if not arrived:
             candidates += self._imported(account, subject)
         certain: list[Delivery] = []
         groups: dict[str, list[Delivery]] = {}
@@ -501,7 +495,7 @@ class Bus:
             for mapped in _mapped(response.importer, response.subject):
                 if mapped is not None:
                     worlds += self._route(response.importer, mapped, answer, arrived=True)
-            is_last = message.empty and (not message.header or self.manner.header_alone_is_empty)
+            is_last = message.empty and not message.header
             finished = response.kind == SINGLETON or is_last
             if finished:
                 courses = [replace(world, closed=(*world.closed, response)) for world in worlds]

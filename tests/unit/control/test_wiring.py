@@ -185,6 +185,28 @@ def test_a_deadline_is_watched_as_long_as_something_waits(broker: Broker) -> Non
     assert broker.clock.waiting == []
 
 
+def test_requests_and_their_answers_are_no_part_of_streams() -> None:
+    broker = Broker(
+        """accounts {
+        E { users: [{user: e, password: p}], exports: [{service: "s"}, {stream: ">"}] }
+        I { users: [{user: i, password: p}], exports: [{stream: ">"}],
+            imports: [{service: {account: E, subject: "s"}}] }
+        L { users: [{user: l, password: p}], imports: [
+            {stream: {account: E, subject: ">"}, prefix: "e"}, {stream: {account: I, subject: ">"}, prefix: "i"}] }
+        }"""
+    )
+    responder, asker, listener = (broker.connect(user) for user in ("e", "i", "l"))
+    responder.feed(b"SUB s 1\r\n")
+    listener.feed(b"SUB > 1\r\n")
+    asker.feed(b"SUB inbox 2\r\n" + pub("s", "how", "inbox"))
+    reply = responder.said().split()[3].decode()
+    # What a client publishes in its own account is in that account's stream; it goes no further from where it arrives.
+    assert listener.said() == msg("i.s", "1", "how", "inbox")
+    responder.feed(pub(reply, "so"))
+    assert asker.said() == msg("inbox", "2", "so")
+    assert listener.said() == msg(f"e.{reply}", "1", "so")
+
+
 def test_an_answer_may_be_answered_in_turn(broker: Broker) -> None:
     responder, asker = broker.connect("e", headers=True), broker.connect("i", headers=True)
     responder.feed(b"SUB svc.* 1\r\nSUB back 2\r\n")
@@ -380,6 +402,7 @@ def hpub(subject: str, header: str, payload: str = "x") -> bytes:
         "NATS/1.0\r\nnatskeep-sender : {}\r\n\r\n",
         "NATS/1.0\r\nA: b\nNATSKEEP-SENDER:x\n\n",
         "NATS/1.0\r\nA: 1\rNatskeep-Sender:x\r\r",
+        "NATS/1.0\nA: 1\n\n Natskeep-Sender:x\r\n\r\n",
         "NATS/1.0\r\n\r\nNatskeep-Sender:x\r\n\r\n",
         "Natskeep-Sender: x\r\n\r\n",
         "NATS/1.0\r\nNatskeep-Sender: 1\r\nNatskeep-Sender: 2\r\n\r\n",
