@@ -127,8 +127,9 @@ class Survey:
         self._now = now
         self._accounts: dict[str, Account | None] = {}
         self._verdicts: dict[str, tuple[tuple[Import, Verdict], ...]] = {}
-        self._permitted: dict[str, dict[tuple[str, str], list[Import]]] = {}
-        """The permitted imports of each account, by their kind and the first token of their subject here."""
+        self._allowed: dict[str, frozenset[int]] = {}
+        self._imports: dict[str, dict[tuple[str, str], list[Import]]] = {}
+        """The imports of each account, by their kind and the first token of their subject here."""
         self.changes_at: float | None = None
 
     @property
@@ -169,19 +170,30 @@ class Survey:
 
     def _bringing(self, step: Import) -> Iterator[Import]:
         """The permitted imports of the exporting account that bring part of what is imported from it."""
-        known = self._permitted.get(step.account)
+        known = self._imports.get(step.account)
         if known is None:
-            known = self._permitted[step.account] = {}
-            for found, verdict in self.verdicts(step.account):
-                if verdict.export is not None:
-                    key = found.kind, found.local_subject.partition(".")[0]
-                    known.setdefault(key, []).append(found)
+            account = self.account(step.account)
+            known = self._imports[step.account] = {}
+            for found in () if account is None else account.imports:
+                known.setdefault((found.kind, found.local_subject.partition(".")[0]), []).append(found)
         first = step.subject.partition(".")[0]
         firsts = {token for _, token in known} if first in (SINGLE, REST) else {first, SINGLE, REST}
-        for token in firsts:
-            for found in known.get((step.kind, token), ()):
-                if overlaps(found.local_subject, step.subject):
-                    yield found
+        meeting = [
+            found
+            for token in firsts
+            for found in known.get((step.kind, token), ())
+            if overlaps(found.local_subject, step.subject)
+        ]
+        # Most exporters pass nothing on, and then nothing of theirs needs to be judged.
+        yield from (found for found in meeting if id(found) in self._permitted(step.account))
+
+    def _permitted(self, name: str) -> frozenset[int]:
+        """The permitted imports of an account, by their identity."""
+        known = self._allowed.get(name)
+        if known is None:
+            allowed = (id(found) for found, verdict in self.verdicts(name) if verdict.export is not None)
+            known = self._allowed[name] = frozenset(allowed)
+        return known
 
     def circle(self, importer: str, found: Import) -> str | None:
         """Why a permitted import must not be: what it brings comes, through other permitted imports, from itself.

@@ -133,6 +133,8 @@ _ESCAPES = {
 
 def quoted(text: str) -> str:
     """Put ``text`` between double quotes and escape what cannot be printed, so that a message stays one clean line."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return '"' + "".join(_escaped(character) for character in text) + '"'
 
 

@@ -236,7 +236,9 @@ def _pieces(destination: str) -> tuple[_Piece, ...]:
     return tuple(map(_piece, parts))
 
 
+@lru_cache(maxsize=4096)
 def _piece(text: str) -> _Piece:
+    """One token of a destination; the tokens of many accounts are much the same."""
     if text == REST:
         return _rest_piece()
     if dollar := _DOLLAR.fullmatch(text):

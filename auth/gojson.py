@@ -39,6 +39,8 @@ def dumps(value: object) -> bytes:
 
 def quote(text: str) -> str:
     """A string in double quotes with Go's escapes, as error texts show it."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     parts: list[str] = []
     for character in text:
         escape = _QUOTE_ESCAPES.get(character)
