@@ -199,11 +199,16 @@ class SubjectTransform:
 
         A split can leave an empty token; such a result is no valid subject, and nobody can receive it.
         """
+        parts = self.parts(subject, choose)
+        return None if parts is None else ".".join(parts)
+
+    def parts(self, subject: str, choose: Choose) -> tuple[str, ...] | None:
+        """What each token of the destination becomes, which may be several; None where the source does not match."""
         place = matched_until(self.source, subject)
         if place is None:
             return None
         matched = _Match(tuple(tokens(subject)), self._places, place)
-        return ".".join(piece.render(matched, choose) for piece in self._pieces)
+        return tuple(piece.render(matched, choose) for piece in self._pieces)
 
 
 def matched_until(source: str, subject: str) -> int | None:
