@@ -331,15 +331,21 @@ def _reached(step: Streamed | Requested) -> str:
 
 
 def spread(
-    world: World, account: str, subject: Term, *, denies: Sequence[str] = (), reserved: Sequence[str] = ()
+    world: World,
+    account: str,
+    subject: Term,
+    *,
+    denies: Sequence[str] = (),
+    reserved: Sequence[str] = (),
+    stage: Stage = Stage.PUBLISHED,
 ) -> Iterator[State]:
     """Everywhere that messages published in ``account`` to the subjects of a set arrive, the shortest ways first.
 
     ``denies`` are patterns of subjects that a client may not publish to, after mappings. Where ``reserved`` is given,
-    the messages are answers that come back to ``account``, on reply subjects that none of these patterns matches. What
-    is yielded first is the delivery in ``account`` itself. Raises TooManyWaysError.
+    the messages are answers that come back to ``account``, on reply subjects that none of these patterns matches. They
+    begin at ``stage``. What is yielded first is the delivery in ``account`` itself. Raises TooManyWaysError.
     """
-    return _Spread(world, denies, reserved).run(account, subject)
+    return _Spread(world, denies, reserved).run(State(account, stage, subject, subject))
 
 
 def anything() -> Term:
@@ -352,15 +358,15 @@ class _Spread:
         self._world = world
         self._denies = tuple(denies)
         self._reserved = tuple(reserved)
-        self._numbers = itertools.count(2)
+        self._numbers = itertools.count()
 
     def _fresh(self) -> int:
         return next(self._numbers)
 
-    def run(self, account: str, subject: Term) -> Iterator[State]:
+    def run(self, first: State) -> Iterator[State]:
         # Variables that the caller made are below those that are made here.
-        self._numbers = itertools.count(2 + max((*subject.variables, subject.rest or 0), default=0))
-        first = State(account, Stage.PUBLISHED, subject, subject)
+        subject = first.term
+        self._numbers = itertools.count(1 + max((*subject.variables, subject.rest or 0), default=0))
         if self._reserved:
             avoided = tuple((subject, pattern) for pattern in self._reserved)
             first = replace(first, exclusions=avoided, path=(Refusal(self._reserved),))
@@ -374,7 +380,7 @@ class _Spread:
                 if not further.is_possible or further.key in seen:
                     continue
                 if len(seen) >= MAXIMUM_STATES:
-                    raise TooManyWaysError(f"more than {MAXIMUM_STATES} ways lead on from {account}")
+                    raise TooManyWaysError(f"more than {MAXIMUM_STATES} ways lead on from {first.account}")
                 seen.add(further.key)
                 waiting.append(further)
 
