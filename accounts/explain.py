@@ -41,7 +41,6 @@ class Who:
     role: str = ""
     origin: str = ""
     place: str = ""
-    refusal: str = ""
 
     @property
     def closed_by(self) -> tuple[str, ...]:
@@ -150,7 +149,7 @@ def explain_publish(world: World, who: Who, subject: str, *, is_mapped: bool = F
         subjects = ()
     decisions = {made: who.policy.decide_publish(made) for made in subjects if made is not None}
     denied = {made: decision for made, decision in decisions.items() if not decision.allowed}
-    chain = [*_identity(who), *(link for step, _ in steps for link in _links(world, (step,)))]
+    chain = [*_identity(who), *(link for step, _ in steps for link in links_of(world, (step,)))]
     decisive = next(iter((denied or decisions).values()), Decision(True, None, "mappings drop it, and nothing is left"))
     verdict, change = _judged(who, decisive, not denied, _publish_changes(who.policy, decisions))
     chain += [*_rule_link(verdict), *_payload_link(who)]
@@ -182,7 +181,7 @@ def explain_subscribe(world: World, who: Who, subject: str, queue: str | None = 
     senders: tuple[Receiver, ...] = ()
     filtered: tuple[Rule, ...] = ()
     if verdict.allowed:
-        senders = tuple(_senders(world, who.account.name, subject))
+        senders = _senders(world, who.account.name, subject)
         filtered = who.policy.delivery_denies_overlapping(subject, queue)
     return Explanation(
         asked, verdict.allowed, verdict.reason, verdict.rule, tuple(chain), change, (), senders, filtered
@@ -199,8 +198,6 @@ def _check(subject: str) -> None:
 
 def _judged(who: Who, decision: Decision, allowed: bool, change: Change | None) -> tuple[Decision, Change | None]:
     """The verdict with all that stands before the rules, and the change that turns it."""
-    if who.refusal:
-        return Decision(False, None, f"no server admits the user: {who.refusal}"), None
     closed = who.closed_by
     if not closed:
         return replace(decision, allowed=allowed), change
@@ -306,7 +303,7 @@ def _mapped(world: World, who: Who, subject: str) -> Iterator[tuple[Mapped, str 
         yield Mapped(who.account.name, mapping, None, WHOLE - before, mappings), subject
 
 
-def _links(world: World, path: Iterable[Step]) -> Iterator[Link]:
+def links_of(world: World, path: Iterable[Step]) -> Iterator[Link]:
     """The steps of a way in words."""
     for step in path:
         if isinstance(step, Mapped):
@@ -331,15 +328,18 @@ def _receivers(world: World, account: str, subject: str, stage: Stage) -> tuple[
     """Everyone whom a message on that subject can come to."""
     found: dict[tuple[str, str], Receiver] = {}
     for state in spread(world, account, Term.literal(subject), stage=stage):
-        received, links = state.term.pattern, tuple(_links(world, state.path))
+        received, links = state.term.pattern, tuple(links_of(world, state.path))
         found.setdefault((state.account, received), Receiver(state.account, received, links, _end(state.path)))
     return tuple(found.values())
 
 
-def _senders(world: World, account: str, subject: str) -> Iterator[Receiver]:
-    """Everyone whose messages come to a subscription, and the subjects that they publish to."""
+def _senders(world: World, account: str, subject: str) -> tuple[Receiver, ...]:
+    """Everyone whose messages can come to a subscription, and the subjects that they publish to."""
+    found: dict[tuple[str, str], Receiver] = {}
     for name in world.accounts:
         for state in spread(world, name, anything()):
-            if state.account == account and overlaps(state.term.pattern, subject):
-                yield Receiver(name, state.origin.pattern, tuple(_links(world, state.path)), _end(state.path))
-                break
+            part = state.matched(subject) if state.account == account else None
+            if part is not None and part.is_possible:
+                published, links = part.origin.pattern, tuple(links_of(world, part.path))
+                found.setdefault((name, published), Receiver(name, published, links, _end(part.path)))
+    return tuple(found.values())

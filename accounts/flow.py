@@ -297,6 +297,18 @@ class State:
             calls=tuple(call.bound(binding) for call in self.calls),
         )
 
+    def matched(self, pattern: str) -> State | None:
+        """The part of which the pattern matches what it is here; None for nothing."""
+        highest = max((variable for term in self._terms for variable in term.variables), default=0)
+        binding = match(self.term, pattern, itertools.count(1 + max(highest, self.term.rest or 0)).__next__)
+        return None if binding is None else self.bound(binding)
+
+    @property
+    def _terms(self) -> Iterator[Term]:
+        yield from (self.term, self.origin, *(term for term, _ in self.exclusions))
+        for call in self.calls:
+            yield from (call.given, Term(call.made))
+
     @property
     def is_possible(self) -> bool:
         """False where nothing is left."""

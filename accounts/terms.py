@@ -44,7 +44,8 @@ class Term:
     def pattern(self) -> str:
         """The narrowest pattern that contains the set."""
         parts = [token if isinstance(token, str) else SINGLE for token in self.tokens]
-        return ".".join([*parts, REST] if self.rest is not None else parts)
+        # The rest may be empty, so that ``>`` takes the place of the token before it.
+        return ".".join([*parts[:-1], REST] if self.rest is not None else parts)
 
     def bound(self, binding: Binding) -> Term:
         """The part of the set that is left when variables stand for what the binding says."""

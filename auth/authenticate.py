@@ -28,7 +28,7 @@ from auth.errors import AuthError, AuthFailure
 from auth.evidence import CertificateFacts, ConnectionType, Evidence
 from auth.gojson import quote
 from auth.principal import Method, Principal, claim_minter
-from auth.revocation import check_revocation, check_times
+from auth.revocation import check_revocation
 from auth.settings import (
     AuthSettings,
     NkeyEntry,
@@ -41,7 +41,7 @@ from auth.settings import (
 )
 from auth.standing import Standing
 from auth.trust import TrustedOperators
-from auth.user import Binding, SignedUser, bind_user, read_user
+from auth.user import Binding, SignedUser, bind_user, check_claims, read_user
 from auth.windows import is_within
 
 __all__ = ["Authenticator", "CertificateFacts", "ConnectionType", "Evidence"]
@@ -390,7 +390,7 @@ class Authenticator:
         user, method = self._user_of(evidence)
         if user.body.proxy_required and proxy_key is None:
             raise AuthError(AuthFailure.PROXY_REQUIRED, user.public_key)
-        _check_claims(user, now)
+        check_claims(user, now)
         if self._pinned and user.issuer_account not in self._pinned:
             raise AuthError(AuthFailure.ACCOUNT_NOT_PINNED, user.issuer_account)
         account = trust.account(user.issuer_account)
@@ -622,20 +622,6 @@ def _has_evidence(evidence: Evidence) -> bool:
 
 def _admits(entry: UserEntry | NkeyEntry, kind: ConnectionType) -> bool:
     return not entry.connection_types or kind.value in entry.connection_types
-
-
-def _check_claims(user: SignedUser, now: float) -> None:
-    if user.expires_at < 0:
-        raise AuthError(AuthFailure.USER_JWT_NEVER_VALID, "expiry before 1970")
-    check_times(
-        now,
-        not_before=user.not_before,
-        expires_at=user.expires_at,
-        early=AuthFailure.USER_JWT_NOT_YET_VALID,
-        late=AuthFailure.USER_JWT_EXPIRED,
-    )
-    if user.issue:
-        raise AuthError(AuthFailure.USER_JWT_HAS_ISSUES, user.issue)
 
 
 def _digest(token: str) -> bytes:

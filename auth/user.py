@@ -20,6 +20,7 @@ from auth.envelope import JwtError
 from auth.errors import AuthError, AuthFailure
 from auth.evidence import ConnectionType
 from auth.nkey import KeyKind, is_public_key
+from auth.revocation import check_times
 from auth.templates import TemplateError, TemplateFacts, expand
 from auth.windows import DailyWindows, Network, parse_networks
 
@@ -82,6 +83,21 @@ def read_user(token: str) -> SignedUser:
         issue=issues[0].description if issues else "",
         body=claims.nats,
     )
+
+
+def check_claims(user: SignedUser, now: float) -> None:
+    """Refuse claims outside their time, and those that no time makes good. Raises AuthError."""
+    if user.expires_at < 0:
+        raise AuthError(AuthFailure.USER_JWT_NEVER_VALID, "expiry before 1970")
+    check_times(
+        now,
+        not_before=user.not_before,
+        expires_at=user.expires_at,
+        early=AuthFailure.USER_JWT_NOT_YET_VALID,
+        late=AuthFailure.USER_JWT_EXPIRED,
+    )
+    if user.issue:
+        raise AuthError(AuthFailure.USER_JWT_HAS_ISSUES, user.issue)
 
 
 def bind_user(user: SignedUser, account: Account, scope: SigningKeyScope | None) -> Binding:

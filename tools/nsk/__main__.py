@@ -16,19 +16,23 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line. The exit code: 0 when it was done, 1 when not, 130 when it was interrupted."""
+    """Run one command line. The exit code: 0 when it was done, 1 when not, 130 when it was interrupted.
+
+    Commands that answer a question end with 1 when the answer is no, and with 2 when there is none.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A link named nsc stands in for nsc.
     if PurePath(sys.argv[0]).name == "nsc":
         words.insert(0, "--nsc-compatible-output")
     compatible = "--nsc-compatible-output" in words
     try:
-        ROOT.main(words, prog_name="nsc" if compatible else "nsk", standalone_mode=False)
+        # Besides what a command returns, this is the code with which one ended early.
+        outcome = ROOT.main(words, prog_name="nsc" if compatible else "nsk", standalone_mode=False)
     except NskError as error:
         print(f"Error: {error.text}", file=sys.stderr)
         if error.usage:
             print(error.usage, file=sys.stderr)
-        return 1
+        return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"Error: {_describe(error)}", file=sys.stderr)
         return 1
-    return 0
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _describe(error: OSError) -> str:

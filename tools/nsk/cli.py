@@ -54,7 +54,7 @@ Run = Callable[["Session", Flags], None]
 class Command(click.Command):
     """One command. ``arguments`` is the least and the highest number of arguments besides flags.
 
-    A command that ``changes`` the store waits until no other one does.
+    A command that ``changes`` the store waits until no other one does. ``error_code`` is the exit code of its errors.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Command(click.Command):
         group_flags: Sequence[Flag] = (),
         usage_on_error: bool = False,
         changes: bool = False,
+        error_code: int = 1,
     ) -> None:
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS)
         super().__init__(name, params=[*self._own, HELP, *self._shared], add_help_option=False)
@@ -80,6 +81,7 @@ class Command(click.Command):
         self._aliases = aliases
         self._usage_on_error = usage_on_error
         self._changes = changes
+        self.error_code = error_code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _usage_added(self, ctx):
@@ -214,6 +216,8 @@ def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool =
     except NskError as error:
         if always if error.show_usage is None else error.show_usage:
             error.usage = command.usage_text(ctx)
+        if isinstance(command, Command):
+            error.exit_code = command.error_code
         raise
 
 

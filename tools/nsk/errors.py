@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class NskError(Exception):
-    """A refusal with a text for the person who typed the command. Exit code 1.
+    """A refusal with a text for the person who typed the command.
 
     ``show_usage`` adds the command's usage text below the error, for options that are missing or clash; None leaves
     that to the command.
@@ -16,6 +16,8 @@ class NskError(Exception):
         self.show_usage = show_usage
         self.usage = ""
         """The usage text to print, filled in by the command that failed."""
+        self.exit_code = 1
+        """Filled in likewise: what the command ends with when it cannot do what was asked."""
 
 
 class StoreError(NskError):

@@ -72,6 +72,7 @@ ROOT = _Root(
             },
             aliases=("create",),
         ),
+        "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I"),
         "delete": Group(
             "delete",
             "Delete assets such as accounts/users, imports/exports, mappings",
@@ -103,6 +104,7 @@ ROOT = _Root(
             },
         ),
         "env": Member("Prints and manage the nsc environment", "env:ENV"),
+        "explain": Member("Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN"),
         "generate": Group(
             "generate",
             "Generate activations, nats-cli contexts, credential files, configs, nkeys and diagrams",
@@ -128,6 +130,14 @@ ROOT = _Root(
                 "users": Member("List users", "list:USERS", ("user",)),
             },
             LIST_FLAGS,
+        ),
+        "prove": Group(
+            "prove",
+            "Prove that accounts are isolated, or show how something gets from one to another",
+            {
+                "isolated": Member("Prove that two accounts are isolated", "prove:ISOLATED"),
+                "matrix": Member("Show which accounts reach which others", "prove:MATRIX"),
+            },
         ),
         "revocations": Group(
             "revocations",
