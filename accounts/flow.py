@@ -181,7 +181,7 @@ class Stage(Enum):
     DELIVERED = "delivered"
     """Its subscribers, its stream exports and its service imports take it."""
     STREAMED = "streamed"
-    """It came through a stream import: subscribers and stream exports take it, service imports do not."""
+    """It came through a stream import: subscribers take it, and it goes no further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,15 +399,17 @@ class _Spread:
     def _next(self, state: State) -> Iterator[State]:
         if state.stage is Stage.PUBLISHED:
             yield from self._delivered(state)
-            return
+        elif state.stage is Stage.DELIVERED:
+            yield from self._crossed(state)
+
+    def _crossed(self, state: State) -> Iterator[State]:
+        """What goes on to other accounts."""
         for stream in self._world.streams_from(state.account):
             entered = self._matched(state, stream.imported.subject)
             if entered is not None:
                 yield from self._transformed(
                     entered, stream.imported.outward, Streamed(stream), account=stream.importer, stage=Stage.STREAMED
                 )
-        if state.stage is Stage.STREAMED:
-            return
         for service in self._world.services_of(state.account):
             if id(service.export) in state.services:
                 continue

@@ -8,6 +8,7 @@ over the links that the broker connects; a way that is found is shown by an exam
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ ASSUMPTIONS: Final = (
 )
 """What every answer takes for granted."""
 
-INBOX: Final = "_INBOX.any"
-"""A reply subject for examples in which any will do."""
+_ANY_REPLY: Final = "any"
+"""The reply subject of examples in which the answer is lost where it comes back."""
 
 _ANSWERS: Final = ("_R_", 2, 3), ("_R_", 2, 3, 4, "T")
 """The reply subjects that stand for those of askers in other accounts: of plain requests, and of measured ones."""
@@ -47,28 +48,43 @@ class Passage:
     """From the first to the last."""
     published: str | None = None
     arrived: str | None = None
+    pattern: str = ">"
+    """What all that arrives this way matches."""
+
+    @property
+    def starts(self) -> str:
+        """The subject that an example begins with; only of a passage that has one."""
+        assert self.published is not None
+        return self.published
+
+    @property
+    def heard(self) -> str:
+        """The subject that an example ends with; only of a passage that has one."""
+        assert self.arrived is not None
+        return self.arrived
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """How a message that ``asker`` sends comes to ``answerer``, who can then answer it.
 
-    It is a request that goes the way of ``passage``; or an answer within the conversation ``before``, in which it comes
-    to that asker's account, to a reply subject from which ``passage`` leads on. Without a passage it ends there.
+    It is a request that goes the way of ``passage``; or an answer within the conversation ``before``, which comes to
+    that asker's account on a reply subject from which ``passage`` begins: it may end in the same account.
     """
 
     asker: str
     answerer: str
-    passage: Passage | None
+    passage: Passage
     before: Conversation | None = None
+    is_answerable: bool = True
+    """Whether the answer comes back: mappings in the accounts on the way may take it for a message of their own."""
 
     @property
     def passages(self) -> Iterator[Passage]:
         """All passages, that of the first request first."""
         if self.before is not None:
             yield from self.before.passages
-        if self.passage is not None:
-            yield self.passage
+        yield self.passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +105,40 @@ class Action:
 class Reach:
     """How something published in ``source`` reaches ``target``.
 
-    By ``passage`` alone; or as an answer in ``conversation``, which comes to the asker's account or, where ``leak`` is
-    named, passes that account on the way back, and from there goes on by ``passage``, if there is one.
+    By ``passage`` alone; or as an answer in ``conversation``, which comes to the asker's account on a reply subject
+    from which ``passage`` begins. Where there is a ``leak``, that answer reaches the target before, by that passage
+    from an account that it passes on its way back, and may be lost in the asker's account, which leaves no passage.
     """
 
     source: str
     target: str
     passage: Passage | None
     conversation: Conversation | None = None
-    leak: str | None = None
+    leak: Passage | None = None
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """All passages in the order in which they are used."""
+        before = () if self.conversation is None else tuple(self.conversation.passages)
+        last = self.leak or self.passage
+        return before if last is None else (*before, last)
 
     @property
     def is_shown(self) -> bool:
         """Whether there is an example. Without one the way is not excluded."""
-        passages = [] if self.conversation is None else list(self.conversation.passages)
-        if self.passage is not None:
-            passages.append(self.passage)
-        if any(passage.published is None for passage in passages):
+        if any(passage.published is None for passage in self.passages):
             return False
-        return self.leak is None or any(self.leak in passage.accounts[1:-1] for passage in passages[:-1])
+        # The conversation that was kept need not be the one that passes the account where the leak is.
+        passed = {name for passage in self.passages[:-1] for name in passage.accounts[:-1]}
+        return self.leak is None or self.leak.accounts[0] in passed
 
     @property
     def script(self) -> tuple[Action, ...]:
         """The example: what clients do, one after the other, so that the target's listener hears the source."""
         if not self.is_shown:
             return ()
-        landing = INBOX if self.passage is None or self.leak else str(self.passage.published)
-        heard = INBOX if self.passage is None else str(self.passage.arrived)
+        heard = self.leak.pattern if self.leak is not None else self.passages[-1].heard
+        landing = _ANY_REPLY if self.passage is None else self.passage.starts
         listening = [Action(self.target, "listen", heard)]
         if self.conversation is None:
             return (*listening, Action(self.source, "publish", landing))
@@ -124,14 +147,13 @@ class Reach:
 
 
 def _actions(conversation: Conversation, reply: str, listening: list[Action]) -> list[Action]:
-    """What clients do until the answerer has a message whose answer comes to the asker at ``reply``."""
+    """What clients do until the answerer has a message whose answer comes to the asker on ``reply``."""
     passage = conversation.passage
-    landing = INBOX if passage is None else str(passage.published)
-    heard = INBOX if passage is None else str(passage.arrived)
-    listening.append(Action(conversation.answerer, "listen", heard))
+    listening.append(Action(conversation.answerer, "listen", passage.heard))
     if conversation.before is None:
-        return [Action(conversation.asker, "publish", landing, reply)]
-    return [*_actions(conversation.before, landing, listening), Action(conversation.asker, "answer", reply=reply)]
+        return [Action(conversation.asker, "publish", passage.starts, reply)]
+    before = _actions(conversation.before, passage.starts, listening)
+    return [*before, Action(conversation.asker, "answer", reply=reply)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +188,7 @@ class Proof:
         self._answers: dict[str, dict[str, Passage]] = {}
         self._requests: dict[tuple[str, bool], dict[str, Passage]] = {}
         self._between: dict[tuple[str, bool], dict[str, set[str]]] = {}
+        self._kept: dict[str, bool] = {}
         self._known: tuple[dict[tuple[str, str], Conversation], dict[tuple[str, str], set[str]]] | None = None
 
     def isolated(self, one: str, other: str) -> Isolation:
@@ -191,10 +214,8 @@ class Proof:
         """The ways of answers, the shortest conversations first."""
         conversations, between = self._conversations()
         for (asker, answerer), conversation in conversations.items():
-            if answerer != source:
+            if answerer != source or not conversation.is_answerable:
                 continue
-            if asker == target:
-                yield Reach(source, target, None, conversation)
             passage = self._arrivals(asker, answered=True).get(target)
             if passage is not None:
                 yield Reach(source, target, passage, conversation)
@@ -202,7 +223,9 @@ class Proof:
             for leak in sorted(accounts) if answerer == source else ():
                 leaked = self._leaks(leak).get(target)
                 if leaked is not None:
-                    yield Reach(source, target, leaked, conversations[asker, answerer], leak)
+                    home = self._arrivals(asker, answered=True).get(asker)
+                    shown = home if home is not None and home.published is not None else None
+                    yield Reach(source, target, shown, conversations[asker, answerer], leaked)
 
     # Single messages.
 
@@ -211,9 +234,11 @@ class Proof:
         known = self._answers if answered else self._messages
         if account not in known:
             states = list(self._spread(account, answered=answered))
-            known[account] = _passages(account, states)
-            requests = [state for state in states if state.is_request and state.account != account]
-            self._requests[account, answered] = _passages(account, requests)
+            # A message that is published where it is heard reaches nobody else; an answer may come from elsewhere.
+            known[account] = _passages(account, states if answered else _elsewhere(account, states))
+            requests = [state for state in _elsewhere(account, states) if state.is_request]
+            kept = [state for state in requests if self._all_keep(state.accounts)]
+            self._requests[account, answered] = _passages(account, requests) | _passages(account, kept)
             between: dict[str, set[str]] = {}
             for state in requests:
                 between.setdefault(state.account, set()).update(state.accounts[:-1])
@@ -230,9 +255,7 @@ class Proof:
         """Where answers come to while they pass an account on their way back."""
         found: dict[str, Passage] = {}
         for parts in _ANSWERS:
-            states = [
-                state for state in spread(self._world, account, Term(parts), reserved=()) if state.account != account
-            ]
+            states = _elsewhere(account, spread(self._world, account, Term(parts)))
             for name, passage in _passages(account, states).items():
                 found.setdefault(name, passage)
         return found
@@ -248,31 +271,50 @@ class Proof:
     def _find_conversations(self) -> tuple[dict[tuple[str, str], Conversation], dict[tuple[str, str], set[str]]]:
         found: dict[tuple[str, str], Conversation] = {}
         between: dict[tuple[str, str], set[str]] = {}
+        waiting: deque[tuple[str, str]] = deque()
+
+        def note(made: Conversation, passed: set[str]) -> None:
+            pair = made.asker, made.answerer
+            known = found.get(pair)
+            if known is None or (made.is_answerable and not known.is_answerable):
+                found[pair] = made
+            elif passed <= between[pair]:
+                return
+            between.setdefault(pair, set()).update(passed)
+            waiting.append(pair)
+
         for asker in self._world.accounts:
             self._arrivals(asker, answered=False)
             self._arrivals(asker, answered=True)
             for answerer, passage in self._requests[asker, False].items():
-                found[asker, answerer] = Conversation(asker, answerer, passage)
-                between[asker, answerer] = set(self._between[asker, False][answerer])
-        waiting = deque(found)
+                is_answerable = self._all_keep(passage.accounts[1:])
+                made = Conversation(asker, answerer, passage, is_answerable=is_answerable)
+                note(made, self._between[asker, False][answerer])
         while waiting:
-            pair = waiting.popleft()
-            first, second = pair
+            first, second = pair = waiting.popleft()
+            if not found[pair].is_answerable:
+                continue
             # The second answers the first, in whose account the answer may go on to a third.
-            further: Iterable[tuple[str, Passage | None]] = ((first, None), *self._requests[first, True].items())
-            for third, onward in further:
-                if third == second:
-                    continue
-                passed = between[pair] | (set() if onward is None else {first, *self._between[first, True][third]})
-                key = (second, third)
-                if key not in found:
-                    found[key] = Conversation(second, third, onward, found[pair])
-                    between[key] = set()
-                elif passed <= between[key]:
-                    continue
-                between[key] |= passed
-                waiting.append(key)
+            home = self._answers[first].get(first)
+            further = self._requests[first, True] | ({} if home is None else {first: home})
+            for third, onward in further.items():
+                if third != second:
+                    beyond = set() if third == first else {first, *self._between[first, True][third]}
+                    is_answerable = self._all_keep(onward.accounts)
+                    note(Conversation(second, third, onward, found[pair], is_answerable), between[pair] | beyond)
         return found, between
+
+    def _all_keep(self, accounts: Iterable[str]) -> bool:
+        """Whether answers come through these accounts."""
+        return all(map(self._keeps, accounts))
+
+    def _keeps(self, account: str) -> bool:
+        """Whether the mappings of an account can leave alone the subjects on which answers go back."""
+        if account not in self._kept:
+            parts = Term(_ANSWERS[0])
+            own = itertools.takewhile(lambda state: not state.accounts, spread(self._world, account, parts))
+            self._kept[account] = any(state.term == parts for state in own)
+        return self._kept[account]
 
 
 def _subjects(rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -284,11 +326,16 @@ def _passages(account: str, states: Iterable[State]) -> dict[str, Passage]:
     found: dict[str, Passage] = {}
     for state in states:
         known = found.get(state.account)
-        if state.account == account or (known is not None and known.published is not None):
+        if known is not None and known.published is not None:
             continue
         published, arrived = witness(state) or (None, None)
         if known is None or published is not None:
-            found[state.account] = Passage(state.path, (account, *state.accounts), published, arrived)
+            accounts = (account, *state.accounts)
+            found[state.account] = Passage(state.path, accounts, published, arrived, state.term.pattern)
     return found
+
+
+def _elsewhere(account: str, states: Iterable[State]) -> list[State]:
+    return [state for state in states if state.account != account]
 
 

@@ -14,6 +14,8 @@ from accounts.account import Account
 from accounts.exchange import ServiceLink, StreamLink, compile_exchange
 from accounts.subject import matches
 
+_NAME = "_R_.1.2"
+
 MOST_HOPS = 4
 """Names in a reply subject that stands for one of another account, for another one, and so on."""
 
@@ -83,9 +85,11 @@ class Walls:
         if isinstance(token, Own):
             self._speak(speaker, token.account, token.subject, reply)
         while isinstance(token, Name):
+            if _NAME not in self._mapped(token.account, _NAME):
+                return
             token = token.meant
             reply = Name(token.account, reply)
-            subject = token.subject if isinstance(token, Own) else "_R_.1.2"
+            subject = token.subject if isinstance(token, Own) else _NAME
             self._speak(speaker, token.account, subject, reply)
 
     def _speak(self, speaker: str, account: str, subject: str, reply: Reply) -> None:
@@ -142,10 +146,7 @@ class Walls:
     def _streamed(self, account: str, subject: str, entered: tuple[str, ...]) -> Iterator[Arrival]:
         for link in self._streams[account]:
             if matches(link.imported.subject, subject):
-                made = link.imported.outward.apply(subject, lambda count: 0)
-                if made is not None:
-                    yield Arrival(link.importer, entered, at_home=False)
-                    yield from self._streamed(link.importer, made, entered)
+                yield Arrival(link.importer, entered, at_home=False)
 
 
 def _depth(reply: Reply) -> int:

@@ -12,7 +12,7 @@ import click
 
 from accounts.explain import links_of
 from accounts.flow import TooManyWaysError, World
-from accounts.prove import ASSUMPTIONS, Action, Isolation, Passage, Proof, Reach
+from accounts.prove import ASSUMPTIONS, Action, Isolation, Proof, Reach
 from auth.gojson import quote
 from tools.nsk.cli import Command
 from tools.nsk.commands.policy import link_fields, link_lines, moment
@@ -69,7 +69,7 @@ def _reach_lines(world: World, source: str, target: str, reach: Reach) -> Iterat
     what = "what a client publishes" if reach.conversation is None else "what a client answers"
     can = "can" if reach.is_shown else "may"
     yield f"{what} in {source} {can} reach a subscriber of {target}:"
-    for passage in _passages(reach):
+    for passage in reach.passages:
         yield f"  {' → '.join(world.label(name) for name in passage.accounts)}"
         yield from link_lines(links_of(world, passage.path), "    ")
     if not reach.is_shown:
@@ -78,11 +78,6 @@ def _reach_lines(world: World, source: str, target: str, reach: Reach) -> Iterat
     yield "  for example:"
     for number, action in enumerate(reach.script, 1):
         yield f"    {number}. {_told(world, action)}"
-
-
-def _passages(reach: Reach) -> list[Passage]:
-    passages = [] if reach.conversation is None else list(reach.conversation.passages)
-    return passages if reach.passage is None else [*passages, reach.passage]
 
 
 def _told(world: World, action: Action) -> str:
@@ -118,7 +113,7 @@ def _reach_fields(world: World, reach: Reach) -> dict[str, Any]:
                 "published": passage.published,
                 "arrived": passage.arrived,
             }
-            for passage in _passages(reach)
+            for passage in reach.passages
         ],
         "example": [
             {"account": action.account, "verb": action.verb, "subject": action.subject, "reply": action.reply}
