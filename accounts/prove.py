@@ -128,9 +128,12 @@ class Reach:
         """Whether there is an example. Without one the way is not excluded."""
         if any(passage.published is None for passage in self.passages):
             return False
+        if self.leak is None or self.conversation is None:
+            return True
         # The conversation that was kept need not be the one that passes the account where the leak is.
-        passed = {name for passage in self.passages[:-1] for name in passage.accounts[:-1]}
-        return self.leak is None or self.leak.accounts[0] in passed
+        first, *further = self.conversation.passages
+        passed = {*first.accounts[1:-1], *(name for passage in further for name in passage.accounts[:-1])}
+        return self.leak.accounts[0] in passed
 
     @property
     def script(self) -> tuple[Action, ...]:
