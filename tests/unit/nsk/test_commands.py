@@ -6,60 +6,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from auth.nkey import KeyKind, KeyPair
+from tests.unit.nsk.tool import Tool, tool_at
 from tools.nsk.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@dataclass(slots=True)
-class Tool:
-    """The tool on a store of its own, and what it printed last."""
-
-    home: Path
-    capture: pytest.CaptureFixture[str]
-    out: str = ""
-    err: str = ""
-
-    def __call__(self, *words: str) -> int:
-        code = main(["-H", str(self.home), *words])
-        self.out, self.err = self.capture.readouterr()
-        return code
-
-    def ok(self, *words: str) -> str:
-        """Run what must succeed; what it printed to stdout."""
-        assert self(*words) == 0, self.err
-        return self.out
-
-    def refused(self, *words: str) -> str:
-        """Run what must fail; the error."""
-        assert self(*words) == 1, self.out
-        return self.err
-
-    def claims(self, *words: str) -> Any:
-        """The claims of a described JWT."""
-        return json.loads(self.ok("describe", *words, "-J"))
-
-    def files(self) -> dict[Path, str]:
-        """Everything that is stored."""
-        return {path: path.read_text() for path in self.home.rglob("*") if path.is_file() and path.name != "nsc.json"}
-
-
 @pytest.fixture
 def tool(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tool:
     """An operator O with an account A and a user u."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("NSC_HOME", "NKEYS_PATH", "NSC_CWD_ONLY", "NSC_NO_GIT_IGNORE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    found = Tool(tmp_path / "h", capsys)
-    found.ok("add", "operator", "O")
+    found = tool_at(tmp_path, capsys, monkeypatch)
     found.ok("add", "account", "A")
     found.ok("add", "user", "u")
     return found

@@ -14,7 +14,7 @@ import pytest
 
 from auth import jwt
 from auth.claims import AccountClaims, ActivationClaims, Export, Import
-from tools.nsk.__main__ import main
+from tests.unit.nsk.tool import Tool, tool_at
 from tools.nsk.denials import Denial, find_denial
 from tools.nsk.errors import NskError
 from tools.nsk.keystore import KeyStore
@@ -44,24 +44,15 @@ accounts {
 
 
 @dataclass(slots=True)
-class Tool:
-    """The tool, on a store of its own, and what it printed last."""
-
-    home: Path
-    capture: pytest.CaptureFixture[str]
-    out: str = ""
-    err: str = ""
-
-    def __call__(self, *words: str) -> int:
-        code = main(["-H", str(self.home), *words])
-        self.out, self.err = self.capture.readouterr()
-        return code
+class Keeper(Tool):
+    """The tool, and a hand in its store."""
 
     @property
     def store(self) -> Store:
         return Store.open(self.home, "O", KeyStore(self.home))
 
     def change(self, account: str, change: Callable[[AccountClaims], object]) -> None:
+        """Sign an account's claims after a change."""
         claims = self.store.account(account)
         change(claims)
         self.store.sign_account(claims)
@@ -75,17 +66,12 @@ def configuration(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tool(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tool:
-    """An operator O with the accounts SHOP and ACME."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("NSC_HOME", "NKEYS_PATH", "NSC_CWD_ONLY", "NSC_NO_GIT_IGNORE"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    found = Tool(tmp_path / "h", capsys)
-    for words in ("add operator O", "add account SHOP", "add account ACME"):
-        assert found(*words.split()) == 0
-    assert found("add", "user", "-a", "SHOP", "web", "--allow-pub", "orders.>", "--allow-sub", "_INBOX.>") == 0
-    assert found("add", "user", "-a", "ACME", "acme") == 0
+def tool(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Keeper:
+    """An operator O with the accounts SHOP and ACME, and a user of each."""
+    found = Keeper(tool_at(tmp_path, capsys, monkeypatch).home, capsys)
+    for words in ("add account SHOP", "add account ACME", "add user -a ACME acme"):
+        found.ok(*words.split())
+    found.ok("add", "user", "-a", "SHOP", "web", "--allow-pub", "orders.>", "--allow-sub", "_INBOX.>")
     return found
 
 
@@ -103,7 +89,7 @@ class TestCanI:
             ("subscribe a -q _sys_ -n free", 1, "denied: the queue name _sys_ is reserved"),
         ],
     )
-    def test_of_a_configuration(self, tool: Tool, configuration: str, words: str, code: int, said: str) -> None:
+    def test_of_a_configuration(self, tool: Keeper, configuration: str, words: str, code: int, said: str) -> None:
         assert tool("can-i", *words.split(), "-c", configuration) == code
         assert tool.out.startswith(said)
         assert tool.err == ""
@@ -122,43 +108,43 @@ class TestCanI:
             ("publish a --creds nowhere.creds", "cannot be read"),
         ],
     )
-    def test_what_has_no_answer(self, tool: Tool, configuration: str, words: str, error: str) -> None:
+    def test_what_has_no_answer(self, tool: Keeper, configuration: str, words: str, error: str) -> None:
         assert tool("can-i", *words.split(), "-c", configuration) == 2
         assert error in tool.err
         assert tool.out == ""
 
-    def test_a_configuration_that_cannot_be_read(self, tool: Tool, tmp_path: Path) -> None:
+    def test_a_configuration_that_cannot_be_read(self, tool: Keeper, tmp_path: Path) -> None:
         broken = tmp_path / "broken.conf"
         broken.write_text("accounts {")
         assert tool("can-i", "publish", "a", "-n", "x", "-c", str(broken)) == 2
         assert "broken.conf" in tool.err
         assert tool("can-i", "publish", "a", "-n", "x", "-c", str(tmp_path / "none.conf")) == 2
 
-    def test_of_a_store(self, tool: Tool) -> None:
+    def test_of_a_store(self, tool: Keeper) -> None:
         assert tool("can-i", "publish", "orders.new", "-a", "SHOP") == 0
         assert tool.out == 'allowed: granted by publish allow "orders.>" (user JWT pub.allow)\n'
         assert tool("can-i", "publish", "other", "-a", "SHOP", "-u", "web") == 1
         assert tool("can-i", "publish", "other", "-a", "SHOP", "-u", "nobody") == 2
 
-    def test_of_a_credentials_file(self, tool: Tool, tmp_path: Path) -> None:
+    def test_of_a_credentials_file(self, tool: Keeper, tmp_path: Path) -> None:
         path = tmp_path / "web.creds"
         path.write_text(tool.store.creds("SHOP", "web"))
         assert tool("can-i", "publish", "orders.new", "--creds", str(path)) == 0
         assert tool("can-i", "publish", "other", "--creds", str(path)) == 1
 
-    def test_of_a_user_whom_no_server_admits(self, tool: Tool) -> None:
+    def test_of_a_user_whom_no_server_admits(self, tool: Keeper) -> None:
         key = tool.store.user("SHOP", "web").subject
         tool.change("SHOP", lambda claims: claims.revoke(key, int(time.time()) + 5))
         assert tool("can-i", "publish", "orders.new", "-a", "SHOP") == 1
         assert tool.out.startswith("denied: no server admits the user: ")
         assert "revoked" in tool.out
 
-    def test_of_an_account_that_no_server_uses(self, tool: Tool) -> None:
+    def test_of_an_account_that_no_server_uses(self, tool: Keeper) -> None:
         tool.change("SHOP", lambda claims: claims.nats.exports.append(Export(subject="s..x", type="stream")))
         assert tool("can-i", "publish", "orders.new", "-a", "SHOP") == 1
         assert "denied: no server admits the user: " in tool.out
 
-    def test_as_json(self, tool: Tool, configuration: str) -> None:
+    def test_as_json(self, tool: Keeper, configuration: str) -> None:
         assert tool("can-i", "publish", "other", "-n", "web", "-c", configuration, "--json") == 1
         answer = json.loads(tool.out)
         assert answer["allowed"] is False
@@ -166,7 +152,7 @@ class TestCanI:
 
 
 class TestExplain:
-    def test_a_publish(self, tool: Tool, configuration: str) -> None:
+    def test_a_publish(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "publish", "legacy.eu", "-n", "web", "-c", configuration) == 0
         assert tool.out == f"""\
 publish "legacy.eu": allowed
@@ -184,7 +170,7 @@ would be received by subscribers of
 to deny it: add publish deny "orders.eu" to the user at {configuration}:5
 """
 
-    def test_who_receives_in_other_accounts(self, tool: Tool, configuration: str) -> None:
+    def test_who_receives_in_other_accounts(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "publish", "orders.eu.de", "-n", "web", "-c", configuration, "-J") == 0
         receivers = json.loads(tool.out)["receivers"]
         assert [(one["account"], one["subject"]) for one in receivers] == [
@@ -193,18 +179,18 @@ to deny it: add publish deny "orders.eu" to the user at {configuration}:5
         ]
         assert [link["what"] for link in receivers[1]["links"]] == ["export", "import"]
 
-    def test_a_subscription(self, tool: Tool, configuration: str) -> None:
+    def test_a_subscription(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "subscribe", "price.*", "-n", "web", "-c", configuration) == 0
         assert "  ask.*  in ACME\n" in tool.out
         assert tool("explain", "subscribe", "*.a", "-n", "web", "-c", configuration) == 0
         assert 'but nothing that subscribe deny "secret.>"' in tool.out
 
-    def test_what_nothing_turns(self, tool: Tool, configuration: str) -> None:
+    def test_what_nothing_turns(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "publish", "$NRG.x", "-n", "free", "-c", configuration) == 1
         assert "built-in" in tool.out
         assert tool.out.endswith("no change of the user's rules and limits turns this\n")
 
-    def test_the_chain_of_a_scoped_signing_key(self, tool: Tool) -> None:
+    def test_the_chain_of_a_scoped_signing_key(self, tool: Keeper) -> None:
         words = "edit signing-key -a SHOP --sk generate --role worker --allow-pub work.{{name()}}.>"
         assert tool(*words.split()) == 0
         assert tool("add", "user", "-a", "SHOP", "bob", "-K", "worker") == 0
@@ -214,7 +200,7 @@ to deny it: add publish deny "orders.eu" to the user at {configuration}:5
         assert tool("explain", "publish", "work.eve.x", "-a", "SHOP", "-u", "bob") == 1
         assert 'add publish allow "work.eve.x" to the template of signing key A' in tool.out
 
-    def test_defaults_of_the_account(self, tool: Tool) -> None:
+    def test_defaults_of_the_account(self, tool: Keeper) -> None:
         tool.change("ACME", lambda claims: claims.nats.default_permissions.publish.deny.append("no.>"))
         assert tool("explain", "publish", "no.x", "-a", "ACME") == 1
         assert 'remove publish deny "no.>" (account default_permissions pub.deny)' in tool.out
@@ -254,7 +240,7 @@ class TestDenials:
         with pytest.raises(NskError, match="the log has no denial 00000000"):
             find_denial([self.text], "00000000")
 
-    def test_is_explained_as_things_are_now(self, tool: Tool, configuration: str, tmp_path: Path) -> None:
+    def test_is_explained_as_things_are_now(self, tool: Keeper, configuration: str, tmp_path: Path) -> None:
         log = tmp_path / "natskeep.log"
         log.write_text(self.text)
         words = ("explain", "--denial", "0a1b2c3d", "--log", str(log))
@@ -265,7 +251,7 @@ class TestDenials:
         assert "--log" in tool.err
         assert tool(*words[:4], str(tmp_path / "none"), "-c", configuration) == 2
 
-    def test_in_a_store_by_key(self, tool: Tool, tmp_path: Path) -> None:
+    def test_in_a_store_by_key(self, tool: Keeper, tmp_path: Path) -> None:
         account, user = tool.store.account("SHOP").subject, tool.store.user("SHOP", "web").subject
         log = tmp_path / "natskeep.log"
         log.write_text(self.text.replace("SHOP/user:web", f"{account}/SHOP/jwt:{user}"))
@@ -277,17 +263,17 @@ class TestDenials:
 
 
 class TestProve:
-    def test_accounts_that_are_isolated(self, tool: Tool, configuration: str) -> None:
+    def test_accounts_that_are_isolated(self, tool: Keeper, configuration: str) -> None:
         assert tool("prove", "isolated", "SHOP", "LONELY", "-c", configuration) == 0
         assert tool.out.startswith("SHOP and LONELY are isolated\n")
         assert "taken for granted:" in tool.out
 
-    def test_accounts_that_are_not(self, tool: Tool, configuration: str) -> None:
+    def test_accounts_that_are_not(self, tool: Keeper, configuration: str) -> None:
         assert tool("prove", "isolated", "SHOP", "ACME", "-c", configuration) == 1
         assert '    2. a client of SHOP publishes to "orders.eu.any1"\n' in tool.out
         assert '    2. a client of ACME publishes to "ask.any1"\n' in tool.out
 
-    def test_as_json(self, tool: Tool, configuration: str) -> None:
+    def test_as_json(self, tool: Keeper, configuration: str) -> None:
         assert tool("prove", "isolated", "SHOP", "ACME", "-c", configuration, "--json") == 1
         answer = json.loads(tool.out)
         assert answer["isolated"] is False
@@ -297,10 +283,10 @@ class TestProve:
         }  # fmt: skip
 
     @pytest.mark.parametrize("names", [("SHOP", "SHOP"), ("SHOP", "NONE"), ("SHOP",)])
-    def test_what_has_no_answer(self, tool: Tool, configuration: str, names: tuple[str, ...]) -> None:
+    def test_what_has_no_answer(self, tool: Keeper, configuration: str, names: tuple[str, ...]) -> None:
         assert tool("prove", "isolated", *names, "-c", configuration) == 2
 
-    def test_accounts_of_a_store_with_an_activation(self, tool: Tool) -> None:
+    def test_accounts_of_a_store_with_an_activation(self, tool: Keeper) -> None:
         assert tool("prove", "isolated", "SHOP", "ACME") == 0
         store = tool.store
         shop, acme = store.account("SHOP").subject, store.account("ACME").subject
@@ -319,7 +305,7 @@ class TestProve:
         tool.change("SHOP", lambda claims: claims.nats.exports.clear() or claims.nats.exports.append(export))
         assert tool("prove", "isolated", "SHOP", "ACME") == 0
 
-    def test_a_matrix(self, tool: Tool, configuration: str, tmp_path: Path) -> None:
+    def test_a_matrix(self, tool: Keeper, configuration: str, tmp_path: Path) -> None:
         picture = tmp_path / "matrix.svg"
         assert tool("prove", "matrix", "-c", configuration, "--svg", str(picture)) == 1
         assert "| SHOP   | M    | .      | -    |" in tool.out
@@ -347,7 +333,7 @@ _CONFIGURATION = re.compile(r"^```conf\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SESSION = re.compile(r"^```\n\$ nsk (.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_the_document_shows_what_is_printed(tool: Tool, tmp_path: Path) -> None:
+def test_the_document_shows_what_is_printed(tool: Keeper, tmp_path: Path) -> None:
     document = (Path(__file__).resolve().parents[3] / "docs" / "isolation.md").read_text()
     (configuration,) = _CONFIGURATION.findall(document)
     (tmp_path / "server.conf").write_text(configuration)
