@@ -191,8 +191,9 @@ class Proof:
         self._answers: dict[str, dict[str, Passage]] = {}
         self._requests: dict[tuple[str, bool], dict[str, Passage]] = {}
         self._between: dict[tuple[str, bool], dict[str, set[str]]] = {}
+        self._leaked: dict[str, dict[str, Passage]] = {}
         self._kept: dict[str, bool] = {}
-        self._known: tuple[dict[tuple[str, str], Conversation], dict[tuple[str, str], set[str]]] | None = None
+        self._conversations: dict[str, list[tuple[Conversation, tuple[str, ...]]]] | None = None
 
     def isolated(self, one: str, other: str) -> Isolation:
         """Whether two accounts are isolated. Raises KeyError and TooManyWaysError."""
@@ -215,20 +216,19 @@ class Proof:
 
     def _answered(self, source: str, target: str) -> Iterator[Reach]:
         """The ways of answers, the shortest conversations first."""
-        conversations, between = self._conversations()
-        for (asker, answerer), conversation in conversations.items():
-            if answerer != source or not conversation.is_answerable:
-                continue
-            passage = self._arrivals(asker, answered=True).get(target)
-            if passage is not None:
-                yield Reach(source, target, passage, conversation)
-        for (asker, answerer), accounts in between.items():
-            for leak in sorted(accounts) if answerer == source else ():
+        conversations = self._conversations_with(source)
+        for conversation, _ in conversations:
+            if conversation.is_answerable:
+                passage = self._arrivals(conversation.asker, answered=True).get(target)
+                if passage is not None:
+                    yield Reach(source, target, passage, conversation)
+        for conversation, passed in conversations:
+            for leak in passed:
                 leaked = self._leaks(leak).get(target)
                 if leaked is not None:
-                    home = self._arrivals(asker, answered=True).get(asker)
+                    home = self._arrivals(conversation.asker, answered=True).get(conversation.asker)
                     shown = home if home is not None and home.published is not None else None
-                    yield Reach(source, target, shown, conversations[asker, answerer], leaked)
+                    yield Reach(source, target, shown, conversation, leaked)
 
     # Single messages.
 
@@ -256,22 +256,28 @@ class Proof:
 
     def _leaks(self, account: str) -> dict[str, Passage]:
         """Where answers come to while they pass an account on their way back."""
-        found: dict[str, Passage] = {}
-        for parts in _ANSWERS:
-            states = _elsewhere(account, spread(self._world, account, Term(parts)))
-            for name, passage in _passages(account, states).items():
-                found.setdefault(name, passage)
-        return found
+        if account not in self._leaked:
+            found = self._leaked[account] = {}
+            for parts in _ANSWERS:
+                states = _elsewhere(account, spread(self._world, account, Term(parts)))
+                for name, passage in _passages(account, states).items():
+                    found.setdefault(name, passage)
+        return self._leaked[account]
 
     # Conversations.
 
-    def _conversations(self) -> tuple[dict[tuple[str, str], Conversation], dict[tuple[str, str], set[str]]]:
-        """By asker and answerer: how the one's message comes to the other, and the accounts that it may pass."""
-        if self._known is None:
-            self._known = self._find_conversations()
-        return self._known
+    def _conversations_with(self, answerer: str) -> list[tuple[Conversation, tuple[str, ...]]]:
+        """How messages come to an answerer, each with the accounts that the answer may pass."""
+        if self._conversations is None:
+            self._conversations = {}
+            found, between = self._find_conversations()
+            for pair, conversation in found.items():
+                passed = tuple(sorted(between[pair]))
+                self._conversations.setdefault(pair[1], []).append((conversation, passed))
+        return self._conversations.get(answerer, [])
 
     def _find_conversations(self) -> tuple[dict[tuple[str, str], Conversation], dict[tuple[str, str], set[str]]]:
+        """By asker and answerer: how the one's message comes to the other, and the accounts that it may pass."""
         found: dict[tuple[str, str], Conversation] = {}
         between: dict[tuple[str, str], set[str]] = {}
         waiting: deque[tuple[str, str]] = deque()
