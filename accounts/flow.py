@@ -403,8 +403,9 @@ class _Spread:
             yield from self._crossed(state)
 
     def _crossed(self, state: State) -> Iterator[State]:
-        """What goes on to other accounts."""
-        for stream in self._world.streams_from(state.account):
+        """What goes on to other accounts. What came as a request or as an answer is no part of streams."""
+        is_own = not state.services and not self._reserved
+        for stream in self._world.streams_from(state.account) if is_own else ():
             entered = self._matched(state, stream.imported.subject)
             if entered is not None:
                 yield from self._transformed(

@@ -62,7 +62,7 @@ class Walls:
             for stream in exchange.streams:
                 self._streams[stream.imported.account].append(stream)
             self._services[account.name].extend(exchange.services)
-        self._routes: dict[tuple[str, str], frozenset[Arrival]] = {}
+        self._routes: dict[tuple[str, str, bool], frozenset[Arrival]] = {}
         self._held: set[tuple[str, Reply]] = set()
         self._waiting: list[tuple[str, Reply]] = []
         self.heard: set[tuple[str, str]] = set()
@@ -90,10 +90,10 @@ class Walls:
             token = token.meant
             reply = Name(token.account, reply)
             subject = token.subject if isinstance(token, Own) else _NAME
-            self._speak(speaker, token.account, subject, reply)
+            self._speak(speaker, token.account, subject, reply, arrived=True)
 
-    def _speak(self, speaker: str, account: str, subject: str, reply: Reply) -> None:
-        for arrival in self._route(account, subject):
+    def _speak(self, speaker: str, account: str, subject: str, reply: Reply, *, arrived: bool = False) -> None:
+        for arrival in self._route(account, subject, arrived):
             self.heard.add((speaker, arrival.account))
             if not arrival.at_home:
                 continue
@@ -105,19 +105,20 @@ class Walls:
                 self._held.add(key)
                 self._waiting.append(key)
 
-    def _route(self, account: str, subject: str) -> frozenset[Arrival]:
-        """Where a message comes to that is published in an account, mappings first."""
-        key = (account, subject)
+    def _route(self, account: str, subject: str, arrived: bool) -> frozenset[Arrival]:
+        """Where a message comes to that is published in an account, or arrives there as an answer; mappings first."""
+        key = (account, subject, arrived)
         if key not in self._routes:
-            self._routes[key] = frozenset(self._published(account, subject, (), ()))
+            self._routes[key] = frozenset(self._published(account, subject, (), (), arrived=arrived))
         return self._routes[key]
 
     def _published(
-        self, account: str, subject: str, services: tuple[int, ...], entered: tuple[str, ...]
+        self, account: str, subject: str, services: tuple[int, ...], entered: tuple[str, ...], *, arrived: bool
     ) -> Iterator[Arrival]:
         for made in set(self._mapped(account, subject)):
             yield Arrival(account, entered, at_home=True)
-            yield from self._streamed(account, made, entered)
+            if not arrived:
+                yield from self._streamed(account, made, entered)
             if not made.startswith("_R_"):
                 yield from self._requested(account, made, services, entered)
 
@@ -141,7 +142,8 @@ class Walls:
             made = link.imported.inward.apply(subject, lambda count: 0)
             if made is not None:
                 target = link.imported.account
-                yield from self._published(target, made, (*services, id(link.export)), (*entered, target))
+                passed = (*services, id(link.export))
+                yield from self._published(target, made, passed, (*entered, target), arrived=True)
 
     def _streamed(self, account: str, subject: str, entered: tuple[str, ...]) -> Iterator[Arrival]:
         for link in self._streams[account]:
