@@ -59,6 +59,7 @@ cdef class Crossing(Gate):
     def __init__(self, Namespace here not None, PlanCache back not None, PlanCache there not None, Transform inward, *,
                  link, service, bint many, double threshold, meter, watch):
         Gate.__init__(self, inward)
+        self.asks = True
         self.here = here
         self.back = back
         self.there = there

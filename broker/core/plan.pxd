@@ -123,6 +123,7 @@ cdef class Choices:
 
 
 cdef class Gate(Entry):
+    cdef bint asks                  # carries requests, not answers
     cdef Transform inward           # from the subject on this side to the one behind; None where they are the same
 
     cdef Py_ssize_t carry(self, Client sender, Message *message, bytes subject, Way *way) except -1

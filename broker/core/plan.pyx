@@ -960,12 +960,17 @@ cdef class Client(Outbox):
 
     cdef bytes introduction(self, Gate gate, Way *way):
         """The header line that tells the far side of a gate who asks. The owner knows; it is asked once for each way."""
-        cdef Way *first = way
+        cdef object first = None, last = None
         cdef tuple key
         cdef bytes line
-        while first != NULL and first.previous != NULL:
-            first = first.previous
-        key = (gate, None if first == NULL else <object> first.gate, None if way == NULL else <object> way.gate)
+        while way != NULL:
+            # An answer brings no request, whatever it goes through before and after.
+            if (<Gate> way.gate).asks:
+                first = <object> way.gate
+                if last is None:
+                    last = first
+            way = way.previous
+        key = (gate, first, last)
         if self.introductions is None:
             self.introductions = {}
         line = self.introductions.get(key)

@@ -456,3 +456,20 @@ def test_no_header_is_added_where_no_account_asks_for_it() -> None:
     assert two.said() == msg("x", "1")
 
 
+
+
+def test_an_answer_that_goes_on_through_a_service_tells_who_answers() -> None:
+    broker = Broker(
+        """accounts {
+        B { users: [{user: b, password: p}], exports: [{service: ">"}] }
+        C { users: [{user: c, password: p}], imports: [{service: {account: B, subject: "*.*"}}] }
+        }"""
+    )
+    responder, asker = broker.connect("b", headers=True), broker.connect("c", headers=True)
+    responder.feed(b"SUB q.q 1\r\nSUB a.a 2\r\n")
+    asker.feed(pub("q.q", "how", "a.a"))
+    # The asker's reply subject is one that it imports, so the answer is a request for the responder's own account.
+    answer = responder.feed(pub(request(responder.said()), "so"))
+    assert re.fullmatch(
+        rb'HMSG a\.a 2 \d+ \d+\r\nNATS/1\.0\r\nNats-Request-Info: \{"acc":"B"[^}]*\}\r\n\r\nso\r\n', answer
+    ), answer
