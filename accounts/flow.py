@@ -350,14 +350,16 @@ def spread(
     denies: Sequence[str] = (),
     reserved: Sequence[str] = (),
     stage: Stage = Stage.PUBLISHED,
+    is_answer: bool = False,
 ) -> Iterator[State]:
     """Everywhere that messages published in ``account`` to the subjects of a set arrive, the shortest ways first.
 
-    ``denies`` are patterns of subjects that a client may not publish to, after mappings. Where ``reserved`` is given,
-    the messages are answers that come back to ``account``, on reply subjects that none of these patterns matches. They
-    begin at ``stage``. What is yielded first is the delivery in ``account`` itself. Raises TooManyWaysError.
+    ``denies`` are patterns of subjects that a client may not publish to, after mappings. With ``is_answer`` the
+    messages are not published there but come to the account as answers, on subjects that no pattern of ``reserved``
+    matches. They begin at ``stage``. What is yielded first is the delivery in ``account`` itself. Raises
+    TooManyWaysError.
     """
-    return _Spread(world, denies, reserved).run(State(account, stage, subject, subject))
+    return _Spread(world, denies, reserved, is_answer=is_answer).run(State(account, stage, subject, subject))
 
 
 def anything() -> Term:
@@ -366,10 +368,11 @@ def anything() -> Term:
 
 
 class _Spread:
-    def __init__(self, world: World, denies: Sequence[str], reserved: Sequence[str]) -> None:
+    def __init__(self, world: World, denies: Sequence[str], reserved: Sequence[str], *, is_answer: bool) -> None:
         self._world = world
         self._denies = tuple(denies)
         self._reserved = tuple(reserved)
+        self._is_answer = is_answer
         self._numbers = itertools.count()
 
     def _fresh(self) -> int:
@@ -404,7 +407,7 @@ class _Spread:
 
     def _crossed(self, state: State) -> Iterator[State]:
         """What goes on to other accounts. What came as a request or as an answer is no part of streams."""
-        is_own = not state.services and not self._reserved
+        is_own = not state.services and not self._is_answer
         for stream in self._world.streams_from(state.account) if is_own else ():
             entered = self._matched(state, stream.imported.subject)
             if entered is not None:

@@ -1,9 +1,9 @@
 """Whether accounts are isolated: whether anything that a client publishes in one can reach a subscriber in another.
 
-A message can go there by itself: through mappings, stream imports and service imports, one after the other. Or it goes
-as an answer: whoever asks a service chooses where the answer comes to, and whoever gets an answer may answer in turn.
-So one account can answer another one, directly or in a conversation that a third one began. Both are followed exactly,
-over the links that the broker connects; a way that is found is shown by an example of real subjects.
+A message can go there by itself: through mappings and a stream import, or through service imports one after the other.
+Or it goes as an answer: whoever asks a service chooses where the answer comes to, and whoever gets it may answer in
+turn. So one account can answer another one, directly or in a conversation that a third one began. Both are followed
+exactly, over the links that the broker connects; a way that is found is shown by an example of real subjects.
 """
 
 from __future__ import annotations
@@ -251,7 +251,7 @@ class Proof:
     def _spread(self, account: str, *, answered: bool) -> Iterator[State]:
         policy = compile_policy(Permissions(), self._world.accounts[account])
         if answered:
-            return spread(self._world, account, anything(), reserved=_subjects(policy.reply_deny))
+            return spread(self._world, account, anything(), reserved=_subjects(policy.reply_deny), is_answer=True)
         return spread(self._world, account, anything(), denies=_subjects(policy.publish_deny))
 
     def _leaks(self, account: str) -> dict[str, Passage]:
@@ -259,7 +259,7 @@ class Proof:
         if account not in self._leaked:
             found = self._leaked[account] = {}
             for parts in _ANSWERS:
-                states = _elsewhere(account, spread(self._world, account, Term(parts)))
+                states = _elsewhere(account, spread(self._world, account, Term(parts), is_answer=True))
                 for name, passage in _passages(account, states).items():
                     found.setdefault(name, passage)
         return self._leaked[account]
@@ -321,7 +321,8 @@ class Proof:
         """Whether the mappings of an account can leave alone the subjects on which answers go back."""
         if account not in self._kept:
             parts = Term(_ANSWERS[0])
-            own = itertools.takewhile(lambda state: not state.accounts, spread(self._world, account, parts))
+            states = spread(self._world, account, parts, is_answer=True)
+            own = itertools.takewhile(lambda state: not state.accounts, states)
             self._kept[account] = any(state.term == parts for state in own)
         return self._kept[account]
 

@@ -88,18 +88,30 @@ def test_two_services_of_one_asker_do_not() -> None:
     ]
 
 
-def test_answers_that_pass_an_account_are_seen_by_whoever_takes_everything_from_it() -> None:
+def test_answers_can_be_led_astray_by_an_account_that_they_pass() -> None:
+    middle = Account(
+        "M",
+        imports=(ServiceImport(account="E", subject="q.*", to="m.$1"), ServiceImport(account="W", subject="w.>")),
+        exports=(ServiceExport(subject="m.*"),),
+        mappings=(mapping("_R_.>", "w.>"), mapping("w.>", "gone.>")),
+    )
+    asker = Account("I", imports=(ServiceImport(account="M", subject="m.*"),))
+    aside = Account("W", exports=(ServiceExport(subject="w.>"),))
+    found = reach("E", "W", SERVICE, middle, asker, aside)
+    assert script(found) == ["W listen w.*.*", "E listen q.any1", "I publish m.any1 any1", "E answer"]
+    assert reach("E", "I", SERVICE, middle, asker, aside) is None
+
+
+def test_answers_that_pass_an_account_are_no_part_of_its_streams() -> None:
     middle = Account(
         "M",
         imports=(ServiceImport(account="E", subject="q.*", to="m.$1"),),
-        exports=(ServiceExport(subject="m.*"), StreamExport(subject="_R_.>")),
+        exports=(ServiceExport(subject="m.*"), StreamExport(subject=">")),
     )
     asker = Account("I", imports=(ServiceImport(account="M", subject="m.*"),))
-    watcher = Account("W", imports=(StreamImport(account="M", subject="_R_.>", to="w.>"),))
-    found = reach("E", "W", SERVICE, middle, asker, watcher)
-    assert script(found) == ["W listen w.*.*", "E listen q.any1", "I publish m.any1 any1", "E answer"]
-    assert found is not None
-    assert found.leak is not None
+    watcher = Account("W", imports=(StreamImport(account="M", subject=">", to="w.>"),))
+    assert reach("E", "W", SERVICE, middle, asker, watcher) is None
+    assert reach("M", "W", SERVICE, middle, asker, watcher) is not None
 
 
 def test_an_account_that_maps_everything_away_answers_nobody() -> None:
