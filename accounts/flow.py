@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from accounts.exchange import Exchange, ServiceLink, StreamLink, compile_exchange
 from accounts.mapping import WHOLE, SubjectMapping
 from accounts.subject import matches_as_tokens, tokens
+from accounts.system import hidden_links, with_hidden_exports
 from accounts.terms import Binding, Exclusion, Term, Token, match, open_length, str_of
 from accounts.transform import Choose, SubjectTransform
 
@@ -42,13 +43,22 @@ class TooManyWaysError(ValueError):
 
 
 class World:
-    """Accounts at one moment (Unix seconds), with what is in force between them. ``cluster`` is the server's."""
+    """Accounts at one moment (Unix seconds), with what is in force between them. ``cluster`` is the server's.
 
-    def __init__(self, accounts: Iterable[Account], now: float, *, cluster: str = "") -> None:
+    ``system`` names the system account, of which every account imports without being asked; empty for none.
+    """
+
+    def __init__(self, accounts: Iterable[Account], now: float, *, cluster: str = "", system: str = "") -> None:
         self.accounts = {account.name: account for account in accounts}
         self.cluster = cluster
+        if system in self.accounts:
+            self.accounts[system] = with_hidden_exports(self.accounts[system])
         self.exchanges: dict[str, Exchange] = {
             name: compile_exchange(account, self.accounts.get, now) for name, account in self.accounts.items()
+        }
+        self._services = {
+            name: (*exchange.services, *(hidden_links(exchange.account, system) if system in self.accounts else ()))
+            for name, exchange in self.exchanges.items()
         }
         self._importers: dict[str, list[StreamLink]] = {}
         for exchange in self.exchanges.values():
@@ -59,7 +69,7 @@ class World:
     def _patterns(self) -> Iterator[str]:
         for exchange in self.exchanges.values():
             yield from (link.imported.subject for link in exchange.streams)
-            yield from (link.imported.local_subject for link in exchange.services)
+            yield from (link.imported.local_subject for link in self._services[exchange.account.name])
             yield from (mapping.source for mapping in exchange.mappings)
 
     @property
@@ -74,7 +84,7 @@ class World:
 
     def services_of(self, importer: str) -> Sequence[ServiceLink]:
         """The service imports in force of an account."""
-        return self.exchanges[importer].services
+        return self._services[importer]
 
     def label(self, name: str) -> str:
         """The name of an account to show to people."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accounts.account import GLOBAL_ACCOUNT, Account
+from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.explain import Who
 from accounts.flow import World
 from auth.appraise import appraise
@@ -150,7 +150,7 @@ def _stored(session: Session, now: float) -> Scene:
         [operator], (), resolver=MemoryResolver(tokens), system_account=operator.nats.system_account
     )
     accounts, unusable = _usable(tokens, trust)
-    return Scene(World(accounts, now), now, unusable, trust)
+    return Scene(World(accounts, now, system=operator.nats.system_account), now, unusable, trust)
 
 
 def _usable(names: Iterable[str], trust: TrustedOperators) -> tuple[list[Account], tuple[str, ...]]:
@@ -168,14 +168,16 @@ def _configured(path: str, now: float) -> Scene:
     authenticator, settings = _read(path)
     if authenticator.trust is not None:
         accounts, unusable = _usable(settings.preload, authenticator.trust)
-        return Scene(World(accounts, now), now, unusable, authenticator.trust)
+        world = World(accounts, now, system=authenticator.system_account)
+        return Scene(world, now, unusable, authenticator.trust)
     entries = {who.name: who for who in _entries(authenticator, settings)}
     names = dict.fromkeys((*settings.accounts, *(who.account.name for who in entries.values())))
     if not entries:
         # Without users everyone, or who knows the single password or token, is in the global account.
         names[GLOBAL_ACCOUNT] = None
     found = [account for name in names if (account := authenticator.account(name)) is not None]
-    return Scene(World(found, now), now, (), None, entries)
+    world = World(found, now, system=authenticator.system_account or SYSTEM_ACCOUNT)
+    return Scene(world, now, (), None, entries)
 
 
 def _read(path: str) -> tuple[Authenticator, AuthSettings]:

@@ -212,6 +212,16 @@ def test_time_alone_may_change_the_answer() -> None:
     assert isolated(World(accounts, 100.0), "E", "I").is_isolated
 
 
+def test_every_account_asks_the_system_account_and_none_gets_further_by_it() -> None:
+    accounts = (Account("S", is_system=True), Account("A"), Account("B"))
+    proof = Proof(World(accounts, 0.0, system="S"))
+    asked = ["S listen $SYS.REQ.ACCOUNT.A.CONNZ", "A publish $SYS.REQ.ACCOUNT.PING.CONNZ"]
+    assert script(proof.reach("A", "S")) == asked
+    assert script(proof.reach("S", "A"))[-1] == "S answer"
+    assert proof.isolated("A", "B").is_isolated
+    assert Proof(World(accounts, 0.0)).isolated("A", "S").is_isolated
+
+
 def test_names_must_be_those_of_accounts() -> None:
     with pytest.raises(KeyError):
         isolated(World([STREAMS], 0.0), "E", "I")
