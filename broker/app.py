@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Self
 
 from auth.settings import SettingsError
@@ -34,9 +35,10 @@ from tls.policy import TLSSettingsError
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
     from accounts.account import Account
+    from accounts.explain import Explanation
     from auth.authenticate import Authenticator
 
 LOGGER: Final = logging.getLogger("natskeep.app")
@@ -51,6 +53,11 @@ LONGEST_CLOSE_INTERVAL: Final = 1.0
 def joined(host: str, port: int) -> str:
     """An address as one text; the colons of an IPv6 host stand in brackets (RFC 3986, section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _explaining() -> ModuleType:
+    """What a start does without, and so does not wait for."""
+    return import_module("broker.control.explaining")
 
 
 def _read_and_prepare(old: Options, source: Options | Callable[[], Options], earlier: Authenticator) -> Prepared:
@@ -272,6 +279,27 @@ class Server:
         account = update_account(self.service.control, token)
         self.service.flush_dirty()
         return account
+
+    def explain_publish(self, client: int, subject: str) -> Explanation:
+        """Whether a connected client may publish to a subject, why, and who would receive that.
+
+        ``client`` is its number, as in INFO and monitoring. Raises KeyError where nobody has it, and ValueError for
+        what is no subject and for a client that is in no account yet.
+        """
+        service = self.service
+        explain = _explaining().may_publish
+        explanation: Explanation = explain(service.control, service.connections[client].session, subject)
+        return explanation
+
+    def explain_subscribe(self, client: int, subject: str, queue: str | None = None) -> Explanation:
+        """Whether a connected client may subscribe to a subject, why, and whose messages it would hear.
+
+        Raises as `explain_publish` does.
+        """
+        service = self.service
+        explain = _explaining().may_subscribe
+        explanation: Explanation = explain(service.control, service.connections[client].session, subject, queue)
+        return explanation
 
     # Facts
 
