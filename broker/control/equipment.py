@@ -8,7 +8,7 @@ import msgspec
 
 from accounts.limits import UNLIMITED, AccountLimits, UserLimits, effective_data, effective_payload
 from auth.principal import Method
-from broker.core.plan import Meter
+from broker.core.meter import Meter
 
 if TYPE_CHECKING:
     from auth.principal import Principal

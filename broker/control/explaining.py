@@ -1,4 +1,4 @@
-"""Why a connected client may or may not do something, and who would receive it: read off the tables that hold for it now."""
+"""Why a connected client may or may not do something, and who would receive it: read off the tables of this moment."""
 
 from __future__ import annotations
 

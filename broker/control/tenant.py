@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from accounts.policy import PolicyTable
     from accounts.transform import SubjectTransform
     from broker.core.exchange import Crossing
-    from broker.core.plan import Client, Meter
+    from broker.core.meter import Meter
+    from broker.core.plan import Client
     from broker.core.transform import Transform
     from broker.session.session import Session
 

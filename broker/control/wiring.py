@@ -17,7 +17,7 @@ from accounts.exports import ResponseType
 from accounts.subject import REST, SINGLE, tokens
 from broker.control.tenant import Inflow, Tenant, wire
 from broker.core.exchange import Crossing
-from broker.core.plan import Mapping, Mappings
+from broker.core.mapping import Mapping, Mappings
 from broker.core.transform import Transform
 from broker.session.session import shown
 

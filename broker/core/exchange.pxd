@@ -1,6 +1,7 @@
 # Services that one namespace offers to another: the way of a request, and the way back of its answers.
 
-from broker.core.plan cimport Client, Gate, Message, Namespace, PlanCache, Way
+from broker.core.message cimport Message
+from broker.core.plan cimport Client, Gate, Namespace, PlanCache, Way
 
 
 cdef class Crossing(Gate):

@@ -10,7 +10,8 @@ from libc.string cimport memcmp
 
 import os
 
-from broker.core.plan cimport Client, Gate, Message, Namespace, PlanCache, Way, edited, reply_of
+from broker.core.message cimport Message, edited, reply_of
+from broker.core.plan cimport Client, Gate, Namespace, PlanCache, Way
 from broker.core.transform cimport Transform
 
 cdef const char *INTRODUCTION = "Nats-Request-Info"

@@ -2,7 +2,8 @@
 
 from libc.stddef cimport size_t
 
-from broker.core.plan cimport Client, Message
+from broker.core.message cimport Message
+from broker.core.plan cimport Client
 
 
 cdef class ReadBuffer:

@@ -11,7 +11,8 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
-from broker.core.plan cimport Client, Message, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
+from broker.core.message cimport Message
+from broker.core.plan cimport Client, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
 
 
 cdef enum Event:

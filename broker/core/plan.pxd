@@ -4,6 +4,9 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 
+from broker.core.mapping cimport Mappings
+from broker.core.message cimport Message
+from broker.core.meter cimport Meter
 from broker.core.outbox cimport Hub, Outbox
 from broker.core.sublist cimport Entry, Hits, Sublist
 from broker.core.transform cimport Transform
@@ -19,18 +22,6 @@ cdef enum Outcome:
     PUBLISHED = 0
     SUBJECT_REFUSED = 1
     REPLY_REFUSED = 2
-
-
-cdef struct Message:
-    const char *subject
-    size_t subject_length
-    const char *reply
-    size_t reply_length     # 0: no reply subject
-    const char *tail        # "[reply ][header-size ]size\r\n<header><payload>\r\n", as it goes to receivers
-    size_t tail_length
-    const char *body        # header and payload
-    size_t size             # of the body
-    Py_ssize_t header       # size of the header block; -1 for a message without one
 
 
 cdef struct Target:
@@ -100,45 +91,12 @@ cdef class Namespace:
     cdef int give_up(self, bytes reply) except -1
 
 
-cdef class Mapping:
-    cdef readonly size_t rank       # the smallest that matches decides
-    cdef bint rest                  # its source ends with >
-    cdef tuple ceilings
-    cdef tuple transforms           # a Transform, or None where the share is dropped
-
-    cdef object resolve(self, const char *subject, size_t length)
-
-
-cdef class Mappings:
-    cdef Sublist sources
-
-    cdef Mapping find(self, const char *subject, size_t length)
-
-
-cdef class Choices:
-    cdef tuple ceilings
-    cdef tuple results              # the subject; a Transform where chance is in it; None where the share is dropped
-
-    cdef bytes choose(self, const char *subject, size_t length, Hub hub)
-
-
 cdef class Gate(Entry):
     cdef bint asks                  # carries requests, not answers
     cdef Transform inward           # from the subject on this side to the one behind; None where they are the same
 
     cdef Py_ssize_t carry(self, Client sender, Message *message, bytes subject, Way *way) except -1
     cdef int abandon(self) except -1
-
-
-cdef class Meter:
-    cdef double message_rate        # a second; 0 is unlimited
-    cdef double byte_rate
-    cdef double messages            # what may be sent at once; below 0 is owed
-    cdef double bytes
-    cdef readonly double since      # monotonic seconds at which both were up to date
-
-    cdef bint charge(self, size_t size, double now) noexcept
-    cpdef double owed(self, double now)
 
 
 cdef class Policy:
@@ -249,7 +207,3 @@ cdef class Client(Outbox):
 
 cdef class Inbox(Client):
     pass
-
-
-cdef bytes reply_of(Message *message)
-cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line, bint first)

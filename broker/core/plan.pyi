@@ -1,6 +1,8 @@
 from collections.abc import Iterable
 from typing import Protocol
 
+from broker.core.mapping import Mappings
+from broker.core.meter import Meter
 from broker.core.outbox import Hub, Outbox
 from broker.core.sublist import Sublist
 from broker.core.transform import Transform
@@ -27,21 +29,6 @@ class Namespace:
 
 class Gate:
     def __init__(self, inward: Transform | None = None) -> None: ...
-
-class Mapping:
-    def __init__(self, rank: int, rest: bool, shares: Iterable[tuple[int, Transform | None]]) -> None: ...
-    @property
-    def rank(self) -> int: ...
-
-class Mappings:
-    def __init__(self, mappings: Iterable[tuple[bytes, Mapping]]) -> None: ...
-
-class Meter:
-    def __init__(self, messages: float, size: float, now: float) -> None: ...
-    def reset(self, messages: float, size: float) -> None: ...
-    @property
-    def since(self) -> float: ...
-    def owed(self, now: float) -> float: ...
 
 class Policy:
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from auth.claims import Permissions, ResponsePermission, TimeRange, UserPermissionLimits
 from auth.claims.permissions import CONNECTION_TYPES, is_zone
 from auth.gojson import quote
+from tools.nsk import extension
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, INTEGER, TIME_RANGES, Flag, Flags, Value, boolean, number, strings, text
 from tools.nsk.report import Report
@@ -74,6 +75,7 @@ USER_LIMIT_FLAGS = (
     ),
     *permission_flags("permissions"),
     *removal_flags("permissions"),
+    *extension.RATE_FLAGS,
 )
 
 
@@ -153,6 +155,7 @@ def edit_limits(flags: Flags, limits: UserPermissionLimits, report: Report) -> N
         if flags.given(name):
             setattr(limits, field, flags.number(name))
             report.ok(f"changed {label} to {flags.number(name)}")
+    limits.natskeep = extension.edit_user(flags, limits.natskeep, report)
     if flags.given("bearer"):
         if limits.bearer_token == flags.boolean("bearer"):
             report.ok(f"ignoring change to bearer - value is already {str(limits.bearer_token).lower()}")

@@ -330,3 +330,25 @@ def test_heavy_libraries_wait_until_they_are_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# What natskeep adds to claims.
+
+
+def test_rates_and_the_sender_are_claims_under_the_vendors_name(tool: Tool) -> None:
+    tool.ok("edit", "account", "A", "--message-rate", "100", "--byte-rate", "1K", "--sender-identity")
+    told = tool.claims("account", "A")["nats"]["natskeep"]
+    assert told == {"message_rate": 100, "byte_rate": 1000, "sender_identity": True}
+    tool.ok("edit", "account", "A", "--message-rate=-1", "--byte-rate=-1", "--sender-identity=false")
+    assert "natskeep" not in tool.claims("account", "A")["nats"]
+    tool.ok("edit", "user", "u", "--message-rate", "5")
+    assert tool.claims("user", "u")["nats"]["natskeep"] == {"message_rate": 5}
+    tool.ok("edit", "user", "u", "--message-rate=-1")
+    assert "natskeep" not in tool.claims("user", "u")["nats"]
+
+
+def test_a_rate_that_lets_nothing_through_is_refused(tool: Tool) -> None:
+    before = tool.files()
+    assert "natskeep message_rate must be 1 or more" in tool.refused("edit", "account", "A", "--message-rate", "0")
+    assert "natskeep byte_rate must be 1 or more" in tool.refused("edit", "user", "u", "--byte-rate", "0")
+    assert tool.files() == before

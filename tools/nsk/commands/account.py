@@ -8,7 +8,7 @@ from auth.claims import AccountClaims, MessageTrace, Permissions, UserScope
 from auth.claims.base import has_wildcards
 from auth.gojson import quote
 from auth.nkey import KeyKind
-from tools.nsk import jetstream
+from tools.nsk import extension, jetstream
 from tools.nsk.cli import Command
 from tools.nsk.commands.user import remove_user
 from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
@@ -101,6 +101,7 @@ def _edit(session: Session, flags: Flags) -> None:
     edit_times(flags, claims, report)
     edit_tags(flags, claims.nats.tags, report)
     _edit_limits(store, name, flags, claims, report)
+    claims.nats.natskeep = extension.edit_account(flags, claims.nats.natskeep, report)
     jetstream.edit(flags, claims.nats.limits, report, is_system=is_system)
     for flag, field, label in (("description", "description", "description"), ("info-url", "info_url", "info url")):
         if flags.given(flag):
@@ -193,6 +194,7 @@ _EDIT_FLAGS = (
     number("trace-context-sampling", "set the trace context sampling rate (1-100) - 0 default is 100", 0),
     *permission_flags("default permissions"),
     *removal_flags("default permissions"),
+    *extension.ACCOUNT_FLAGS,
 )
 _EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
 EDIT = Command(
