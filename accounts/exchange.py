@@ -62,10 +62,20 @@ def compile_exchange(account: Account, lookup: Callable[[str], Account | None], 
     if not account.imports:
         return Exchange(account, mappings=account.mappings)
     survey = Survey(lambda name: account if name == account.name else lookup(name), now)
-    return _compile(account, survey)
+    streams, services, refused = _links(account, survey)
+    return Exchange(
+        account,
+        tuple(streams),
+        tuple(services),
+        account.mappings,
+        tuple(refused),
+        survey.changes_at,
+        survey.consulted - {account.name},
+    )
 
 
-def _compile(account: Account, survey: Survey) -> Exchange:
+def _links(account: Account, survey: Survey) -> tuple[list[StreamLink], list[ServiceLink], list[ImportProblem]]:
+    """The imports of an account that are in force, by their kind, and those that are not."""
     streams: list[StreamLink] = []
     services: list[ServiceLink] = []
     refused: list[ImportProblem] = []
@@ -82,15 +92,7 @@ def _compile(account: Account, survey: Survey) -> Exchange:
             streams.append(StreamLink(account.name, found, export, verdict.changes_at))
         elif isinstance(found, ServiceImport) and isinstance(export, ServiceExport):
             services.append(ServiceLink(account.name, found, export, verdict.changes_at))
-    return Exchange(
-        account,
-        tuple(streams),
-        tuple(services),
-        account.mappings,
-        tuple(refused),
-        survey.changes_at,
-        survey.consulted - {account.name},
-    )
+    return streams, services, refused
 
 
 def import_problems(accounts: Iterable[Account]) -> Iterator[ImportProblem]:
@@ -98,4 +100,4 @@ def import_problems(accounts: Iterable[Account]) -> Iterator[ImportProblem]:
     by_name = {account.name: account for account in accounts}
     survey = Survey(by_name.get, 0.0)
     for account in by_name.values():
-        yield from _compile(account, survey).refused
+        yield from _links(account, survey)[2]

@@ -23,6 +23,8 @@ Choose: TypeAlias = Callable[[int], int]
 _REMEMBERED_PIECES: Final = 1024
 """Tokens that are text, of which most stand in many subjects."""
 
+REMEMBERED: Final = 4096
+"""Transforms of imports that are kept for whoever asks for an equal one."""
 LARGEST_ARGUMENT: Final = (1 << 31) - 1
 INVALID_SUBJECT: Final = "invalid subject"
 
@@ -113,10 +115,15 @@ class SubjectTransform:
     def for_import(cls, source: str, destination: str) -> SubjectTransform:
         """A transform for imports, which can be turned round: it uses every wildcard, and no other function.
 
-        A destination with ``*`` keeps the wildcards in their order.
+        A destination with ``*`` keeps the wildcards in their order. Equal ones are made once, as long as they are
+        remembered: many accounts import alike.
 
         Raises InvalidTransformError.
         """
+        return _for_import(source, destination)
+
+    @classmethod
+    def _made_for_import(cls, source: str, destination: str) -> SubjectTransform:
         numbered = _numbered(destination)
         transform = cls.parse(source, numbered)
         for piece in transform._pieces:
@@ -179,6 +186,9 @@ class SubjectTransform:
 
         Raises InvalidTransformError where one does.
         """
+        return _inverse(self)
+
+    def _made_inverse(self) -> SubjectTransform:
         used = [piece.positions[0] for piece in self._pieces if piece.positions]
         if 0 in used or len(used) != len(set(used)):
             raise InvalidTransformError(f"{_BAD}: a wildcard stands twice in {self.destination}")
@@ -209,6 +219,16 @@ class SubjectTransform:
             return None
         matched = _Match(tuple(tokens(subject)), self._places, place)
         return tuple(piece.render(matched, choose) for piece in self._pieces)
+
+
+@lru_cache(REMEMBERED)
+def _for_import(source: str, destination: str) -> SubjectTransform:
+    return SubjectTransform._made_for_import(source, destination)
+
+
+@lru_cache(REMEMBERED)
+def _inverse(transform: SubjectTransform) -> SubjectTransform:
+    return transform._made_inverse()
 
 
 def matched_until(source: str, subject: str) -> int | None:
