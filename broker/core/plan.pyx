@@ -413,7 +413,8 @@ cdef class PlanCache:
         cdef object mapped = None
         cdef list gates = None
         cdef tuple doors
-        cdef bytes local
+        cdef bytes local, shared = None
+        cdef uint32_t shared_head = 0
         cdef PyObject *item
         cdef PyObject **items
         cdef Plan *plan
@@ -508,9 +509,14 @@ cdef class PlanCache:
                 local = (<Shadow> subscription).seen
                 (<Shadow> subscription).seen = None
                 targets[index].subscription = <PyObject *> (<Shadow> subscription).origin
-                targets[index].head = <uint32_t> (at - scratch_block)
                 targets[index].head_length = <uint32_t> (PyBytes_GET_SIZE(local) + 6)
-                at = put_head(at, PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local))
+                # Many accounts import alike, and what many see alike is kept once.
+                if shared is not None and shared == local:
+                    targets[index].head = shared_head
+                else:
+                    shared = local
+                    targets[index].head = shared_head = <uint32_t> (at - scratch_block)
+                    at = put_head(at, PyBytes_AS_STRING(local), PyBytes_GET_SIZE(local))
             width = PyBytes_GET_SIZE(subscription.sid)
             targets[index].sid = <uint32_t> (at - scratch_block)
             targets[index].sid_length = <uint32_t> (width + 1)
