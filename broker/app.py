@@ -363,6 +363,7 @@ class Server:
             for connection in list(service.connections.values()):
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
+            service.control.close()
             service.shut_verifier()
         if self._monitor is not None:
             await self._monitor.stop()

@@ -179,6 +179,13 @@ class Control:
             found = self._internals[name] = Internal(tenant, self.hub)
         return found
 
+    def close(self) -> None:
+        """Ends what the broker itself listens to, and all ways between accounts. Nobody may be connected any more."""
+        for internal in self._internals.values():
+            internal.close()
+        self._internals.clear()
+        self.wiring.close()
+
     def _meter(self, link: ServiceLink) -> LatencyMeter | None:
         """Measures the requests of a service import where its export says so; a server without system account never."""
         if link.export.latency is None or not self.system_account:

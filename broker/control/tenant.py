@@ -142,6 +142,16 @@ class Tenant:
     def _moved(self, session: Session) -> Traffic:
         return Traffic.of(session.client).minus(self._before.get(session, NO_TRAFFIC))
 
+    def close(self) -> None:
+        """Lets go of all that leads to other accounts, and back: the core's references are not seen by the search for
+        cycles, so an account that nobody uses any more would stay for ever."""
+        for crossing in self.crossings.values():
+            crossing.close()
+        self.crossings.clear()
+        self.namespace.close()
+        for cache in (self.arrivals, self.announcements, *(cache for cache, _ in self._caches.values())):
+            cache.clear()
+
     def acquire(self, table: PolicyTable) -> PlanCache:
         """The plan cache for a policy table; `release` gives it back."""
         known = self._caches.get(table.fingerprint)

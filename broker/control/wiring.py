@@ -139,6 +139,7 @@ class Wiring:
         """The account is gone."""
         tenant = self._tenants.pop(name)
         self._disconnect(tenant)
+        tenant.close()
 
     def _disconnect(self, tenant: Tenant) -> None:
         for name in () if tenant.exchange is None else tenant.exchange.consulted:
@@ -241,11 +242,13 @@ class Wiring:
             self._deadlines[crossing] = self._clock.call_later(deadline - now, partial(self._expire, crossing))
 
     def close(self) -> None:
-        """Calls off every timer."""
+        """Calls off every timer, and ends all ways between accounts. Nobody may be connected any more."""
         for timer in (*self._ends.values(), *self._deadlines.values()):
             timer.cancel()
         self._ends.clear()
         self._deadlines.clear()
+        for tenant in self._tenants.values():
+            tenant.close()
 
 
 def _essence(link: ServiceLink) -> tuple[object, ...]:

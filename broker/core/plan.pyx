@@ -162,6 +162,18 @@ cdef class Namespace:
             for reply in list(self.awaited):
                 self.interest_lost(reply)
 
+    def close(self):
+        """Ends the ways out for good. Nobody may use the namespace after that."""
+        global scratch_owns
+        self.open_gates(())
+        self.map(None)
+        self.answers = self.awaited = None
+        if scratch_owns:
+            # The plan that was made last may still refer to one of the gates.
+            scratch_owns = False
+            Py_XDECREF((<Plan *> scratch_block).mapped)
+            Py_XDECREF((<Plan *> scratch_block).gates)
+
     @property
     def pending_answers(self):
         """Requests from other namespaces that wait for their answer here."""
@@ -560,6 +572,13 @@ cdef class PlanCache:
     def kept(self):
         """How many plans are kept."""
         return self.used
+
+    def clear(self):
+        """Forgets all plans. What they refer to is not seen by Python's search for cycles, so it is let go by hand."""
+        cdef size_t index
+        for index in range(self.slot_count):
+            if self.slots[index].plan != NULL:
+                self.drop(&self.slots[index])
 
     def fanout(self):
         """The receivers of the widest plan that is kept, and of all of them together."""

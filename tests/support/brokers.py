@@ -14,6 +14,7 @@ from broker.config.options import Options
 from broker.control.control import Control
 from broker.core.outbox import Hub
 from broker.settings import auth_settings
+from broker.wire.errors import CloseReason
 from tests.support.connections import INFO
 from tests.support.sessions import Conversation
 
@@ -104,6 +105,14 @@ class Broker:
         self.options = read_options(parse_bytes(text.encode())).options
         self.control.authenticator = Authenticator(auth_settings(self.options))
         self.control.wiring.refresh()
+
+    def close(self) -> None:
+        """Ends everybody and everything."""
+        for tenant in list(self.control.tenants.values()):
+            for session in list(tenant.sessions):
+                session.close(CloseReason.SERVER_SHUTDOWN)
+        self.settle()
+        self.control.close()
 
     def assert_idle(self) -> None:
         """Nothing is left of any client."""

@@ -86,6 +86,7 @@ class Natskeep:
         for user in list(self._clients):
             self.close(user, ())
         self._broker.assert_idle()
+        self._broker.close()
 
 
 class Reference:

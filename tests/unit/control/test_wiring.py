@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import pytest
 
@@ -331,6 +333,19 @@ def test_mappings_change_at_once() -> None:
     assert client.feed(pub("a") * 2) == msg("c", "1") * 2
     broker.replace("debug: false")
     assert client.feed(pub("a") * 2) == msg("a", "1") * 2
+
+
+def test_nothing_is_left_of_a_broker_that_ended() -> None:
+    broker = Broker(BUS.replace("I {", 'I { mappings: {"m.*": [{dest: "n.$1", weight: 50}]},'))
+    responder, asker = broker.connect("e", headers=True), broker.connect("i", headers=True)
+    responder.feed(b"SUB svc.* 1\r\nSUB > 2\r\n")
+    asker.feed(b"SUB > 1\r\nSUB inbox.* 2\r\n" + pub("ask.a", "how", "inbox.1") * 3 + pub("m.1") * 3)
+    responder.feed(pub("st.a") * 3)
+    left = [weakref.ref(one) for one in (broker.control, *broker.control.tenants.values())]
+    broker.close()
+    del broker, responder, asker
+    gc.collect()
+    assert [one() for one in left] == [None] * len(left)
 
 
 # Rates
