@@ -129,8 +129,10 @@ cdef class Crossing(Gate):
         else:
             answer.next.previous = answer.previous
         answer.previous = answer.next = None
-        answer.home.answers.pop(answer.name, None)
-        others = answer.asker.awaited.get(answer.reply)
+        # A namespace that was closed has forgotten what it waited for.
+        if answer.home.answers is not None:
+            answer.home.answers.pop(answer.name, None)
+        others = None if answer.asker.awaited is None else answer.asker.awaited.get(answer.reply)
         if others is not None:
             if len(others) == 1:
                 del answer.asker.awaited[answer.reply]

@@ -341,6 +341,7 @@ def test_nothing_is_left_of_a_broker_that_ended() -> None:
     responder.feed(b"SUB svc.* 1\r\nSUB > 2\r\n")
     asker.feed(b"SUB > 1\r\nSUB inbox.* 2\r\n" + pub("ask.a", "how", "inbox.1") * 3 + pub("m.1") * 3)
     responder.feed(pub("st.a") * 3)
+    assert broker.control.tenants["E"].namespace.pending_answers == 3
     left = [weakref.ref(one) for one in (broker.control, *broker.control.tenants.values())]
     broker.close()
     del broker, responder, asker
