@@ -24,7 +24,8 @@ bench: $(STAMP)
 	$(BIN)/python -m tools.bench
 
 fuzz: $(STAMP)
-	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/integration/test_proofs.py
+	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/property/test_explain_broker.py \
+	  tests/integration/test_proofs.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis natskeep-demo

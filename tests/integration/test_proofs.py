@@ -24,7 +24,7 @@ from tests.support.serving import Client, serving
 
 SHOWN = b"shown"
 ANYWHERE = settings(
-    max_examples=300 if LONG else 12,
+    max_examples=1_000 if LONG else 12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

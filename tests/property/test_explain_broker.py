@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,24 +9,16 @@ from hypothesis import strategies as st
 from accounts.compile import BUILT_IN
 from accounts.explain import Explanation, Who, explain_publish, explain_subscribe
 from accounts.flow import World
-from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
+from accounts.permissions import Grant, Permissions, SubjectRules
 from accounts.policy import Action, Effect, PolicyTable
 from broker.config.options import AccountOptions, UserOptions
-from tests.oracle.patterns import PATTERNS, WORLD
+from tests.fuzz.inputs import LONG
+from tests.oracle.patterns import WORLD
+from tests.property.test_explain import patterns, permissions
 from tests.support.brokers import Broker
 from tests.support.sessions import Conversation
 
-QUESTIONS = 10_000 if os.environ.get("NATSKEEP_FUZZ") == "long" else 300
-
-patterns = st.sampled_from(PATTERNS)
-plain = st.lists(st.builds(Grant, patterns), max_size=3).map(tuple)
-queued = st.lists(st.builds(Grant, patterns, st.sampled_from((None, None, "q", "q.*", ">"))), max_size=3).map(tuple)
-permissions = st.builds(
-    Permissions,
-    st.builds(SubjectRules, plain, plain),
-    st.builds(SubjectRules, queued, queued),
-    st.sampled_from((None, ResponsePermission())),
-)
+QUESTIONS = 10_000 if LONG else 300
 
 
 def connected(granted: Permissions) -> tuple[Conversation, Who]:
