@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import PurePath
+from typing import Any
 
 import click
 
@@ -25,10 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if PurePath(sys.argv[0]).name == "nsc":
         words.insert(0, "--nsc-compatible-output")
     compatible = "--nsc-compatible-output" in words
+    structured = "--json" in words and not compatible
     try:
         # Besides what a command returns, this is the code with which one ended early.
         outcome = ROOT.main(words, prog_name="nsc" if compatible else "nsk", standalone_mode=False)
     except NskError as error:
+        if structured:
+            print(_document(error))
+            return error.exit_code
         print(f"Error: {error.text}", file=sys.stderr)
         if error.usage:
             print(error.usage, file=sys.stderr)
@@ -36,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
-        print(f"Error: {error.format_message()}", file=sys.stderr)
-        return 1
+        return _refuse(error.format_message(), structured)
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
@@ -45,9 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"Error: {_describe(error)}", file=sys.stderr)
-        return 1
+        return _refuse(_describe(error), structured)
     return outcome if isinstance(outcome, int) else 0
+
+
+def _refuse(text: str, structured: bool) -> int:
+    if structured:
+        print(_document(NskError(text)))
+    else:
+        print(f"Error: {text}", file=sys.stderr)
+    return 1
+
+
+def _document(error: NskError) -> str:
+    # Imported when it is needed only, as everything that a fast start can do without.
+    document: Any = import_module("tools.nsk.document")
+    return str(document.failed(error))
 
 
 def _describe(error: OSError) -> str:

@@ -32,8 +32,9 @@ SHARED_FLAGS = (
         "public key (private portion is retrieved)\n"
         "or file path to a private key or private key",
     ),
-    boolean("nsc-compatible-output", "", "print to the streams that nsc prints to, and in its name"),
+    boolean("nsc-compatible-output", "", "print to the streams that nsc prints to, and in its name", beyond=True),
 )
+_JSON = boolean("json", "", "print one JSON document that tells what was done", beyond=True)
 HELP = boolean("help", "h", "show this help")
 
 
@@ -48,13 +49,23 @@ class Invocation:
         self.given.update({name: value for name, value in params.items() if value not in (None, ())})
 
 
-Run = Callable[["Session", Flags], None]
+Run = Callable[["Session", Flags], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result that ends the command with another exit code than 0, such as 1 for "no"."""
+
+    result: object
+    exit_code: int
 
 
 class Command(click.Command):
     """One command. ``arguments`` is the least and the highest number of arguments besides flags.
 
-    A command that ``changes`` the store waits until no other one does. ``error_code`` is the exit code of its errors.
+    A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
+    ``result`` is the dataclass of what the command returns, which ``--json`` prints; a command that prints
+    JSON of its own form has ``own_json``.
     """
 
     def __init__(
@@ -71,8 +82,11 @@ class Command(click.Command):
         usage_on_error: bool = False,
         changes: bool = False,
         error_code: int = 1,
+        result: type[Any] | None = None,
+        own_json: bool = False,
     ) -> None:
-        self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS)
+        own_json = own_json or any(flag.long == _JSON.long for flag in (*flags, *group_flags))
+        self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS, *(() if own_json else (_JSON,)))
         super().__init__(name, params=[*self._own, HELP, *self._shared], add_help_option=False)
         self.description = description
         self._run = run
@@ -82,6 +96,8 @@ class Command(click.Command):
         self._usage_on_error = usage_on_error
         self._changes = changes
         self.error_code = error_code
+        self.result = result
+        self.own_json = own_json
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         with _usage_added(self, ctx):
@@ -93,7 +109,7 @@ class Command(click.Command):
         ctx.args = rest
         return rest
 
-    def _invoke(self, ctx: click.Context) -> None:
+    def _invoke(self, ctx: click.Context) -> int:
         given = ctx.ensure_object(Invocation)
         given.note(ctx.params)
         least, most = self._arguments
@@ -101,13 +117,23 @@ class Command(click.Command):
             raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
         if len(ctx.args) > most:
             raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
-        session: Session = import_module("tools.nsk.session").start(given.given)
-        with session.alone() if self._changes else nullcontext():
-            self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
+        structured = not self.own_json and bool(given.given.get("json"))
+        session: Session = import_module("tools.nsk.session").start(given.given, structured=structured)
+        try:
+            with session.transaction() if self._changes else nullcontext():
+                done = self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
+        except NskError as error:
+            error.report = session.output.reported
+            raise
+        if structured:
+            document: Any = import_module("tools.nsk.document")
+            result = done.result if isinstance(done, Answer) else done
+            click.echo(document.succeeded(session.output.reported, result))
+        return done.exit_code if isinstance(done, Answer) else 0
 
-    def invoke(self, ctx: click.Context) -> None:
+    def invoke(self, ctx: click.Context) -> int:
         with _usage_added(self, ctx, always=self._usage_on_error):
-            self._invoke(ctx)
+            return self._invoke(ctx)
 
     def get_help(self, ctx: click.Context) -> str:
         return f"{self.description}\n\n{self.usage_text(ctx)}"
@@ -119,17 +145,22 @@ class Command(click.Command):
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self._aliases))}\n")
         if self._examples:
             parts.append(f"Examples:\n{self._examples}\n")
-        parts += [_flag_table("Flags", (*self._own, HELP)), _flag_table("Global Flags", self._shared)]
+        parts += [_flag_table(ctx, "Flags", (*self._own, HELP)), _flag_table(ctx, "Global Flags", self._shared)]
         return "\n".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A command of a group that is not imported yet: ``source`` is ``module:name`` below ``tools.nsk.commands``."""
+    """A command of a group that is not imported yet: ``source`` is ``module:name`` below ``tools.nsk.commands``.
+
+    A hidden one works and stands in no help; one ``beyond`` nsc does not stand in the help that is to be nsc's.
+    """
 
     description: str
     source: str
     aliases: tuple[str, ...] = ()
+    hidden: bool = False
+    beyond: bool = False
 
 
 class Group(click.Group):
@@ -142,6 +173,8 @@ class Group(click.Group):
         members: Mapping[str, Member | Group],
         flags: Sequence[Flag] = (),
         aliases: tuple[str, ...] = (),
+        hidden: bool = False,
+        beyond: bool = False,
     ) -> None:
         self._own = (*flags, HELP)
         super().__init__(
@@ -153,7 +186,13 @@ class Group(click.Group):
         )
         self.description = description
         self.aliases = aliases
+        self.hidden = hidden
+        self.beyond = beyond
         self._members = dict(members)
+
+    @staticmethod
+    def _is_shown(ctx: click.Context, member: Member | Group) -> bool:
+        return not member.hidden and not (member.beyond and _is_nsc(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._members)
@@ -197,15 +236,20 @@ class Group(click.Group):
 
     def usage_text(self, ctx: click.Context) -> str:
         """Everything below the description."""
-        width = max(map(len, self._members)) + 1
-        commands = (f"  {name:{width}} {self._members[name].description}" for name in sorted(self._members))
+        shown = [name for name in sorted(self._members) if self._is_shown(ctx, self._members[name])]
+        width = max(map(len, shown)) + 1
+        commands = (f"  {name:{width}} {self._members[name].description}" for name in shown)
         parts = [f"Usage:\n  {ctx.command_path} [command]\n"]
         if self.aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self.aliases))}\n")
-        parts += ["Available Commands:\n" + "\n".join(commands) + "\n", _flag_table("Flags", self._own)]
-        parts.append(_flag_table("Global Flags", SHARED_FLAGS))
+        parts += ["Available Commands:\n" + "\n".join(commands) + "\n", _flag_table(ctx, "Flags", self._own)]
+        parts.append(_flag_table(ctx, "Global Flags", SHARED_FLAGS))
         parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.')
         return "\n".join(parts)
+
+
+def _is_nsc(ctx: click.Context) -> bool:
+    return ctx.find_root().info_name == "nsc"
 
 
 @contextmanager
@@ -221,8 +265,9 @@ def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool =
         raise
 
 
-def _flag_table(title: str, flags: Sequence[Flag]) -> str:
-    rows = sorted((flag.usage() for flag in flags if not flag.hidden), key=lambda row: row[0].split("--")[1])
+def _flag_table(ctx: click.Context, title: str, flags: Sequence[Flag]) -> str:
+    shown = (flag for flag in flags if not flag.hidden and not (flag.beyond and _is_nsc(ctx)))
+    rows = sorted((flag.usage() for flag in shown), key=lambda row: row[0].split("--")[1])
     width = max(len(left) for left, _ in rows) + 3
     lines = (f"  {left:{width}}" + right.replace("\n", "\n" + " " * (width + 2)) for left, right in rows)
     return f"{title}:\n" + "\n".join(lines) + "\n"

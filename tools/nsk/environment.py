@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tools.nsk.errors import StoreError
-from tools.nsk.files import make_directory, write_store_file
+from tools.nsk.files import make_directory
+from tools.nsk.transaction import Files, settle
 
 TOOL = "nsc"
 CONFIG_FILE = f"{TOOL}.json"
@@ -76,9 +77,14 @@ class Environment:
     """
 
     def __init__(
-        self, flags: DirectoryFlags | None = None, variables: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        flags: DirectoryFlags | None = None,
+        variables: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        files: Files | None = None,
     ) -> None:
         flags = flags or DirectoryFlags()
+        self.files = files or Files()
         self.variables = os.environ if variables is None else variables
         self.cwd = Path.cwd() if cwd is None else cwd
         self.home = Path(self.variables.get("HOME") or Path.home())
@@ -94,6 +100,9 @@ class Environment:
         )
         self.default_store_root = self._directory(None, data / "stores", self.home / ".nsc" / "nats")
         self.data_flag = flags.all or flags.data
+        self._look()
+
+    def _look(self) -> None:
         self.remembered = self._read()
         self.from_cwd = False
         self._locate()
@@ -186,8 +195,16 @@ class Environment:
             return []
         return _directories(self.store_root / self.operator / ACCOUNTS)
 
+    @property
+    def homes(self) -> tuple[Path, ...]:
+        """The directories that the changes of a command belong to: the stores (else the configuration), the keystore."""
+        root = self.store_root
+        return (root if root and root.is_dir() else self.config_directory, self.keystore_directory)
+
     def prepare(self) -> None:
-        """Create the directories and ``nsc.json`` where they are missing."""
+        """Finish what an interrupted command left, and create the directories and ``nsc.json`` where they are missing."""
+        if settle(self.homes):
+            self._look()
         make_directory(self.config_directory)
         if self.cwd_only:
             return
@@ -216,7 +233,7 @@ class Environment:
         self._write()
 
     def _write(self) -> None:
-        write_store_file(self.config_file, self.remembered.to_json())
+        self.files.write(self.config_file, self.remembered.to_json())
 
 
 def _directories(path: Path) -> list[str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tools.nsk.report import Report
+
 
 class NskError(Exception):
     """A refusal with a text for the person who typed the command.
@@ -16,6 +21,8 @@ class NskError(Exception):
         self.show_usage = show_usage
         self.usage = ""
         """The usage text to print, filled in by the command that failed."""
+        self.report: Report | None = None
+        """What had been done, or tried, until then; filled in likewise."""
         self.exit_code = 1
         """Filled in likewise: what the command ends with when it cannot do what was asked."""
 

@@ -31,22 +31,35 @@ def write_file(path: Path, text: str) -> None:
     a reader or a crash sees the old content or the new one and nothing between. The directory must exist.
     Raises OSError.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    replace_file(path, text, path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"))
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True) -> None:
+    """``write_file`` by way of a temporary file that the caller names, without making the new name durable.
+
+    A file that an earlier, interrupted call left under the temporary name is dropped. ``flush`` tells whether the content
+    is to be on the disk when this returns.
+    """
     try:
-        descriptor = os.open(temporary, _CREATE, FILE_MODE)
+        try:
+            descriptor = os.open(temporary, _CREATE, FILE_MODE)
+        except FileExistsError:
+            temporary.unlink()
+            descriptor = os.open(temporary, _CREATE, FILE_MODE)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with open(descriptor, "wb") as stream:
             stream.write(text.encode("utf-8"))
             stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    sync_directory(path.parent)
 
 
 def write_store_file(path: Path, text: str) -> None:

@@ -48,7 +48,10 @@ TIME_RANGES = Value("time-ranges", values.parse_time_range)
 
 
 class Flag(click.Option):
-    """One flag. ``implied`` is its value when it is written without one; it then takes a value only after ``=``."""
+    """One flag. ``implied`` is its value when it is written without one; it then takes a value only after ``=``.
+
+    One that is ``beyond`` nsc does not stand in the help that is to be nsc's.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Flag(click.Option):
         implied: str | None = None,
         multiple: bool = False,
         hidden: bool = False,
+        beyond: bool = False,
     ) -> None:
         declarations = [f"--{name}", *([f"-{short}"] if short else []), name.replace("-", "_")]
         super().__init__(declarations, type=kind, help=description, multiple=multiple, hidden=hidden, expose_value=True)
@@ -68,6 +72,7 @@ class Flag(click.Option):
         self.short = f"-{short}" if short else ""
         self.value_when_absent = default
         self.implied = implied
+        self.beyond = beyond
 
     @property
     def spelling(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from auth.nkey import KeyPair, NKeyError, public_key_kind
 from tools.nsk.errors import StoreError
-from tools.nsk.files import make_directory, sync_directory, write_store_file
+from tools.nsk.transaction import Files
 
 SEED_SUFFIX = ".nk"
 CREDS_SUFFIX = ".creds"
@@ -21,8 +21,10 @@ _IGNORE_FILE = "# ignore all nk files \n**/*.nk\n\n# ignore all creds files\n**/
 class KeyStore:
     """Seeds by public key, and creds files by operator, account and user."""
 
-    def __init__(self, directory: Path, *, write_ignore_file: bool = True) -> None:
+    def __init__(self, directory: Path, *, write_ignore_file: bool = True, files: Files | None = None) -> None:
         self.directory = directory
+        self.files = files or Files()
+        """What reads and writes here and in the stores that use this keystore."""
         self._write_ignore_file = write_ignore_file
 
     @property
@@ -37,11 +39,11 @@ class KeyStore:
 
     def prepare(self) -> None:
         """Create the directories, and the file that keeps seeds out of git."""
-        make_directory(self.keys_directory)
-        make_directory(self.creds_directory)
+        self.files.make_directory(self.keys_directory)
+        self.files.make_directory(self.creds_directory)
         ignore = self.directory / ".gitignore"
-        if self._write_ignore_file and not ignore.exists():
-            write_store_file(ignore, _IGNORE_FILE)
+        if self._write_ignore_file and not self.files.is_file(ignore):
+            self.files.write(ignore, _IGNORE_FILE)
 
     def needs_migration(self) -> bool:
         """Whether seeds or creds lie where nsc kept them before it sorted them into ``keys`` and ``creds``."""
@@ -61,18 +63,21 @@ class KeyStore:
 
     def has_key(self, public: str) -> bool:
         """Whether the seed of a public key is stored."""
-        return public_key_kind(public) is not None and self.key_path(public).is_file()
+        return public_key_kind(public) is not None and self.files.is_file(self.key_path(public))
 
     def key(self, public: str) -> KeyPair | None:
         """The key pair of a public key, or None when its seed is not stored.
 
         Raises StoreError when the file holds something else than the seed of that key.
         """
-        if not self.has_key(public):
+        if public_key_kind(public) is None:
             return None
         path = self.key_path(public)
         try:
-            pair = KeyPair.from_seed(path.read_text("utf-8").strip())
+            seed = self.files.read(path)
+            if seed is None:
+                return None
+            pair = KeyPair.from_seed(seed.strip())
         except (NKeyError, UnicodeDecodeError):
             pair = None
         if pair is None or pair.public != public:
@@ -85,12 +90,13 @@ class KeyStore:
         Raises StoreError when another seed lies there under the key's name.
         """
         path = self.key_path(pair.public)
-        if path.exists():
-            if path.read_text("utf-8").strip() != pair.seed:
+        stored = self.files.read(path)
+        if stored is not None:
+            if stored.strip() != pair.seed:
                 raise StoreError(f"key `{path}` already exists and is different")
             return path
         self.prepare()
-        write_store_file(path, pair.seed)
+        self.files.write(path, pair.seed)
         return path
 
     def remove_key(self, public: str) -> bool:
@@ -98,15 +104,20 @@ class KeyStore:
         if not self.has_key(public):
             return False
         path = self.key_path(public)
-        path.unlink()
-        _remove_empty(path.parent)
+        self.files.remove(path)
+        if not self.files.names(path.parent):
+            self.files.remove_tree(path.parent)
         return True
 
     def public_keys(self) -> Iterator[str]:
         """The public keys whose seeds are stored, sorted."""
-        for path in sorted(self.keys_directory.glob(f"*/*/*{SEED_SUFFIX}")):
-            if public_key_kind(path.stem) is not None:
-                yield path.stem
+        directory = self.keys_directory
+        for kind in self.files.names(directory):
+            for shard in self.files.names(directory / kind):
+                for name in self.files.names(directory / kind / shard):
+                    public = name.removesuffix(SEED_SUFFIX)
+                    if public != name and public_key_kind(public) is not None:
+                        yield public
 
     def creds_path(self, operator: str, account: str, user: str) -> Path:
         """Where the creds file of a user lies, or would."""
@@ -116,22 +127,9 @@ class KeyStore:
         """Write a creds file over the one that may be there."""
         self.prepare()
         path = self.creds_path(operator, account, user)
-        write_store_file(path, text)
+        self.files.write(path, text)
         return path
 
     def remove_creds(self, operator: str, account: str, user: str) -> bool:
         """Remove a creds file. False when there is none."""
-        path = self.creds_path(operator, account, user)
-        if not path.is_file():
-            return False
-        path.unlink()
-        sync_directory(path.parent)
-        return True
-
-
-def _remove_empty(directory: Path) -> None:
-    if any(directory.iterdir()):
-        sync_directory(directory)
-    else:
-        directory.rmdir()
-        sync_directory(directory.parent)
+        return self.files.remove(self.creds_path(operator, account, user))

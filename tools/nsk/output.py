@@ -27,8 +27,11 @@ class Channel(Enum):
 class Output:
     """The two streams of one invocation."""
 
-    def __init__(self, *, compatible: bool = False) -> None:
+    def __init__(self, *, compatible: bool = False, structured: bool = False) -> None:
         self.compatible = compatible
+        self.structured = structured
+        """Whether nothing is printed here, since one JSON document will tell everything at the end."""
+        self.reported = Report()
 
     @property
     def program(self) -> str:
@@ -37,6 +40,8 @@ class Output:
 
     def write(self, text: str, channel: Channel = Channel.DATA) -> None:
         """Write a text as it is. Emphasis is dropped unless a terminal shows it."""
+        if self.structured:
+            return
         stream = sys.stdout if channel.value[self.compatible] else sys.stderr
         if not self.compatible and not stream.isatty():
             text = _ESCAPE.sub("", text)
@@ -53,6 +58,7 @@ class Output:
 
     def report(self, report: Report, *, summarise: bool = False) -> None:
         """Print what came out. A report with a failure is always an error message."""
+        self.reported = report
         channel = Channel.MESSAGE if report.failed else Channel.REPORT
         lines = report.lines()
         if summarise and (summary := report.summary()):

@@ -13,11 +13,12 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, public_key_kind
 from tools.nsk.environment import DirectoryFlags, Environment
 from tools.nsk.errors import NskError, StoreError
-from tools.nsk.files import locked
+from tools.nsk.files import write_file
 from tools.nsk.keystore import KeyStore
 from tools.nsk.output import Output
 from tools.nsk.report import Report
 from tools.nsk.store import Store
+from tools.nsk.transaction import Files
 
 
 class Session:
@@ -26,13 +27,14 @@ class Session:
     def __init__(self, output: Output, directories: DirectoryFlags, private_key: str = "") -> None:
         self.output = output
         self.directories = directories
+        self.files = Files()
         self.private_key = private_key
         """The value of ``-K``: a role, a public key, a seed or a file that holds one."""
 
     @cached_property
     def environment(self) -> Environment:
         """The directories, created where they are missing, and what is current. Raises StoreError."""
-        environment = Environment(self.directories)
+        environment = Environment(self.directories, files=self.files)
         environment.prepare()
         if KeyStore(environment.keystore_directory).needs_migration():
             program = self.output.program
@@ -46,7 +48,7 @@ class Session:
     def keystore(self) -> KeyStore:
         """Seeds and creds files."""
         ignore = "NSC_NO_GIT_IGNORE" not in self.environment.variables
-        return KeyStore(self.environment.keystore_directory, write_ignore_file=ignore)
+        return KeyStore(self.environment.keystore_directory, write_ignore_file=ignore, files=self.files)
 
     @property
     def store_root(self) -> Path:
@@ -65,10 +67,19 @@ class Session:
         self.check_generation(store)
         return store
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Wait until no other invocation changes the store, and keep others out."""
-        root = self.environment.store_root
-        return locked(root if root and root.is_dir() else self.environment.config_directory)
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all changes inside the block together, while other invocations wait; none of them when it raises."""
+        return self.files.transaction(*self.environment.homes)
+
+    def commit(self) -> None:
+        """Write down what was changed so far, such as before a server is told of it."""
+        self.files.commit()
+
+    def write_output(self, name: str, text: str) -> Path:
+        """Write a file that the person named, at once and whatever becomes of the command. Raises OSError."""
+        path = self.environment.absolute(name)
+        write_file(path, text)
+        return path
 
     def open_store(self, operator: str) -> Store:
         """An operator by its name. Raises StoreError."""
@@ -76,7 +87,7 @@ class Session:
 
     def check_generation(self, store: Store) -> None:
         """Refuse an operator whose JWT is of version 1. Raises StoreError."""
-        if store.operator_path.is_file() and store.operator().nats.version < 2:
+        if self.files.is_file(store.operator_path) and store.operator().nats.version < 2:
             program = self.output.program
             raise StoreError(_OLD_OPERATOR.format(program=program, operator=store.name))
 
@@ -94,10 +105,12 @@ class Session:
         """A path for reports: in backticks, with the home directory as ``~``."""
         return f"`{self.environment.abbreviated(path)}`"
 
-    def finish(self, report: Report, *, summarise: bool = False) -> None:
-        """Print a report. Raises NskError when something in it failed."""
+    def finish(self, report: Report, *, summarise: bool = False, keep: bool = False) -> None:
+        """Print a report. Raises NskError when something in it failed; ``keep`` keeps what was changed nevertheless."""
         self.output.report(report, summarise=summarise)
         if (failure := report.failure()) is not None:
+            if keep:
+                self.commit()
             raise NskError(failure)
 
     # Signing keys.
@@ -164,15 +177,18 @@ class Session:
         return pair.public if pair else None
 
 
-def start(given: Mapping[str, Any]) -> Session:
-    """The session that the shared flags of a command line describe, by the names of click's parameters."""
+def start(given: Mapping[str, Any], *, structured: bool = False) -> Session:
+    """The session that the shared flags of a command line describe, by the names of click's parameters.
+
+    ``structured`` keeps all output back for one JSON document at the end.
+    """
     flags = DirectoryFlags(
         config=given.get("config_dir"),
         data=given.get("data_dir"),
         keystore=given.get("keystore_dir"),
         all=given.get("all_dirs"),
     )
-    output = Output(compatible=bool(given.get("nsc_compatible_output")))
+    output = Output(compatible=bool(given.get("nsc_compatible_output")), structured=structured)
     return Session(output, flags, given.get("private_key") or "")
 
 

@@ -11,8 +11,6 @@ import; ``tools.nsk.provision`` creates operators, accounts and users with it.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -25,8 +23,8 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, is_public_key
 from tools.nsk.environment import ACCOUNTS, STORE_INFO
 from tools.nsk.errors import StoreError
-from tools.nsk.files import locked, make_directory, sync_directory, write_store_file
 from tools.nsk.keystore import KeyStore
+from tools.nsk.transaction import settle
 
 ClaimsT = TypeVar("ClaimsT", bound=Claims)
 
@@ -52,6 +50,7 @@ class Store:
     def __init__(self, directory: Path, keystore: KeyStore, *, managed: bool = False) -> None:
         self.directory = directory
         self.keystore = keystore
+        self.files = keystore.files
         self.managed = managed
         """Whether somebody else holds the operator's key, so that accounts sign themselves."""
 
@@ -59,24 +58,28 @@ class Store:
     def create(cls, root: Path, name: str, keystore: KeyStore, *, managed: bool = False) -> Store:
         """The directories of a new operator, without its JWT. Raises StoreError when the name is taken."""
         directory = root / check_name(name, "operator")
-        if (directory / STORE_INFO).exists():
+        if keystore.files.is_file(directory / STORE_INFO):
             raise StoreError(f"operator named {name} exists already please inspect and use --force to overwrite")
-        make_directory(directory / ACCOUNTS)
+        keystore.files.make_directory(directory / ACCOUNTS)
         store = cls(directory, keystore, managed=managed)
         store._write_info()
         return store
 
     @classmethod
     def open(cls, root: Path, name: str, keystore: KeyStore) -> Store:
-        """An existing operator. Raises StoreError when there is none of that name in the root."""
+        """An existing operator. Raises StoreError when there is none of that name in the root.
+
+        What an interrupted program left half done is finished first.
+        """
         directory = root / name
         info = directory / STORE_INFO
+        if not keystore.files.in_transaction:
+            settle((root, keystore.directory))
+        text = keystore.files.read(info)
+        if text is None:
+            raise StoreError(f"`{directory}` is not a valid data directory: stat {info}: no such file or directory")
         try:
-            managed = json.loads(info.read_text("utf-8")).get("managed", False)
-        except FileNotFoundError:
-            raise StoreError(
-                f"`{directory}` is not a valid data directory: stat {info}: no such file or directory"
-            ) from None
+            managed = json.loads(text).get("managed", False)
         except (ValueError, AttributeError):
             raise StoreError(f"`{info}` cannot be read: it is not a JSON object") from None
         return cls(directory, keystore, managed=managed is True)
@@ -88,7 +91,7 @@ class Store:
 
     def _write_info(self) -> None:
         info = {"managed": self.managed, "name": self.name, "kind": "operator", "version": "1"}
-        write_store_file(self.directory / STORE_INFO, json.dumps(info, separators=(",", ":"), ensure_ascii=False))
+        self.files.write(self.directory / STORE_INFO, json.dumps(info, separators=(",", ":"), ensure_ascii=False))
 
     def set_managed(self, managed: bool) -> None:
         """Note whether somebody else holds the operator's key."""
@@ -105,9 +108,12 @@ class Store:
         """The directory that holds this operator beside others."""
         return self.directory.parent
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Keep other invocations from changing this operator's files meanwhile."""
-        return locked(self.root)
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make all changes inside the block together, while other programs wait. Reads inside it see them.
+
+        When the block raises, nothing was changed; a crash leaves the state before the block or after it.
+        """
+        return self.files.transaction(self.root, self.keystore.directory)
 
     # The operator.
 
@@ -118,7 +124,7 @@ class Store:
 
     def operator_token(self) -> str:
         """The operator's JWT. Raises StoreError when there is none."""
-        token = _read(self.operator_path)
+        token = self._read(self.operator_path)
         if token is None:
             raise StoreError(f"operator {quote(self.name)} has no JWT: `{self.operator_path}` does not exist")
         return token
@@ -129,7 +135,7 @@ class Store:
 
     def write_operator(self, token: str) -> None:
         """Store the operator's JWT."""
-        write_store_file(self.operator_path, token)
+        self.files.write(self.operator_path, token)
 
     # Accounts.
 
@@ -144,17 +150,15 @@ class Store:
     def accounts(self) -> list[str]:
         """The names of the accounts, sorted."""
         directory = self.directory / ACCOUNTS
-        if not directory.is_dir():
-            return []
-        return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+        return [name for name in self.files.names(directory) if self.files.is_directory(directory / name)]
 
     def has_account(self, account: str) -> bool:
         """Whether there is an account of that name."""
-        return bool(account) and self.account_path(account).is_file()
+        return bool(account) and self.files.is_file(self.account_path(account))
 
     def account_token(self, account: str) -> str:
         """An account's JWT. Raises StoreError when there is none."""
-        token = _read(self.account_path(account)) if account else None
+        token = self._read(self.account_path(account)) if account else None
         if token is None:
             raise StoreError(f"account {account} does not exist in the current operator")
         return token
@@ -190,13 +194,11 @@ class Store:
 
     def write_account(self, account: str, token: str) -> None:
         """Store an account's JWT."""
-        write_store_file(self.account_path(account), token)
+        self.files.write(self.account_path(account), token)
 
     def delete_account(self, account: str) -> None:
         """Remove an account's JWT and its users' JWTs."""
-        directory = self.account_directory(account)
-        shutil.rmtree(directory)
-        sync_directory(directory.parent)
+        self.files.remove_tree(self.account_directory(account))
 
     # Users.
 
@@ -206,16 +208,16 @@ class Store:
 
     def users(self, account: str) -> list[str]:
         """The names of an account's users, sorted."""
-        directory = self.account_directory(account) / _USERS
-        return sorted(path.name.removesuffix(JWT_SUFFIX) for path in directory.glob(f"*{JWT_SUFFIX}"))
+        names = self.files.names(self.account_directory(account) / _USERS)
+        return sorted(name.removesuffix(JWT_SUFFIX) for name in names if name.endswith(JWT_SUFFIX))
 
     def has_user(self, account: str, user: str) -> bool:
         """Whether the account has a user of that name."""
-        return bool(user) and self.user_path(account, user).is_file()
+        return bool(user) and self.files.is_file(self.user_path(account, user))
 
     def user_token(self, account: str, user: str) -> str:
         """A user's JWT. Raises StoreError when there is none."""
-        token = _read(self.user_path(account, user)) if user else None
+        token = self._read(self.user_path(account, user)) if user else None
         if token is None:
             raise StoreError(f"user {user} does not exist in the current account")
         return token
@@ -226,13 +228,11 @@ class Store:
 
     def write_user(self, account: str, user: str, token: str) -> None:
         """Store a user's JWT."""
-        write_store_file(self.user_path(account, user), token)
+        self.files.write(self.user_path(account, user), token)
 
     def delete_user(self, account: str, user: str) -> None:
         """Remove a user's JWT; key and creds are the keystore's."""
-        path = self.user_path(account, user)
-        path.unlink()
-        sync_directory(path.parent)
+        self.files.remove(self.user_path(account, user))
 
     # Signing.
 
@@ -350,14 +350,12 @@ class Store:
         """Where the keystore has a user's creds file, or would."""
         return self.keystore.creds_path(self.name, account, user)
 
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text("utf-8").strip()
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError:
-        raise StoreError(f"`{path}` is not a JWT") from None
+    def _read(self, path: Path) -> str | None:
+        try:
+            text = self.files.read(path)
+        except UnicodeDecodeError:
+            raise StoreError(f"`{path}` is not a JWT") from None
+        return None if text is None else text.strip()
 
 
 def _decoded(kind: type[ClaimsT], token: str) -> ClaimsT:

@@ -72,7 +72,7 @@ ROOT = _Root(
             },
             aliases=("create",),
         ),
-        "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I"),
+        "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I", beyond=True),
         "delete": Group(
             "delete",
             "Delete assets such as accounts/users, imports/exports, mappings",
@@ -104,7 +104,9 @@ ROOT = _Root(
             },
         ),
         "env": Member("Prints and manage the nsc environment", "env:ENV"),
-        "explain": Member("Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN"),
+        "explain": Member(
+            "Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN", beyond=True
+        ),
         "generate": Group(
             "generate",
             "Generate activations, nats-cli contexts, credential files, configs, nkeys and diagrams",
@@ -138,6 +140,7 @@ ROOT = _Root(
                 "isolated": Member("Prove that two accounts are isolated", "prove:ISOLATED"),
                 "matrix": Member("Show which accounts reach which others", "prove:MATRIX"),
             },
+            beyond=True,
         ),
         "revocations": Group(
             "revocations",

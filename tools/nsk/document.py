@@ -1,0 +1,139 @@
+"""The JSON documents of ``--json``: what a command did, what came of it, and the schemas of both.
+
+Every command prints one document. Its ``result`` is the dataclass that the command declares, so that the schema is read
+off the declaration and cannot disagree with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+from tools.nsk.errors import NskError
+from tools.nsk.report import Report
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_SCALARS: Final[Mapping[object, str]] = {str: "string", int: "integer", bool: "boolean", float: "number"}
+_REPORT: Final = {
+    "type": "array",
+    "description": "what was done, in the order in which it was done",
+    "items": {"$ref": "#/$defs/entry"},
+}
+_ENTRY: Final = {
+    "type": "object",
+    "properties": {
+        "status": {"enum": ["ok", "warning", "error", "message"]},
+        "text": {"type": "string"},
+        "children": {"type": "array", "items": {"$ref": "#/$defs/entry"}},
+    },
+    "required": ["status", "text", "children"],
+    "additionalProperties": False,
+}
+
+
+def succeeded(report: Report, result: object) -> str:
+    """The document of a command that did what was asked, or answered what was asked."""
+    return _document(ok=True, report=_entries(report), error=None, result=plain(result))
+
+
+def failed(error: NskError) -> str:
+    """The document of a command that did not."""
+    report = _entries(error.report) if error.report is not None else []
+    return _document(ok=False, report=report, error={"text": error.text}, result=None)
+
+
+def _document(**members: object) -> str:
+    return json.dumps(members, indent=2, ensure_ascii=False)
+
+
+def _entries(report: Report) -> list[dict[str, object]]:
+    children = [entry for child in report.children for entry in _entries(child)]
+    if not report.label:
+        return children
+    return [{"status": report.outcome.name.lower(), "text": report.label, "children": children}]
+
+
+def plain(value: object) -> object:
+    """A result as JSON has it: objects, lists, texts, numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def schema(title: str, result: type[Any] | None) -> dict[str, object]:
+    """The JSON Schema of a command's document. ``title`` is the command line, such as ``nsk add user``."""
+    return {
+        "$schema": DIALECT,
+        "title": title,
+        "type": "object",
+        "properties": {
+            "ok": {"type": "boolean", "description": "whether the command did what was asked"},
+            "report": _REPORT,
+            "error": {
+                "description": "why it did not, else null",
+                "oneOf": [
+                    {"type": "null"},
+                    {
+                        "type": "object",
+                        "properties": {"text": {"type": "string"}},
+                        "required": ["text"],
+                        "additionalProperties": False,
+                    },
+                ],
+            },
+            "result": {
+                "description": "null when the command failed",
+                "oneOf": [{"type": "null"}, *([] if result is None else [_of(result)])],
+            },
+        },
+        "required": ["ok", "report", "error", "result"],
+        "additionalProperties": False,
+        "$defs": {"entry": _ENTRY},
+    }
+
+
+def _of(kind: Any) -> dict[str, object]:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        note = next((note for note in arguments[1:] if isinstance(note, str)), None)
+        return {**_of(arguments[0]), **({"description": note} if note else {})}
+    if kind in _SCALARS:
+        return {"type": _SCALARS[kind]}
+    if kind is None or kind is type(None):
+        return {"type": "null"}
+    if origin in (Union, types.UnionType):
+        return {"oneOf": [_of(argument) for argument in arguments]}
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (list, tuple, set, frozenset):
+        return {"type": "array", "items": _of(arguments[0])}
+    if origin is dict or origin is Mapping:
+        return {"type": "object", "additionalProperties": _of(arguments[1])}
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {"enum": [member.value for member in kind]}
+    if isinstance(kind, type) and issubclass(kind, PurePath):
+        return {"type": "string"}
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        names = [field.name for field in dataclasses.fields(kind)]
+        return {
+            "type": "object",
+            "description": (kind.__doc__ or "").strip().split("\n")[0],
+            "properties": {name: _of(hints[name]) for name in names},
+            "required": names,
+            "additionalProperties": False,
+        }
+    if kind is object or kind is Any:
+        return {}
+    raise TypeError(f"{kind!r} has no JSON form")
