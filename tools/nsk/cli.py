@@ -172,6 +172,7 @@ class Group(click.Group):
         description: str,
         members: Mapping[str, Member | Group],
         flags: Sequence[Flag] = (),
+        *,
         aliases: tuple[str, ...] = (),
         hidden: bool = False,
         beyond: bool = False,

@@ -197,12 +197,12 @@ class Environment:
 
     @property
     def homes(self) -> tuple[Path, ...]:
-        """The directories that the changes of a command belong to: the stores (else the configuration), the keystore."""
+        """Where the changes of a command belong: the stores (else the configuration), and the keystore."""
         root = self.store_root
         return (root if root and root.is_dir() else self.config_directory, self.keystore_directory)
 
     def prepare(self) -> None:
-        """Finish what an interrupted command left, and create the directories and ``nsc.json`` where they are missing."""
+        """Finish what an interrupted command left, and create directories and ``nsc.json`` where they are missing."""
         if settle(self.homes):
             self._look()
         make_directory(self.config_directory)

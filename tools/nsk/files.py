@@ -38,8 +38,8 @@ def write_file(path: Path, text: str) -> None:
 def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True) -> None:
     """``write_file`` by way of a temporary file that the caller names, without making the new name durable.
 
-    A file that an earlier, interrupted call left under the temporary name is dropped. ``flush`` tells whether the content
-    is to be on the disk when this returns.
+    A file that an earlier, interrupted call left under the temporary name is dropped. ``flush`` tells whether the
+    content is to be on the disk when this returns.
     """
     try:
         try:

@@ -1,8 +1,8 @@
 """The journal: a list of changes that is written down before they are made, so that a crash cannot stop halfway.
 
-Each home (the stores, the keystore) gets its own part, ``.nsk-journal``, with the changes below it, so that seeds are never
-written outside of the keystore. The part in the first home is the head: it is written last, and from the moment it
-is there the changes count as made. The other parts name the head, and are void without it.
+Each home (the stores, the keystore) gets its own part, ``.nsk-journal``, with the changes below it, so that seeds are
+never written outside of the keystore. The part in the first home is the head: it is written last, and from the moment
+it is there the changes count as made. The other parts name the head, and are void without it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one journal file says. ``head`` is where the head lies, ``others`` are the other parts when this one is it."""
+    """What one journal file says. ``head`` is where the head lies; the head names the ``others``."""
 
     identifier: str
     head: Path
@@ -155,7 +155,8 @@ def _load(path: Path) -> _Part | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise StoreError(
-            f"`{path}` is the journal of an interrupted command and cannot be read: look at the store, then remove the file"
+            f"`{path}` is the journal of an interrupted command and cannot be read: "
+            "look at the store, then remove the file"
         ) from None
 
 

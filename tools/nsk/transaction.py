@@ -1,8 +1,8 @@
 """Changes to several files that happen together or not at all.
 
-``Files`` is how the store, the keystore and the environment touch the disk. Outside of a transaction each change is made at
-once. Inside one, changes are kept in memory, reads see them, and the end of the block writes them down through a journal
-(``tools.nsk.journal``): a crash at any point leaves everything as it was before, or as it was to be.
+``Files`` is how the store, the keystore and the environment touch the disk. Outside of a transaction each change is
+made at once. Inside one, changes are kept in memory, reads see them, and the end of the block writes them down through
+a journal (``tools.nsk.journal``): a crash at any point leaves everything as it was before, or as it was to be.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tools.nsk import journal
@@ -62,10 +62,8 @@ class Files:
         pending = self._pending
         found: set[str] = set()
         if pending is None or not pending.is_removed(path):
-            try:
+            with suppress(FileNotFoundError, NotADirectoryError):
                 found.update(os.listdir(path))
-            except (FileNotFoundError, NotADirectoryError):
-                pass
         if pending is not None:
             found = {name for name in found if not pending.is_removed(path / name)}
             found |= pending.children.get(path, set())
@@ -122,9 +120,10 @@ class Files:
     def transaction(self, *homes: Path) -> Iterator[None]:
         """All changes inside the block together. One inside another belongs to the outer one.
 
-        ``homes`` are the directories that the changes belong to, each with a part of the journal for what lies below it, the first
-        one also for everything that lies elsewhere. The first is locked from the beginning, so that transactions on it come one
-        after the other. When the block raises, nothing has happened. Raises OSError when the changes cannot be written.
+        ``homes`` are the directories that the changes belong to, each with a part of the journal for what lies below
+        it, the first one also for everything that lies elsewhere. The first is locked from the beginning, so that
+        transactions on it come one after the other. When the block raises, nothing has happened. Raises OSError when
+        the changes cannot be written.
         """
         if self._pending is not None:
             yield
