@@ -128,7 +128,8 @@ class Command(click.Command):
         if structured:
             document: Any = import_module("tools.nsk.document")
             result = done.result if isinstance(done, Answer) else done
-            click.echo(document.succeeded(session.output.reported, result))
+            code = done.exit_code if isinstance(done, Answer) else 0
+            click.echo(document.succeeded(session.output.reported, result, ok=not code))
         return done.exit_code if isinstance(done, Answer) else 0
 
     def invoke(self, ctx: click.Context) -> int:

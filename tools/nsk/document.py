@@ -36,9 +36,9 @@ _ENTRY: Final = {
 }
 
 
-def succeeded(report: Report, result: object) -> str:
-    """The document of a command that did what was asked, or answered what was asked."""
-    return _document(ok=True, report=_entries(report), error=None, result=plain(result))
+def succeeded(report: Report, result: object, *, ok: bool = True) -> str:
+    """The document of a command that did what was asked, or whose answer is no when it is not ``ok``."""
+    return _document(ok=ok, report=_entries(report), error=None, result=plain(result))
 
 
 def failed(error: NskError) -> str:
@@ -78,7 +78,7 @@ def schema(title: str, result: type[Any] | None) -> dict[str, object]:
         "title": title,
         "type": "object",
         "properties": {
-            "ok": {"type": "boolean", "description": "whether the command did what was asked"},
+            "ok": {"type": "boolean", "description": "whether the command did what was asked, or the answer is yes"},
             "report": _REPORT,
             "error": {
                 "description": "why it did not, else null",

@@ -18,6 +18,7 @@ from tools.nsk.names import given_or_random
 from tools.nsk.permissions import edit_permissions, permission_flags, removal_flags
 from tools.nsk.provision import create_account
 from tools.nsk.report import Report
+from tools.nsk.results import AccountResult, DeletedAccount, DeletedUser, account_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
@@ -26,7 +27,7 @@ _GRACE = timedelta(minutes=1)
 _TRACE_SUBJECT = "trace.messages"
 
 
-def _add(session: Session, flags: Flags) -> None:
+def _add(session: Session, flags: Flags) -> AccountResult:
     store = session.store
     name = check_name(given_or_random(flags.name()), "account")
     start, expiry = times(flags)
@@ -53,6 +54,7 @@ def _add(session: Session, flags: Flags) -> None:
     session.environment.remember(account=name)
     report.ok(f"added account {quote(name)}")
     session.finish(report)
+    return account_result(store, store.account(name))
 
 
 def warn_if_self_signed(store: Store, claims: AccountClaims, report: Report) -> None:
@@ -77,10 +79,11 @@ ADD = Command(
     ),
     arguments=(0, 1),
     changes=True,
+    result=AccountResult,
 )
 
 
-def _edit(session: Session, flags: Flags) -> None:
+def _edit(session: Session, flags: Flags) -> AccountResult:
     store = session.store
     if not flags.given(*_EDITS):
         raise NskError("specify an edit option", show_usage=True)
@@ -115,6 +118,7 @@ def _edit(session: Session, flags: Flags) -> None:
     warn_if_self_signed(store, claims, report)
     report.ok(f"edited account {quote(name)}")
     session.finish(report)
+    return account_result(store, store.account(name))
 
 
 def _edit_limits(store: Store, name: str, flags: Flags, claims: AccountClaims, report: Report) -> None:
@@ -204,10 +208,11 @@ EDIT = Command(
     (text("name", "n", "account to edit"), *_EDIT_FLAGS),
     arguments=(0, 1),
     changes=True,
+    result=AccountResult,
 )
 
 
-def _delete(session: Session, flags: Flags) -> None:
+def _delete(session: Session, flags: Flags) -> DeletedAccount:
     store = session.store
     name = session.account_name(flags.name())
     if store.managed and not flags.boolean("force"):
@@ -234,6 +239,8 @@ def _delete(session: Session, flags: Flags) -> None:
     report.ok("deleted account")
     report.ok("deleted account directory")
     session.finish(report)
+    gone = [DeletedUser(user, public) for user, public in users.items()]
+    return DeletedAccount(name, claims.subject, gone, flags.boolean("revoke"))
 
 
 def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> None:
@@ -259,4 +266,5 @@ DELETE = Command(
     arguments=(0, 1),
     usage_on_error=True,
     changes=True,
+    result=DeletedAccount,
 )

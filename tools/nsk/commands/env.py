@@ -7,11 +7,12 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, text
 from tools.nsk.output import Channel
 from tools.nsk.render import Table
+from tools.nsk.results import EnvironmentResult
 from tools.nsk.session import Session
 from tools.nsk.store import Store
 
 
-def _env(session: Session, flags: Flags) -> None:
+def _env(session: Session, flags: Flags) -> EnvironmentResult:
     environment = session.environment
     if root := flags.text("store"):
         environment.remember(store_root=environment.absolute(root))
@@ -29,6 +30,14 @@ def _env(session: Session, flags: Flags) -> None:
             raise store.unknown_account(account)
         environment.remember(account=account)
     session.output.line(_table(session).render(), Channel.LISTING)
+    return EnvironmentResult(
+        str(environment.store_root) if environment.store_root else None,
+        str(environment.keystore_directory),
+        str(environment.config_directory),
+        environment.operator or None,
+        environment.account or None,
+        environment.from_cwd,
+    )
 
 
 def _table(session: Session) -> Table:
@@ -78,4 +87,5 @@ ENV = Command(
         text("account", "a", "set account name"),
     ),
     usage_on_error=True,
+    result=EnvironmentResult,
 )

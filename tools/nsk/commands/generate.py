@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair
 from tools.nsk.cli import Command
 from tools.nsk.commands.describe import OUTPUT_FLAG, STDOUT
 from tools.nsk.errors import NskError
-from tools.nsk.files import write_file
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.report import Report
 from tools.nsk.resolver_config import memory_resolver, nats_resolver
+from tools.nsk.results import Generated, GeneratedKey, GeneratedKeys
 from tools.nsk.session import Session
 
 
-def _creds(session: Session, flags: Flags) -> None:
+def _creds(session: Session, flags: Flags) -> Generated:
     store = session.store
     account, name = flags.text("account"), flags.name()
     if account and not store.has_account(account):
@@ -35,9 +37,10 @@ def _creds(session: Session, flags: Flags) -> None:
     target = flags.text("output-file")
     if target == STDOUT:
         session.output.line(creds)
-        return
-    write_file(session.environment.absolute(target), creds)
+        return Generated(creds, None)
+    path = session.write_output(target, creds)
     _wrote(session, "credentials", f"`{target}`")
+    return Generated(None, str(path))
 
 
 def _wrote(session: Session, what: str, target: str) -> None:
@@ -52,10 +55,11 @@ CREDS = Command(
     "Generate a credentials file for an user",
     _creds,
     (text("name", "n", "user name"), text("account", "a", "account name"), OUTPUT_FLAG),
+    result=Generated,
     examples="nsk generate creds --account a --name u",
 )
 
-_KINDS = (
+_KINDS: tuple[tuple[Literal["operator", "account", "user", "curve"], KeyKind], ...] = (
     ("operator", KeyKind.OPERATOR),
     ("account", KeyKind.ACCOUNT),
     ("user", KeyKind.USER),
@@ -63,17 +67,21 @@ _KINDS = (
 )
 
 
-def _nkey(session: Session, flags: Flags) -> None:
+def _nkey(session: Session, flags: Flags) -> GeneratedKeys:
     kinds = [(name, kind) for name, kind in _KINDS if flags.boolean(name)]
     if not kinds:
         raise NskError("set --operator, --account, --user, or --curve", show_usage=True)
+    made: list[GeneratedKey] = []
     for name, kind in kinds:
         pair = KeyPair.generate(kind)
         if flags.boolean("store"):
             path = session.keystore.store_key(pair)
             session.output.line(f"{pair.public}\n{name} key stored {path}\n")
+            made.append(GeneratedKey(name, pair.public, None, str(path)))
         else:
             session.output.line(f"{pair.seed}\n{pair.public}\n")
+            made.append(GeneratedKey(name, pair.public, pair.seed, None))
+    return GeneratedKeys(made)
 
 
 NKEY = Command(
@@ -87,13 +95,15 @@ NKEY = Command(
         boolean("curve", "x", "curve"),
         boolean("store", "S", "store in the keystore"),
     ),
+    changes=True,
+    result=GeneratedKeys,
 )
 
 
 _RESOLVERS = ("mem-resolver", "nats-resolver", "nats-resolver-cache")
 
 
-def _config(session: Session, flags: Flags) -> None:
+def _config(session: Session, flags: Flags) -> Generated:
     store = session.store
     kinds = [name for name in _RESOLVERS if flags.boolean(name)]
     if not kinds:
@@ -109,12 +119,13 @@ def _config(session: Session, flags: Flags) -> None:
     target = flags.text("config-file")
     if target == STDOUT:
         session.output.line(config)
-        return
+        return Generated(config, None)
     path = session.environment.absolute(target)
     if path.exists() and not flags.boolean("force"):
         raise NskError(f"`{path}` already exists")
-    write_file(path, config)
+    session.write_output(target, config)
     _wrote(session, "server configuration", session.display(path))
+    return Generated(None, str(path))
 
 
 CONFIG = Command(
@@ -134,4 +145,5 @@ nsk generate config --mem-resolver
 nsk generate config --mem-resolver --config-file <outfile>
 nsk generate config --mem-resolver --config-file <outfile> --force
 nsk generate config --nats-resolver""",
+    result=Generated,
 )

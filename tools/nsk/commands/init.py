@@ -8,13 +8,14 @@ from tools.nsk.flags import Flags, text
 from tools.nsk.names import given_or_random
 from tools.nsk.provision import add_system_account, create_account, create_operator, create_user
 from tools.nsk.report import Report
+from tools.nsk.results import Initialised, account_result, operator_result, user_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
 _SERVICE_URL = "nats://localhost:4222"
 
 
-def _init(session: Session, flags: Flags) -> None:
+def _init(session: Session, flags: Flags) -> Initialised:
     name = check_name(given_or_random(flags.name()), "operator, account and user")
     environment = session.environment
     # As in nsc, the stores lie in their usual place unless --dir or --data-dir names another.
@@ -29,9 +30,9 @@ def _init(session: Session, flags: Flags) -> None:
     report.ok(f"created system_account: name:{system.account.name} id:{system.account.subject}")
     report.ok(f"created system account user: name:{system.user.name} id:{system.user.subject}")
     report.ok(f"system account user creds file stored in {session.display(system.creds)}")
-    create_account(store, name)
+    account = create_account(store, name)
     report.ok(f"created account {name}")
-    create_user(store, name, name)
+    user = create_user(store, name, name)
     creds = store.write_creds(name, name)
     report.ok(f'created user "{name}"')
     report.ok(f"project jwt files created in {session.display(root)}")
@@ -46,6 +47,13 @@ def _init(session: Session, flags: Flags) -> None:
         f"  {server} -c <path/server.conf>"
     )
     session.finish(report, summarise=True)
+    return Initialised(
+        str(root),
+        operator_result(store.operator()),
+        user_result(store, system.account.name, system.user),
+        account_result(store, account),
+        user_result(store, name, user),
+    )
 
 
 INIT = Command(
@@ -58,4 +66,5 @@ INIT = Command(
     ),
     arguments=(0, 1),
     changes=True,
+    result=Initialised,
 )

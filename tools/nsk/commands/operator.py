@@ -16,19 +16,19 @@ from tools.nsk.flags import Flags, boolean, strings, text
 from tools.nsk.names import given_or_random
 from tools.nsk.provision import add_system_account, create_operator
 from tools.nsk.report import Report
+from tools.nsk.results import OperatorResult, operator_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
 _WELL_KNOWN = {"synadia": "https://api.synadia.io/jwt/v1/operator"}
 
 
-def _add(session: Session, flags: Flags) -> None:
+def _add(session: Session, flags: Flags) -> OperatorResult:
     source = flags.text("url")
     if flags.boolean("force") and not source:
         raise NskError("force only works with -u")
     if source:
-        _import(session, flags, _fetch(session, source))
-        return
+        return _import(session, flags, _fetch(session, source))
     start, expiry = times(flags)
     name = check_name(given_or_random(flags.name()), "operator")
     key = _identity(session)
@@ -61,6 +61,7 @@ def _add(session: Session, flags: Flags) -> None:
         report.ok(f"system account user creds file stored in {session.display(made.creds)}")
     environment.remember(store_root=session.store_root, operator=name, account="")
     session.finish(report)
+    return operator_result(store.operator())
 
 
 def _identity(session: Session) -> KeyPair | None:
@@ -74,7 +75,7 @@ def _identity(session: Session) -> KeyPair | None:
     return pair
 
 
-def _import(session: Session, flags: Flags, token: str) -> None:
+def _import(session: Session, flags: Flags, token: str) -> OperatorResult:
     if flags.boolean("sys"):
         raise NskError("importing an operator is not compatible with system account generation")
     try:
@@ -97,6 +98,7 @@ def _import(session: Session, flags: Flags, token: str) -> None:
     report.ok(f"imported operator {quote(name)}")
     report.ok("When running your own nats-server, make sure they run at least version 2.2.0")
     session.finish(report)
+    return operator_result(claims)
 
 
 def _fetch(session: Session, source: str) -> str:
@@ -122,10 +124,11 @@ ADD = Command(
     ),
     arguments=(0, 1),
     changes=True,
+    result=OperatorResult,
 )
 
 
-def _edit(session: Session, flags: Flags) -> None:
+def _edit(session: Session, flags: Flags) -> OperatorResult:
     store = session.store
     if not flags.given(*_EDITS):
         raise NskError("specify an edit option", show_usage=True)
@@ -157,6 +160,7 @@ def _edit(session: Session, flags: Flags) -> None:
     store.sign_operator(claims, signer)
     report.ok(f"edited operator {quote(store.name)}")
     session.finish(report)
+    return operator_result(claims)
 
 
 def _edit_urls(flags: Flags, claims: OperatorClaims, report: Report) -> None:
@@ -246,4 +250,4 @@ _EDIT_FLAGS = (
     boolean("require-signing-keys", "", "require accounts/user to be signed with a signing key"),
 )
 _EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
-EDIT = Command("operator", "Edit the operator", _edit, _EDIT_FLAGS, changes=True)
+EDIT = Command("operator", "Edit the operator", _edit, _EDIT_FLAGS, changes=True, result=OperatorResult)

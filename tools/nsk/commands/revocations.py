@@ -14,6 +14,7 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import MOMENT, Flag, Flags, text
 from tools.nsk.render import Table
 from tools.nsk.report import Report
+from tools.nsk.results import Revocations, revocations_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store
 from tools.nsk.values import format_date, format_mail_date
@@ -43,7 +44,7 @@ def _user_key(store: Store, account: str, flags: Flags) -> str:
     return store.user(account, name).subject
 
 
-def _add(session: Session, flags: Flags) -> None:
+def _add(session: Session, flags: Flags) -> Revocations:
     store = session.store
     account = session.account_name(flags.text("account"))
     key = _user_key(store, account, flags)
@@ -57,6 +58,7 @@ def _add(session: Session, flags: Flags) -> None:
     else:
         report.ok(f"revoked user {quote(key)}")
     session.finish(report)
+    return revocations_result(claims)
 
 
 def _save(session: Session, claims: AccountClaims, report: Report) -> None:
@@ -65,7 +67,7 @@ def _save(session: Session, claims: AccountClaims, report: Report) -> None:
     warn_if_self_signed(session.store, claims, report)
 
 
-def _delete(session: Session, flags: Flags) -> None:
+def _delete(session: Session, flags: Flags) -> Revocations:
     store = session.store
     account = session.account_name(flags.text("account"))
     claims = store.account(account)
@@ -80,17 +82,20 @@ def _delete(session: Session, flags: Flags) -> None:
     _save(session, claims, report)
     report.ok("deleted all user revocation" if key == ALL_USERS else f"deleted user revocation for {quote(key)}")
     session.finish(report)
+    return revocations_result(claims)
 
 
-def _list(session: Session, flags: Flags) -> None:
+def _list(session: Session, flags: Flags) -> Revocations:
     account = session.account_name(flags.text("account"))
-    revocations = session.store.account(account).nats.revocations
+    claims = session.store.account(account)
+    revocations = claims.nats.revocations
     if not revocations:
         raise NskError(f"account {account} does not have revoked users")
     table = Table(f"Revoked Users for {account}", ("Public Key", "Revoke Credentials Before"))
     for key, moment in sorted(revocations.items()):
         table.row(f"{ALL_USERS} [All Users]" if key == ALL_USERS else key, format_mail_date(moment))
     session.output.line(table.render())
+    return revocations_result(claims)
 
 
 ADD_USER = Command(
@@ -110,9 +115,16 @@ ADD_USER = Command(
     ),
     aliases=("add_user",),
     changes=True,
+    result=Revocations,
 )
 DELETE_USER = Command(
-    "delete-user", "Remove a user revocation", _delete, _USER_FLAGS, aliases=("delete_user",), changes=True
+    "delete-user",
+    "Remove a user revocation",
+    _delete,
+    _USER_FLAGS,
+    aliases=("delete_user",),
+    changes=True,
+    result=Revocations,
 )
 LIST_USERS = Command(
     "list-users",
@@ -120,4 +132,5 @@ LIST_USERS = Command(
     _list,
     (text("account", "a", "account name"),),
     aliases=("list_users",),
+    result=Revocations,
 )

@@ -12,10 +12,11 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, text
 from tools.nsk.permissions import USER_LIMIT_FLAGS, edit_limits
 from tools.nsk.report import Report
+from tools.nsk.results import SigningKeyResult
 from tools.nsk.session import Session
 
 
-def _edit(session: Session, flags: Flags) -> None:
+def _edit(session: Session, flags: Flags) -> SigningKeyResult:
     store = session.store
     if not flags.text("sk"):
         raise NskError("signing key is required", show_usage=True)
@@ -43,6 +44,7 @@ def _edit(session: Session, flags: Flags) -> None:
     warn_if_self_signed(store, claims, report)
     report.ok(f"edited signing key {quote(key)}")
     session.finish(report)
+    return SigningKeyResult(account, key, scope.role, scope.description)
 
 
 def _key_of_role(claims: AccountClaims, given: str) -> str:
@@ -69,4 +71,5 @@ EDIT = Command(
 nsk edit signing-key --account <n> --sk generate --role worker --allow-pub 'work.{{name()}}.>'
 nsk add user --account <n> --name <user> -K worker""",
     changes=True,
+    result=SigningKeyResult,
 )

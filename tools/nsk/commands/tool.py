@@ -20,6 +20,7 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, text
 from tools.nsk.output import Channel
 from tools.nsk.render import printable
+from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
 from tools.nsk.values import format_duration, parse_duration
 
@@ -102,7 +103,7 @@ def _shown(payload: bytes) -> str:
     return printable(payload.decode("utf-8", "backslashreplace"))
 
 
-def _pub(session: Session, flags: Flags) -> None:
+def _pub(session: Session, flags: Flags) -> Published:
     subject, payload, count = flags.arguments[0], _payload(flags), _positive(flags, "count")
     target = _target(session, flags, "pub")
     with _progress(count, f"publishing to {subject}") as advance:
@@ -112,6 +113,7 @@ def _pub(session: Session, flags: Flags) -> None:
     else:
         rate = count / seconds if seconds else 0
         session.output.message(f"Published {count} messages to [{subject}] in {seconds:.2f} s ({rate:,.0f}/s)")
+    return Published(subject, count, seconds)
 
 
 @contextmanager
@@ -142,17 +144,24 @@ class _Counter:
         self._output = session.output
         self._answer = answer
         self.seen = 0
+        self.messages: list[ReceivedMessage] = []
 
     async def receive(self, message: Msg) -> None:
         """Print a message, and answer it where an answer is expected."""
         self.seen += 1
         shown = f"[#{self.seen}] received on [{message.subject}]: '{_shown(message.data)}'"
         self._output.line(shown, Channel.LISTING)
+        if self._output.structured:
+            self.messages.append(_received(message))
         if self._answer is not None and message.reply:
             await message.respond(self._answer)
 
 
-def _listen(session: Session, flags: Flags, name: str, greeting: str, answer: bytes | None) -> None:
+def _received(message: Msg) -> ReceivedMessage:
+    return ReceivedMessage(message.subject, message.reply, _shown(message.data))
+
+
+def _listen(session: Session, flags: Flags, name: str, greeting: str, answer: bytes | None) -> Received:
     subject = flags.arguments[0]
     counter = _Counter(session, answer)
     work = tool.subscribe(
@@ -164,39 +173,51 @@ def _listen(session: Session, flags: Flags, name: str, greeting: str, answer: by
         ready=lambda: session.output.message(f"{greeting} [{subject}]"),
     )
     _run(work, until_interrupted=True)
+    return Received(counter.messages)
 
 
-def _sub(session: Session, flags: Flags) -> None:
-    _listen(session, flags, "sub", "Listening on", None)
+def _sub(session: Session, flags: Flags) -> Received:
+    return _listen(session, flags, "sub", "Listening on", None)
 
 
-def _reply(session: Session, flags: Flags) -> None:
-    _listen(session, flags, "reply", "listening on", _payload(flags))
+def _reply(session: Session, flags: Flags) -> Received:
+    return _listen(session, flags, "reply", "listening on", _payload(flags))
 
 
-def _req(session: Session, flags: Flags) -> None:
-    _run(_ask(session, flags, _target(session, flags, "req"), _positive(flags, "count")))
+def _req(session: Session, flags: Flags) -> Received:
+    replies = _run(_ask(session, flags, _target(session, flags, "req"), _positive(flags, "count")))
+    return Received(replies or [])
 
 
-async def _ask(session: Session, flags: Flags, target: tool.Target, count: int) -> None:
+async def _ask(session: Session, flags: Flags, target: tool.Target, count: int) -> list[ReceivedMessage]:
+    replies: list[ReceivedMessage] = []
     subject, payload = flags.arguments[0], _payload(flags)
     session.output.message(f"published request: [{subject}] : '{_shown(payload)}'")
     async for message in tool.request(target, subject, payload, count=count):
         session.output.line(f"received reply: [{message.subject}] : '{_shown(message.data)}'")
+        replies.append(_received(message))
+    return replies
 
 
-def _rtt(session: Session, flags: Flags) -> None:
+def _rtt(session: Session, flags: Flags) -> RoundTrip:
     target = _target(session, flags, "rtt")
     url, seconds = _run(tool.round_trip(target)) or ("", 0.0)
     session.output.line(f"round trip time to [{url}] = {format_duration(round(seconds * 1e6) * 1000)}")
+    return RoundTrip(url, round(seconds * 1e6))
 
 
 def _command(
-    name: str, description: str, run: Callable[[Session, Flags], None], flags: tuple[Flag, ...], least: int = 1
+    name: str,
+    description: str,
+    run: Callable[[Session, Flags], object],
+    flags: tuple[Flag, ...],
+    *,
+    result: type[Any],
+    least: int = 1,
 ) -> Command:
-    def explained(session: Session, flags: Flags) -> None:
+    def explained(session: Session, flags: Flags) -> object:
         try:
-            run(session, flags)
+            return run(session, flags)
         except NskError as error:
             # nsc shows the usage whatever went wrong.
             error.show_usage = session.output.compatible
@@ -209,12 +230,15 @@ def _command(
         (*_WHO, *flags),
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
+        result=result,
         examples=f"nsk tool {name}{' <subject> [payload]' if least else ''} --creds user.creds --nats tls://host:4222",
     )
 
 
-PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,))
-SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM))
-REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT,))
-REPLY = _command("reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM))
-RTT = _command("rtt", "Calculate the round trip time to the server", _rtt, (), 0)
+PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,), result=Published)
+SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM), result=Received)
+REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT,), result=Received)
+REPLY = _command(
+    "reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM), result=Received
+)
+RTT = _command("rtt", "Calculate the round trip time to the server", _rtt, (), result=RoundTrip, least=0)

@@ -13,6 +13,7 @@ from tools.nsk.names import given_or_random
 from tools.nsk.permissions import USER_LIMIT_FLAGS, add_networks, edit_limits, edit_permissions, permission_flags
 from tools.nsk.provision import create_user
 from tools.nsk.report import Report
+from tools.nsk.results import DeletedUser, DeletedUsers, UserResult, user_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
@@ -20,7 +21,7 @@ _PERMISSION_FLAGS = permission_flags("permissions")
 _OWN_LIMITS = tuple(flag.long.removeprefix("--") for flag in (*_PERMISSION_FLAGS, *USER_LIMIT_FLAGS))
 
 
-def _add(session: Session, flags: Flags) -> None:
+def _add(session: Session, flags: Flags) -> UserResult:
     store = session.store
     account = session.account_name(flags.text("account"))
     owner = store.account(account)
@@ -55,6 +56,7 @@ def _add(session: Session, flags: Flags) -> None:
     write_creds(session, store, account, claims, report)
     report.ok(f"added user {quote(name)} to account {quote(account)}")
     session.finish(report)
+    return user_result(store, account, store.user(account, name))
 
 
 def _limits(flags: Flags, report: Report) -> UserPermissionLimits | None:
@@ -101,10 +103,11 @@ nsk add user --name <n> --allow-sub "<subject> <queue>"
 # A user that answers requests, each once and within five seconds:
 nsk add user --name <n> --allow-sub <subject> --allow-pub-response --response-ttl 5s""",
     changes=True,
+    result=UserResult,
 )
 
 
-def _edit(session: Session, flags: Flags) -> None:
+def _edit(session: Session, flags: Flags) -> UserResult:
     store = session.store
     if not flags.given(*_EDITS):
         raise NskError("specify an edit option", show_usage=True)
@@ -129,6 +132,7 @@ def _edit(session: Session, flags: Flags) -> None:
         write_creds(session, store, account, claims, report)
         report.ok(f"edited user {quote(name)}")
     session.finish(report)
+    return user_result(store, account, store.user(account, name))
 
 
 def _check_bearer(flags: Flags, owner: AccountClaims) -> None:
@@ -170,10 +174,11 @@ EDIT = Command(
     (text("name", "n", "user name"), text("account", "a", "account name"), *_EDIT_FLAGS),
     arguments=(0, 1),
     changes=True,
+    result=UserResult,
 )
 
 
-def _delete(session: Session, flags: Flags) -> None:
+def _delete(session: Session, flags: Flags) -> DeletedUsers:
     store = session.store
     account = session.account_name(flags.text("account"))
     names = [*flags.strings("name"), *flags.arguments]
@@ -194,6 +199,8 @@ def _delete(session: Session, flags: Flags) -> None:
     if flags.boolean("revoke"):
         section.ok(f"edited account {quote(account)}")
     session.finish(report)
+    gone = [DeletedUser(name, public) for name, public in users.items()]
+    return DeletedUsers(account, gone, flags.boolean("revoke"))
 
 
 def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report) -> None:
@@ -225,4 +232,5 @@ DELETE = Command(
     arguments=(0, 1),
     usage_on_error=True,
     changes=True,
+    result=DeletedUsers,
 )

@@ -11,12 +11,13 @@ from auth.claims.base import error
 from auth.creds import parse_decorated_jwt
 from auth.envelope import JwtError
 from auth.gojson import quote
-from tools.nsk.cli import Command
+from tools.nsk.cli import Answer, Command
 from tools.nsk.download import read_source
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.output import Channel
 from tools.nsk.render import Table, printable
+from tools.nsk.results import FoundIssue, ValidatedEntity, Validation
 from tools.nsk.session import Session
 from tools.nsk.store import Store
 
@@ -32,6 +33,12 @@ class Findings:
     def blocking(self) -> bool:
         """Whether a server would refuse something."""
         return any(issue.level is not IssueLevel.WARNING for issue in self.issues)
+
+    def result(self) -> ValidatedEntity:
+        """The findings for programs."""
+        return ValidatedEntity(
+            self.title, [FoundIssue(issue.level, issue.description) for issue in self.issues]
+        )
 
     def table(self) -> Table:
         """The findings for people."""
@@ -81,7 +88,7 @@ def _signature_issues(operator: OperatorClaims, account: AccountClaims, user: Us
         yield error(f"{who}: scoped users require no permissions or limits set")
 
 
-def _validate(session: Session, flags: Flags) -> None:
+def _validate(session: Session, flags: Flags) -> Answer | Validation:
     if source := flags.text("file"):
         if flags.boolean("all-accounts") or flags.text("account"):
             raise NskError("specify only one of --account, --all-accounts or --file")
@@ -96,8 +103,11 @@ def _validate(session: Session, flags: Flags) -> None:
         findings = list(check_store(store, accounts))
     for finding in findings:
         session.output.line(finding.table().render(), Channel.LISTING)
-    if any(finding.blocking for finding in findings):
+    valid = not any(finding.blocking for finding in findings)
+    if not valid and not session.output.structured:
         raise NskError("validation found errors", show_usage=False)
+    result = Validation(valid, [finding.result() for finding in findings])
+    return result if valid else Answer(result, 1)
 
 
 def _check_file(session: Session, source: str) -> Iterator[Findings]:
@@ -127,4 +137,5 @@ VALIDATE = Command(
         text("file", "f", "validate all jwt (separated by newline) in the provided file (exclusive of -a and -A)"),
     ),
     usage_on_error=True,
+    result=Validation,
 )
