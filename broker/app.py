@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Self
@@ -26,6 +27,7 @@ from broker.net.service import Service
 from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError, ReloadPlan
 from broker.reload.prepare import Prepared, prepare
+from broker.reload.recorded import account_changes, record
 from broker.reload.swap import judge, refresh, survey, swap
 from broker.system.account import SystemAccount
 from broker.wire.errors import CloseReason
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from accounts.account import Account
     from accounts.explain import Explanation
     from auth.authenticate import Authenticator
+    from broker.audit.recorder import Recorder
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
@@ -95,6 +98,7 @@ class Server:
         self._stopped = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._system: SystemAccount | None = None
+        self._recorder: Recorder | None = None
         self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
         """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
@@ -117,19 +121,26 @@ class Server:
         if checked is None or checked.options is not options:
             checked = check(options)
         context, authenticator = checked.tls_context, checked.authenticator
+        if options.audit.directory:
+            self._recorder, keys = import_module("broker.audit.opening").recorder(options.audit)
+            self.identity = Identity(keys=keys, name=options.server_name)
         self._announce_start(plain_secrets=checked.has_plain_secrets)
-        listening = open_socket(options.host, options.port)
+        listening = None
         try:
+            listening = open_socket(options.host, options.port)
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             service = Service(loop, options, Control(options, authenticator, hub, info), context)
+            service.control.trail.recorder = self._recorder
             watched = self._watch(service)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
                 monitor = Monitor(watched)
                 await monitor.start()
         except BaseException:
-            listening.close()
+            if listening is not None:
+                listening.close()
+            self._close_ledger()
             raise
         self._service = service
         self._monitor = monitor
@@ -139,7 +150,26 @@ class Server:
             internal = service.control.internal(service.control.system_account)
             self._system = SystemAccount(watched, internal, self._reload_when_asked)
             self._system.open()
+        if self._recorder is not None:
+            self._recorder.on_change = lambda problem: self._tell_of_ledger(loop, problem)
+            service.control.trail.server("started", name=self.identity.server_name, version=VERSION)
         self._announce_ready()
+
+    def _tell_of_ledger(self, loop: asyncio.AbstractEventLoop, problem: str) -> None:
+        """Out of the ledger's thread, which may outlive the loop."""
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._audit_changed, problem)
+
+    def _audit_changed(self, problem: str) -> None:
+        """Lets the system account know that the ledger cannot be written, or can be again."""
+        if self._system is not None:
+            self._system.audit(problem)
+            self.service.flush_dirty()
+
+    def _close_ledger(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
 
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
         host = options.host
@@ -171,6 +201,7 @@ class Server:
             started_at=self.started_at,
             service=service,
             is_serving=lambda: self.is_ready and not service.control.is_lame_duck,
+            audit_problem=lambda: self._recorder.problem if self._recorder is not None else "",
             http_host=self.options.monitor.host or self.options.host,
         )
     def _announce_start(self, *, plain_secrets: bool) -> None:
@@ -220,11 +251,17 @@ class Server:
                 return await self._reload(self._service, source, adopt)
             except (ConfigError, SettingsError, TLSSettingsError, OSError) as error:
                 refused = ReloadError("; ".join(str(error).splitlines()))
+                self._reload_failed(refused)
                 LOGGER.error("Failed to reload server configuration: %s", refused)
                 raise refused from error
             except ReloadError as error:
+                self._reload_failed(error)
                 LOGGER.error("Failed to reload server configuration: %s", error)
                 raise
+
+    def _reload_failed(self, error: ReloadError) -> None:
+        if self._service is not None:
+            self._service.control.trail.reloaded((), problem=str(error))
 
     async def _reload_when_asked(self) -> str:
         """Reloads for a request in the system account; returns why it could not."""
@@ -245,6 +282,8 @@ class Server:
             prepared = await aside(partial(_read_and_prepare, old, source, earlier))
         found = await survey(service, prepared)
         new = prepared.options
+        trail = service.control.trail
+        changed = [] if trail.recorder is None else await aside(partial(account_changes, prepared, old))
         info = self._server_info(new, prepared.authenticator, self.port)
         if adopt is not None:
             adopt(old, new)
@@ -259,6 +298,7 @@ class Server:
         for change in prepared.plan.changes:
             LOGGER.info("%s", change.line)
         await refresh(service, prepared, effects)
+        record(trail, prepared, old, changed)
         LOGGER.info("Reloaded server configuration%s", f" ({new.config_digest})" if new.config_digest else "")
         plan = prepared.plan
         left: list[object] = [prepared, earlier, effects, found, old]
@@ -368,6 +408,10 @@ class Server:
         if self._monitor is not None:
             await self._monitor.stop()
             self._monitor = None
+        if service is not None and self._recorder is not None:
+            service.control.trail.server("stopped")
+            service.control.trail.recorder = None
+            await asyncio.to_thread(self._close_ledger)
         if service is not None and not self._stopped.is_set():
             LOGGER.info("Server Exiting..")
         self._stopped.set()
@@ -379,6 +423,7 @@ class Server:
 
     async def _leave_slowly(self, service: Service) -> None:
         LOGGER.info("Entering lame duck mode, stop accepting new clients")
+        service.control.trail.server("lame_duck")
         if self._listener is not None:
             self._listener.close()
         service.control.is_lame_duck = True

@@ -57,7 +57,7 @@ class Recorder:
         self._ledger.open()
         self._thread.start()
 
-    def record(self, name: str, **members: object) -> None:
+    def record(self, name: str, members: dict[str, object]) -> None:
         """Takes an event. Safe in every thread; never waits for the disk."""
         event = Event(time.time(), name, members)
         with self._wake:

@@ -138,6 +138,7 @@ def _monitor(fields: dict[str, Any]) -> MonitorOptions:
 BLOCK_KEYS: Final = {
     **keys("tls", field="tls", read=tls, kind="map", doc="TLS of the clients' port."),
     **keys("authorization", field="authorization", read=authorization, kind="map", doc="Who may connect."),
+    **keys("audit", field="audit", read=late("audit_block", "audit"), kind="map", doc="A ledger of security events."),
     **keys(
         "accounts",
         field="accounts",

@@ -216,6 +216,26 @@ class MonitorOptions:
     """Path that all endpoints stand under; starts with a slash."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditOptions:
+    """The ledger of security events."""
+
+    directory: str = ""
+    """Where its files lie; empty means that there is none."""
+    key: str = ""
+    """File with the seed of the server nkey that seals it, made where it is missing; empty is ``server.nk`` there."""
+    previous_key: str = ""
+    """File with the seed that sealed the ledger until now, where ``key`` is another one."""
+    seal_interval: float = 1.0
+    """Seconds after which what was written is sealed and on the disk, at most."""
+    maximum_file: int = 64 * 1024 * 1024
+    """Bytes of one file, about; then another begins."""
+    keep: int = 0
+    """Files to keep; 0 is all."""
+    refuse_unrecorded: bool = False
+    """Turn logins away while the ledger cannot be written."""
+
+
 def _empty() -> Mapping[str, str]:
     return MappingProxyType({})
 
@@ -297,6 +317,7 @@ class Options:
     # Being watched.
     logging: LoggingOptions = field(default_factory=LoggingOptions)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
+    audit: AuditOptions = field(default_factory=AuditOptions)
     pid_file: str = ""
     """File to write the process id to."""
     ports_file_dir: str = ""

@@ -1,4 +1,7 @@
-"""The trail of security decisions: one log line for each, under a denial id that explanations can refer to."""
+"""The trail of security decisions: one log line for each, under a denial id that explanations can refer to.
+
+Where the server keeps a ledger, the same goes there, with more of the who and less of the words.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from broker.log.text import REDACTED, printable, quoted
 from broker.session import journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from accounts.policy import Decision
     from auth.errors import AuthError
+    from broker.audit.recorder import Recorder
     from broker.core.outbox import Hub
     from broker.session.session import Session
     from broker.wire.connect import ConnectOptions
@@ -38,10 +42,12 @@ def denial_id() -> str:
 
 
 class Trail:
-    """Records what policy refused; of a session that is refused over and over, the first cases of each second."""
+    """Records security events; of a session that is refused over and over, the first cases of each second."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self.recorder: Recorder | None = None
+        """The ledger, where there is one."""
         self._spent: dict[int, tuple[float, int]] = {}
         """By connection: when its current second began, and how many refusals it has had since."""
 
@@ -65,6 +71,8 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
                       _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
+        if self.recorder is not None:
+            self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
 
     def forget(self, session: Session) -> None:
         """Says what was only counted, and forgets a session that leaves its account."""
@@ -73,15 +81,91 @@ class Trail:
 
     def _say_count(self, session: Session, count: int) -> None:
         if count > RECORDED_A_SECOND:
-            journal.write(LOGGER, logging.ERROR, session, "%d more refusals were not recorded one by one",
-                          count - RECORDED_A_SECOND)
+            more = count - RECORDED_A_SECOND
+            journal.write(LOGGER, logging.ERROR, session, "%d more refusals were not recorded one by one", more)
+            if self.recorder is not None:
+                self._record(session, "denied", action="more", count=more)
 
+    def authentication_failed(self, session: Session, error: AuthError) -> None:
+        """Records a failed authentication with its internal reason, which the client never learns."""
+        denial = denial_id()
+        journal.write(LOGGER, logging.ERROR, session, "authentication error%s - denial %s: %s",
+                      _claimed(session.connect), denial, printable(error.log_text), denial=denial)
+        if self.recorder is not None:
+            connect = session.connect
+            claimed = connect.unverified_nkey or connect.unverified_user
+            self._record(session, "denied", action="connect", claimed=claimed, denial=denial, reason=error.log_text)
 
-def authentication_failed(session: Session, error: AuthError) -> None:
-    """Records a failed authentication with its internal reason, which the client never learns."""
-    denial = denial_id()
-    journal.write(LOGGER, logging.ERROR, session, "authentication error%s - denial %s: %s",
-                  _claimed(session.connect), denial, printable(error.log_text), denial=denial)
+    def authenticated(self, session: Session) -> None:
+        """Records who a connection turned out to be."""
+        principal = session.principal
+        if principal is None:
+            return
+        if principal.method is not Method.NONE:
+            journal.write(LOGGER, logging.DEBUG, session, "authenticated by %s", principal.method)
+        if self.recorder is not None:
+            self._record(session, "authenticated", method=str(principal.method), issuer=principal.issuer_key)
+
+    def kicked(self, session: Session, by: Session | None) -> None:
+        """Records a connection that the system account ended."""
+        if self.recorder is not None:
+            who = journal.about(session)
+            self._record(by, "kicked", target=f"{who.account}/{who.user}", target_cid=session.cid,
+                         target_address=who.address)
+
+    def account_changed(
+        self,
+        account: str,
+        changes: Iterable[str],
+        revoked: Iterable[str] = (),
+        *,
+        by: Session | None = None,
+        cause: str,
+    ) -> None:
+        """Records what is other than before about an account; ``cause`` is how that came about."""
+        listed = list(changes)
+        if self.recorder is None or not listed:
+            return
+        self._record(by, "account_changed", target=account, cause=cause, changes=listed)
+        for key in revoked:
+            self._record(by, "revoked", target=f"{account}/{key}", cause=cause)
+
+    def reloaded(self, changes: Iterable[str], problem: str = "") -> None:
+        """Records that another configuration is in place, or why it is not."""
+        if self.recorder is not None:
+            self._record(None, "reloaded", changes=list(changes), problem=problem)
+
+    def keys_rotated(self, added: Iterable[str], removed: Iterable[str]) -> None:
+        """Records that other operator keys are trusted than before."""
+        came, went = sorted(added), sorted(removed)
+        if self.recorder is not None and (came or went):
+            self._record(None, "key_rotated", added=came, removed=went)
+
+    def server(self, what: str, **members: object) -> None:
+        """Records what the server itself does: it starts, stops, or leaves as a lame duck."""
+        if self.recorder is not None:
+            self._record(None, what, **members)
+
+    def is_unrecorded(self) -> bool:
+        """Whether logins are to be turned away, since the ledger cannot be written."""
+        recorder = self.recorder
+        return recorder is not None and recorder.refuses and bool(recorder.problem)
+
+    def _record(self, session: Session | None, event: str, **members: object) -> None:
+        recorder = self.recorder
+        if recorder is None:
+            return
+        if session is not None:
+            who = journal.about(session)
+            members = {
+                "account": who.account,
+                "user": who.user,
+                "address": who.address,
+                "cid": who.cid,
+                "program": session.connect.name,
+                **members,
+            }
+        recorder.record(event, members)
 
 
 def _claimed(connect: ConnectOptions) -> str:
@@ -91,10 +175,3 @@ def _claimed(connect: ConnectOptions) -> str:
     if connect.unverified_user:
         return f" - User {quoted(connect.unverified_user)}"
     return f' - Token "{REDACTED}"' if connect.unverified_token else ""
-
-
-def authenticated(session: Session) -> None:
-    """Records who a connection turned out to be."""
-    principal = session.principal
-    if principal is not None and principal.method is not Method.NONE:
-        journal.write(LOGGER, logging.DEBUG, session, "authenticated by %s", principal.method)

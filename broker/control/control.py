@@ -104,7 +104,7 @@ class Control:
         except AuthError as error:
             if error.failure is AuthFailure.ACCOUNT_NOT_PINNED:
                 self.pinned_account_fails += 1
-            audit.authentication_failed(session, error)
+            self.trail.authentication_failed(session, error)
             raise
 
     def evidence(self, session: Session, connect: ConnectOptions) -> Evidence:
@@ -213,6 +213,9 @@ class Control:
     def bind(self, session: Session, principal: Principal) -> None:
         """Binds the session to its account. Raises LimitError when the account takes no further connection."""
         account = principal.account
+        if self.trail.is_unrecorded():
+            self.report(session, "turned away: the audit ledger cannot be written")
+            raise LimitError(ErrorText.AUTHORIZATION_VIOLATION.value, CloseReason.AUTHENTICATION_FAILURE)
         tenant = self.tenant(principal)
         ceiling = account.limits.connections
         if ceiling != UNLIMITED and len(tenant.sessions) >= max(ceiling, 0):
@@ -227,7 +230,7 @@ class Control:
         equip(tenant, session, principal, self.options.max_payload)
         session.tenant = tenant
         tenant.enter(session)
-        audit.authenticated(session)
+        self.trail.authenticated(session)
         self.observer.bound(session, account)
 
     def unbind(self, session: Session) -> None:

@@ -5,28 +5,42 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from accounts.changes import changes, revoked
+from auth.envelope import JwtError, open_unverified
 from auth.errors import AuthError, AuthFailure
-from broker.control import audit
 from broker.control.review import close_surplus, review
 from broker.wire.errors import CloseReason
 
 if TYPE_CHECKING:
     from accounts.account import Account
     from broker.control.control import Control
+    from broker.session.session import Session
 
 
-def update_account(control: Control, token: str) -> Account:
+def update_account(control: Control, token: str, by: Session | None = None) -> Account:
     """Puts another JWT of an account in place and applies it to everything alive; returns the account as it is now.
 
     Raises AuthError for a token that no trusted operator signed or that has blocking findings, and where there are no
-    operators; then nothing has changed.
+    operators; then nothing has changed. ``by`` is who asked for it, where that was a client.
     """
     trust = control.authenticator.trust
     if trust is None:
         raise AuthError(AuthFailure.ACCOUNT_NOT_TRUSTED, "the server trusts no operator")
+    before = control.account(_subject(token)) if control.trail.recorder is not None else None
     account = trust.update(token)
     account_changed(control, account.name)
+    if control.trail.recorder is not None:
+        listed, gone = changes(before, account), revoked(before, account)
+        control.trail.account_changed(account.name, listed, gone, by=by, cause="claims")
     return account
+
+
+def _subject(token: str) -> str:
+    """The account that a token is about, before anybody has checked it."""
+    try:
+        return str(open_unverified(token).get("sub", ""))
+    except JwtError:
+        return ""
 
 
 def account_changed(control: Control, name: str) -> int:
@@ -48,7 +62,7 @@ def account_changed(control: Control, name: str) -> int:
         try:
             verified = control.authenticator.recheck(principal, time.time())
         except AuthError as error:
-            audit.authentication_failed(session, error)
+            control.trail.authentication_failed(session, error)
             session.fail(error.client_text, CloseReason(error.closed_reason), log="")
             closed += 1
             continue

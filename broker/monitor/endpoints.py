@@ -107,7 +107,9 @@ def _subsz(watched: Watched, query: Query) -> Answer:
 
 
 def _healthz(watched: Watched, query: Query) -> Answer:
-    status, health = healthz(HealthOptions.read(query), is_serving=watched.is_serving())
+    status, health = healthz(
+        HealthOptions.read(query), is_serving=watched.is_serving(), audit_problem=watched.audit_problem()
+    )
     return Answer(status, JSON, compact(health))
 
 

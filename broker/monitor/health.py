@@ -60,14 +60,19 @@ class HealthOptions:
         )
 
 
-def healthz(options: HealthOptions, *, is_serving: bool) -> tuple[HTTPStatus, Health]:
-    """The verdict and its status: 200, 400 for a question that makes no sense, 500 when no clients are accepted."""
+def healthz(options: HealthOptions, *, is_serving: bool, audit_problem: str = "") -> tuple[HTTPStatus, Health]:
+    """The verdict and its status: 200, 400 for a question that makes no sense, 500 when no clients are accepted.
+
+    A server whose audit ledger cannot be written is not healthy either, though it may serve.
+    """
     if options.stream and not options.account:
         return _failed(HTTPStatus.BAD_REQUEST, '"account" must not be empty when checking stream health', options)
     if options.consumer and not options.stream:
         return _failed(HTTPStatus.BAD_REQUEST, '"stream" must not be empty when checking consumer health', options)
     if not is_serving:
         return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, NOT_READY, options)
+    if audit_problem:
+        return _failed(HTTPStatus.INTERNAL_SERVER_ERROR, f"audit ledger cannot be written: {audit_problem}", options)
     return HTTPStatus.OK, Health(status="ok")
 
 

@@ -63,6 +63,7 @@ class Watched:
     """Unix seconds."""
     service: Service
     is_serving: Callable[[], bool]
+    audit_problem: Callable[[], str] = lambda: ""
     """Whether new clients are accepted."""
     http_host: str
     http_port: int = 0

@@ -18,7 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from auth.errors import AuthError
-from broker.control import audit
 from broker.control.equipment import set_ceilings
 from broker.control.review import close_surplus, forget_accounts, review
 from broker.session.states import State
@@ -230,7 +229,7 @@ def _set_limits(session: Session, options: Options) -> None:
 def _hold(control: Control, session: Session, verdict: Principal | AuthError, effects: Effects) -> None:
     """Lets a session go on as who it is now, or ends it."""
     if isinstance(verdict, AuthError):
-        audit.authentication_failed(session, verdict)
+        control.trail.authentication_failed(session, verdict)
         reason = CloseReason(verdict.closed_reason)
         if verdict.client_text:
             session.fail(verdict.client_text, reason)

@@ -51,6 +51,10 @@ class SystemAccount:
         """Tells that the server is about to end."""
         self._announcer.lame_duck()
 
+    def audit(self, problem: str) -> None:
+        """Tells that the audit ledger cannot be written, and why; or that it can be again."""
+        self._announcer.audit(problem)
+
     def close(self) -> None:
         """Tells that the server ends, and answers nothing more."""
         self._announcer.close()

@@ -60,7 +60,7 @@ class Actions:
         """Asks a client to move on, as a lame duck does."""
         self._to_client(received, self._send_away)
 
-    def _to_client(self, received: Received, act: Callable[[int], str]) -> None:
+    def _to_client(self, received: Received, act: Callable[[int, Session | None], str]) -> None:
         """Does something to the connection that a request names; one that names none is not answered."""
         try:
             request = read(ClientRequest, received.payload)
@@ -69,7 +69,7 @@ class Actions:
             return
         if not received.payload or not received.reply or not request.mean(self._desk.watched):
             return
-        problem = act(request.cid)
+        problem = act(request.cid, received.session)
         if problem:
             self._desk.refuse(received, HTTPStatus.INTERNAL_SERVER_ERROR, problem)
         else:
@@ -81,14 +81,15 @@ class Actions:
             return None
         return connection.session
 
-    def _kick(self, cid: int) -> str:
+    def _kick(self, cid: int, by: Session | None) -> str:
         session = self._session(cid)
         if session is None:
             return "no such client or leafnode id"
+        self._service.control.trail.kicked(session, by)
         session.close(CloseReason.KICKED)
         return ""
 
-    def _send_away(self, cid: int) -> str:
+    def _send_away(self, cid: int, _by: Session | None) -> str:
         session = self._session(cid)
         if session is None:
             return "no such client id"

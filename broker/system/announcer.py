@@ -21,6 +21,7 @@ from broker.system.events import (
     ServerStatistics,
     Stamp,
     account_connections,
+    audit_state,
     client_connected,
     client_disconnected,
 )
@@ -92,6 +93,10 @@ class Announcer(Observer):
     def lame_duck(self) -> None:
         """Tells that the server is about to end."""
         self._tell(subjects.lame_duck(self._server), lambda sender: sender)
+
+    def audit(self, problem: str) -> None:
+        """Tells that the audit ledger cannot be written, and why; or that it can be again."""
+        self._tell(subjects.audit(self._server), lambda sender: audit_state(sender, problem))
 
     def _tell(self, subject: str, build: Callable[[Sender], object]) -> None:
         """Publishes what ``build`` makes, where anybody listens; it counts either way."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT: Final = "io.nats.server.advisory.v1.client_connect"
 DISCONNECT: Final = "io.nats.server.advisory.v1.client_disconnect"
+AUDIT: Final = "io.natskeep.server.advisory.v1.audit"
 CONNECTIONS: Final = "io.nats.server.advisory.v1.account_connections"
 
 
@@ -39,6 +40,23 @@ class Stamp:
     def timestamp(self) -> str:
         """The time as events hold it."""
         return moment(self.time)
+
+
+class AuditState(msgspec.Struct, kw_only=True):
+    """Whether the audit ledger is written; natskeep's own event."""
+
+    type: str = AUDIT
+    id: str
+    timestamp: str
+    server: Sender
+    written: bool
+    problem: str
+
+
+def audit_state(sender: Sender, problem: str) -> AuditState:
+    """The event for a ledger that cannot be written for that reason, or can be when there is none."""
+    stamp = Stamp()
+    return AuditState(id=stamp.id, timestamp=stamp.timestamp, server=sender, written=not problem, problem=problem)
 
 
 class Connected(msgspec.Struct, kw_only=True):

@@ -165,7 +165,9 @@ class Services:
             self._desk.say(received.reply, body)
 
     def _health(self, request: HealthzRequest, _: Received) -> Health:
-        status, health = healthz(request.options(), is_serving=self._watched.is_serving())
+        status, health = healthz(
+            request.options(), is_serving=self._watched.is_serving(), audit_problem=self._watched.audit_problem()
+        )
         health.status_code = status
         return health
 

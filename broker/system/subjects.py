@@ -56,6 +56,11 @@ def connections(account: str) -> tuple[str, str]:
     return f"$SYS.SERVER.ACCOUNT.{account}.CONNS", f"$SYS.ACCOUNT.{account}.SERVER.CONNS"
 
 
+def audit(server: str) -> str:
+    """The audit ledger cannot be written, or can be again; natskeep's own."""
+    return f"$SYS.SERVER.{server}.AUDIT"
+
+
 def auth_error(server: str) -> str:
     """A client could not authenticate."""
     return f"$SYS.SERVER.{server}.CLIENT.AUTH.ERR"

@@ -28,6 +28,7 @@ _BLOCK = "integration/test_block_keys.py::"
 _FLAG = "integration/test_flag_effects.py::"
 _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
 _LOG = "integration/test_log.py::"
+_LEDGER = "integration/test_ledger.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
 EFFECTS: Mapping[str, Mapping[str, str]] = {
@@ -86,9 +87,19 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "https_port": "integration/test_block_keys.py::test_monitoring_over_https",
         "http_base_path": "transcripts/cases/monitoring/base_path.yaml",
     },
+    "`audit`": {
+        "dir": _LEDGER + "test_who_did_what",
+        "key": _LEDGER + "test_keys_and_files_of_the_ledger",
+        "previous_key": _LEDGER + "test_keys_and_files_of_the_ledger",
+        "seal_interval": _LEDGER + "test_who_did_what",
+        "max_file": _LEDGER + "test_keys_and_files_of_the_ledger",
+        "keep": _LEDGER + "test_keys_and_files_of_the_ledger",
+        "refuse_unrecorded": _LEDGER + "test_a_full_disk_closes_the_door_where_that_is_chosen",
+    },
     "Blocks of the top level": {
         "tls": "transcripts/cases/tls/tls12_client.yaml",
         "authorization": _BLOCK + "test_user_and_password",
+        "audit": _LEDGER + "test_who_did_what",
         "accounts": _BLOCK + "test_accounts_and_their_users",
         "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",
     },

@@ -11,7 +11,6 @@ from auth.authenticate import Authenticator
 from auth.errors import AuthError, AuthFailure
 from auth.evidence import Evidence
 from auth.settings import AuthSettings, UserEntry
-from broker.control import audit
 from broker.control.audit import RECORDED_A_SECOND, Trail
 from broker.session import journal
 from broker.wire.connect import ConnectOptions
@@ -77,7 +76,7 @@ def test_one_loud_connection_does_not_silence_another(log: pytest.LogCaptureFixt
 
 def test_failed_authentication_says_why_to_the_log_alone(log: pytest.LogCaptureFixture) -> None:
     conversation = Conversation()
-    audit.authentication_failed(conversation.session, AuthError(AuthFailure.PASSWORD_WRONG, "bob"))
+    Trail(conversation.hub).authentication_failed(conversation.session, AuthError(AuthFailure.PASSWORD_WRONG, "bob"))
     assert "Password does not match" in log.messages[-1]
 
 
@@ -95,7 +94,7 @@ def test_failed_authentication_says_who_it_was_said_to_be(
 ) -> None:
     conversation = Conversation()
     conversation.session.connect = ConnectOptions(**connect)
-    audit.authentication_failed(conversation.session, AuthError(AuthFailure.USER_UNKNOWN))
+    Trail(conversation.hub).authentication_failed(conversation.session, AuthError(AuthFailure.USER_UNKNOWN))
     assert f"cid:7 - authentication error{claimed} - denial " in log.messages[-1]
     assert "hush" not in log.messages[-1]
 

@@ -72,6 +72,16 @@ ROOT = _Root(
             },
             aliases=("create",),
         ),
+        "audit": Group(
+            "audit",
+            "Read a server's ledger of security events, and prove that it is whole",
+            {
+                "query": Member("Show the entries of a ledger that fit", "audit:QUERY"),
+                "tail": Member("Show the last entries of a ledger, and new ones as they come", "audit:TAIL"),
+                "verify": Member("Prove that nobody has changed a ledger", "audit:VERIFY"),
+            },
+            beyond=True,
+        ),
         "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I", beyond=True),
         "delete": Group(
             "delete",
