@@ -203,6 +203,16 @@ class LoggingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorAccess:
+    """Who may look at monitoring; each secret is a token in the clear or as a bcrypt hash."""
+
+    token: str = field(default="", repr=False)
+    """The operator's, who sees everything."""
+    accounts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """Tokens of tenants by the names of their accounts; each sees what is about its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorOptions:
     """The HTTP monitoring port."""
 
@@ -214,6 +224,8 @@ class MonitorOptions:
     """The same with the server's TLS."""
     base_path: str = "/"
     """Path that all endpoints stand under; starts with a slash."""
+    access: MonitorAccess | None = None
+    """Who may look; None is everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

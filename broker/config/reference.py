@@ -9,7 +9,7 @@ from enum import Enum
 from importlib import import_module
 from typing import Final
 
-from broker.config import accounts_block, audit_block, exchange, load, schema, tls_block, users
+from broker.config import access_block, accounts_block, audit_block, exchange, load, schema, tls_block, users
 from broker.config.absent import ABSENT_KEYS
 from broker.config.options import AuditOptions, AuthorizationOptions, Options, TLSOptions
 from broker.config.reloading import RULES, Takes
@@ -149,6 +149,7 @@ def sections() -> tuple[Section, ...]:
             reload=_NO,
         ),
         Section("`tls`", tls_block.TLS, options=TLSOptions(), prefix="tls."),
+        Section("`monitor_access`", access_block.KEYS, reload=_YES),
         Section("`audit`", audit_block.KEYS, options=AuditOptions(), reload=_NO),
         Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
         Section("`users`", users.USER, reload=_YES),

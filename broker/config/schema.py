@@ -16,6 +16,7 @@ from broker.config.values import (
     fail,
     integer,
     keys,
+    late,
     listen,
     log_format,
     one_or_more,
@@ -418,6 +419,14 @@ MONITOR_KEYS: Final = {
         read=string,
         kind="path",
         doc="What all pages of monitoring stand under.",
+    ),
+    **keys(
+        "monitor_access",
+        field="monitor.access",
+        read=late("access_block", "monitor_access"),
+        kind="map",
+        default="everybody",
+        doc="Who may look at monitoring: without a token of this block nobody sees more than `/healthz`.",
     ),
 }
 """Keys of :class:`~broker.config.options.MonitorOptions`; ``http`` and ``https`` set host and port."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Method
@@ -20,11 +23,15 @@ if TYPE_CHECKING:
     from auth.errors import AuthError
     from broker.audit.recorder import Recorder
     from broker.core.outbox import Hub
+    from broker.log import About
     from broker.session.session import Session
     from broker.wire.connect import ConnectOptions
 
 RECORDED_A_SECOND: Final = 20
 """Refusals of one connection in one second that are recorded one by one; the rest is counted."""
+
+REMEMBERED: Final = 200
+"""Refusals that monitoring can show."""
 
 LOGGER: Final = logging.getLogger("natskeep.audit")
 
@@ -41,6 +48,18 @@ def denial_id() -> str:
     return secrets.token_hex(4)
 
 
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refusal as it was recorded: when (Unix time), under which id, what was asked, why not, and whose it was."""
+
+    time: float
+    id: str
+    action: str
+    target: str
+    reason: str
+    whom: About
+
+
 class Trail:
     """Records security events; of a session that is refused over and over, the first cases of each second."""
 
@@ -48,6 +67,10 @@ class Trail:
         self._hub = hub
         self.recorder: Recorder | None = None
         """The ledger, where there is one."""
+        self.counts: dict[tuple[str, str], int] = {}
+        """Refusals by account (empty where nobody was known) and action, since the start."""
+        self.recent: deque[Denial] = deque(maxlen=REMEMBERED)
+        """The latest refusals that were recorded, oldest first."""
         self._spent: dict[int, tuple[float, int]] = {}
         """By connection: when its current second began, and how many refusals it has had since."""
 
@@ -59,6 +82,8 @@ class Trail:
         `decide` finds the rule again; it is not called for what is only counted. `where` follows the subject.
         """
         now = self._hub.now
+        account = "" if session.principal is None else session.principal.account.name
+        self._count(account, what.lower())
         since, count = self._spent.get(session.cid, (now, 0))
         if now - since >= 1.0:
             self._say_count(session, count)
@@ -71,6 +96,7 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
                       _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
+        self.recent.append(Denial(time.time(), denial, what.lower(), target, why, journal.about(session)))
         if self.recorder is not None:
             self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
 
@@ -91,6 +117,9 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "authentication error%s - denial %s: %s",
                       _claimed(session.connect), denial, printable(error.log_text), denial=denial)
+        whom = journal.about(session)
+        self._count(whom.account, "connect")
+        self.recent.append(Denial(time.time(), denial, "connect", "", error.log_text, whom))
         if self.recorder is not None:
             connect = session.connect
             claimed = connect.unverified_nkey or connect.unverified_user
@@ -150,6 +179,9 @@ class Trail:
         """Whether logins are to be turned away, since the ledger cannot be written."""
         recorder = self.recorder
         return recorder is not None and recorder.refuses and bool(recorder.problem)
+
+    def _count(self, account: str, action: str) -> None:
+        self.counts[account, action] = self.counts.get((account, action), 0) + 1
 
     def _record(self, session: Session | None, event: str, **members: object) -> None:
         recorder = self.recorder

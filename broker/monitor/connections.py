@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ from accounts.subject import REST, overlaps
 from broker.monitor.certificates import PeerCertificate, describe, suite_name, version_name
 from broker.monitor.query import Query, QueryError
 from broker.monitor.sorting import Clocks, arrange, find_order
-from broker.monitor.wording import duration, uptime
+from broker.monitor.wording import duration, indented, uptime
 from broker.session.record import ConnectionRecord, is_global, shown_user
 from broker.session.session import shown as text_of
 from broker.wire.values import moment, readable
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from broker.session.record import Carrier, SubscriptionFacts
 
 DEFAULT_LIMIT: Final = 1024
+
+SLICE: Final = 64
+"""Connections that are written before others have a turn."""
+
+_NONE_YET: Final = b'"connections": []'
+_LIST: Final = b'"connections": ['
 
 
 class Listed(Enum):
@@ -172,6 +179,49 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
 
     Raises QueryError for an order that does not exist, and for a subject without an account.
     """
+    page, listed, clocks = _listed(watched, options)
+    if page.connections is not None:
+        page.connections = _entries(listed, options, clocks)
+    return page
+
+
+def connz_in_parts(watched: Watched, options: ConnzOptions) -> Iterator[bytes]:
+    """The same as indented JSON, in pieces between which others may have a turn. Raises as `connz` does, at once."""
+    page, listed, clocks = _listed(watched, options)
+    return _parts(page, listed, options, clocks)
+
+
+def _parts(
+    page: Connz, listed: list[Carrier | ConnectionRecord], options: ConnzOptions, clocks: Clocks
+) -> Iterator[bytes]:
+    text = indented(page)
+    if not listed:
+        yield text
+        return
+    head, _, tail = text.rpartition(_NONE_YET)
+    yield head + _LIST
+    for start in range(0, len(listed), SLICE):
+        lines = indented(_entries(listed[start : start + SLICE], options, clocks))
+        # The list's own brackets go, and every line moves in by one level.
+        inner = lines[2:-2].replace(b"\n", b"\n  ")
+        yield (b",\n  " if start else b"\n  ") + inner
+    yield b"\n  ]" + tail
+
+
+def _entries(
+    listed: list[Carrier | ConnectionRecord], options: ConnzOptions, clocks: Clocks
+) -> list[ConnectionEntry]:
+    return [
+        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.monotonic),
+              options, clocks.now)
+        for one in listed
+    ]
+
+
+def _listed(
+    watched: Watched, options: ConnzOptions
+) -> tuple[Connz, list[Carrier | ConnectionRecord], Clocks]:
+    """The page without its connections, and these."""
     if options.filter_subject not in {"", REST} and not options.account:
         raise QueryError("filter by subject only valid with account filtering")
     order = find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
@@ -188,11 +238,11 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
     if options.account and options.account not in watched.account_names:
         page.server_id = ""
         page.connections = None
-        return page
+        return page, [], clocks
     living, gone = _candidates(watched, options)
     page.total = len(living) + len(gone)
     if options.mqtt_client:
-        return page
+        return page, [], clocks
     if options.cid:
         living = [one for one in living if one.session.cid == options.cid]
         gone = [one for one in gone if one.cid == options.cid]
@@ -202,13 +252,8 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
     if options.filter_subject not in {"", REST}:
         living = [one for one in living if _hears(one, options.filter_subject)]
     listed = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
-    page.connections = [
-        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.monotonic),
-              options, clocks.now)
-        for one in listed
-    ]
-    page.num_connections = len(page.connections)
-    return page
+    page.num_connections = len(listed)
+    return page, listed, clocks
 
 
 def _candidates(watched: Watched, options: ConnzOptions) -> tuple[list[Carrier], list[ConnectionRecord]]:

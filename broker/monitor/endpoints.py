@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from broker.monitor.absent import NO_RAFT, gatewayz, ipqueuesz, jsz, leafz, routez
-from broker.monitor.connections import ConnzOptions, connz
+from broker.monitor.access import OPERATOR, Viewer, limited
+from broker.monitor.connections import ConnzOptions, connz_in_parts
 from broker.monitor.health import HealthOptions, healthz
+from broker.monitor.metrics import CONTENT_TYPE, metrics
 from broker.monitor.query import Query, QueryError
 from broker.monitor.runtime import stacks, variables
 from broker.monitor.snapshot import varz
@@ -34,7 +36,12 @@ class Answer:
 
     status: HTTPStatus
     content_type: str
-    body: bytes
+    body: bytes | Iterator[bytes]
+    """Pieces of it where making it takes long: others have a turn between two of them."""
+
+    def whole(self) -> bytes:
+        """The body at once, for whoever need not share the loop."""
+        return self.body if isinstance(self.body, bytes) else b"".join(self.body)
 
     @property
     def is_open(self) -> bool:
@@ -42,6 +49,8 @@ class Answer:
         return self.content_type == JSON
 
 
+UNAUTHORIZED: Final = Answer(HTTPStatus.UNAUTHORIZED, TEXT, b"401 a token of monitor_access is needed\n")
+FORBIDDEN: Final = Answer(HTTPStatus.FORBIDDEN, TEXT, b"403 this page is not about your account\n")
 NOT_FOUND: Final = Answer(HTTPStatus.NOT_FOUND, TEXT, b"404 page not found\n")
 NOT_ALLOWED: Final = Answer(HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"405 method not allowed\n")
 METHODS: Final = ("GET", "HEAD")
@@ -59,6 +68,7 @@ _INDEX_LINKS: Final = (
     ("raftz", "Raft Groups"),
     ("debug/vars", "Process Variables"),
     ("healthz", "Health Probe"),
+    ("metrics", "Prometheus"),
 )
 _INDEX: Final = """<!DOCTYPE html>
 <html lang="en">
@@ -99,7 +109,16 @@ def _page(show: Callable[[Watched, Query], object]) -> Callable[[Watched, Query]
 
 
 def _connz(watched: Watched, query: Query) -> Answer:
-    return _json(connz(watched, ConnzOptions.read(query)))
+    return Answer(HTTPStatus.OK, JSON, connz_in_parts(watched, ConnzOptions.read(query)))
+
+
+def _metrics(watched: Watched, query: Query) -> Answer:
+    return Answer(HTTPStatus.OK, CONTENT_TYPE, metrics(watched, query.text("acc")))
+
+
+def _accstatz(watched: Watched, query: Query) -> Answer:
+    only = query.text("acc")
+    return _json(accstatz(watched, [only] if only else (), with_unused=query.boolean("unused") or bool(only)))
 
 
 def _subsz(watched: Watched, query: Query) -> Answer:
@@ -135,34 +154,41 @@ _ENDPOINTS: Final[Mapping[str, tuple[str, Callable[[Watched, Query], Answer]]]] 
     "/subsz": ("/subsz", _subsz),
     "/subscriptionsz": ("/subsz", _subsz),
     "/accountz": ("/accountz", lambda watched, query: _json(accountz(watched, query.text("acc")))),
-    "/accstatz": ("/accstatz", lambda watched, query: _json(accstatz(watched, with_unused=query.boolean("unused")))),
+    "/accstatz": ("/accstatz", _accstatz),
     "/jsz": ("/jsz", _page(jsz)),
     "/healthz": ("/healthz", _healthz),
     "/ipqueuesz": ("", _page(ipqueuesz)),
     "/raftz": ("", _raftz),
     "/stacksz": ("", _stacksz),
     "/debug/vars": ("", _variables),
+    "/metrics": ("", _metrics),
 }
 """Each path with the name that its requests are counted under, empty for those that nobody counts."""
 
 
-def answer(watched: Watched, method: str, path: str, parameters: Mapping[str, str]) -> Answer:
-    """The answer to one request."""
-    endpoint = _ENDPOINTS.get(_below(watched.options.monitor.base_path, path))
+def answer(
+    watched: Watched, method: str, path: str, parameters: Mapping[str, str], viewer: Viewer = OPERATOR
+) -> Answer:
+    """The answer to one request of whoever looks."""
+    path = below(watched.options.monitor.base_path, path)
+    endpoint = _ENDPOINTS.get(path)
     if endpoint is None:
         return NOT_FOUND
     if method not in METHODS:
         return NOT_ALLOWED
+    limits = limited(parameters, viewer, path)
+    if limits is None or not viewer.may_see(path):
+        return FORBIDDEN
     counted, respond = endpoint
     if counted:
         watched.requests[counted] = watched.requests.get(counted, 0) + 1
     try:
-        return respond(watched, Query(parameters))
+        return respond(watched, Query(limits))
     except QueryError as error:
         return Answer(HTTPStatus.BAD_REQUEST, TEXT, str(error).encode("utf-8", "replace"))
 
 
-def _below(base: str, path: str) -> str:
+def below(base: str, path: str) -> str:
     """The path below the one that all endpoints stand under; empty when it is not below it."""
     base = base.rstrip("/")
     if path == base:

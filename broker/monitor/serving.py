@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from broker.monitor.endpoints import METHODS, NOT_ALLOWED, answer
+from broker.monitor.access import Access
+from broker.monitor.endpoints import METHODS, NOT_ALLOWED, UNAUTHORIZED, answer, below
 from broker.net.listener import BACKLOG
 
 if TYPE_CHECKING:
@@ -23,16 +26,27 @@ KEEP_ALIVE_SECONDS: Final = 75.0
 async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLContext | None) -> web.AppRunner:
     """Answers requests on the socket until the runner is cleaned up."""
 
+    access = Access()
+
     async def respond(request: web.Request) -> web.Response:
-        found = answer(watched, request.method, request.path, request.query)
+        monitor = watched.options.monitor
+        authorization = request.headers.get("Authorization", "")
+        viewer = await access.viewer(monitor.access, authorization, below(monitor.base_path, request.path))
+        found = UNAUTHORIZED
+        if viewer is not None:
+            found = answer(watched, request.method, request.path, request.query, viewer)
         headers = {"Content-Type": found.content_type}
-        if found.is_open:
+        if monitor.access is not None:
+            headers["Cache-Control"] = "no-store"
+        if found is UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Basic realm="natskeep", Bearer realm="natskeep"'
+        if found.is_open and monitor.access is None:
             headers["Access-Control-Allow-Origin"] = "*"
         else:
             headers["X-Content-Type-Options"] = "nosniff"
         if found is NOT_ALLOWED:
             headers["Allow"] = ", ".join(METHODS)
-        return web.Response(status=found.status, body=found.body, headers=headers)
+        return web.Response(status=found.status, body=await _whole(found.body), headers=headers)
 
     application = web.Application(client_max_size=0)
     application.router.add_route("*", "/{path:.*}", respond)
@@ -43,6 +57,16 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=context, backlog=BACKLOG).start()
     return runner
+
+
+async def _whole(body: bytes | Iterator[bytes]) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    parts = []
+    for part in body:
+        parts.append(part)
+        await asyncio.sleep(0)
+    return b"".join(parts)
 
 
 async def _hide_library(_: web.Request, response: web.StreamResponse) -> None:

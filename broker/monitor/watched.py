@@ -63,8 +63,9 @@ class Watched:
     """Unix seconds."""
     service: Service
     is_serving: Callable[[], bool]
-    audit_problem: Callable[[], str] = lambda: ""
     """Whether new clients are accepted."""
+    audit_problem: Callable[[], str] = lambda: ""
+    """Why the audit ledger cannot be written, empty where it can or where there is none."""
     http_host: str
     http_port: int = 0
     https_port: int = 0

@@ -201,7 +201,8 @@ async def test_more_than_can_wait_is_counted(tmp_path: Path, monkeypatch: pytest
 async def test_keys_and_files_of_the_ledger(tmp_path: Path) -> None:
     configuration = tmp_path / "server.conf"
     keys = [tmp_path / "one.nk", tmp_path / "two.nk"]
-    block = f'audit {{ dir: "{tmp_path / "ledger"}", key: "{keys[0]}", max_file: 64KB, keep: 2, seal_interval: "10ms" }}'
+    place = f'dir: "{tmp_path / "ledger"}", key: "{keys[0]}"'
+    block = f'audit {{ {place}, max_file: 64KB, keep: 2, seal_interval: "10ms" }}'
     configuration.write_text(block)
     for _ in range(3):
         async with serving(load(str(configuration)).options) as server:

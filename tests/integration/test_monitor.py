@@ -9,7 +9,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from auth.claims import AccountClaims, OperatorClaims, UserClaims
 from auth.nkey import KeyKind, KeyPair
 from broker import Options, Server
 from broker.config.errors import ConfigError
+from broker.config.load import load
 from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
@@ -74,13 +75,16 @@ class Reply:
         return json.loads(self.body)
 
 
-async def ask(server: Server, path: str, *, method: str = "GET", context: ssl.SSLContext | None = None) -> Reply:
+async def ask(
+    server: Server, path: str, *, method: str = "GET", context: ssl.SSLContext | None = None, token: str = ""
+) -> Reply:
     """One request on a connection of its own."""
+    more = f"Authorization: Bearer {token}\r\n" if token else ""
     async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", server.monitor_port, ssl=context, server_hostname="localhost" if context else None
         )
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}Connection: close\r\n\r\n".encode())
         text = await reader.read()
         writer.close()
         await writer.wait_closed()
@@ -491,3 +495,37 @@ async def test_connections_that_said_nothing_yet() -> None:
         [shown] = await connections(server, "auth=1")
         assert shown["name_tag"] == "$G"
         client.close()
+
+
+async def test_tokens_of_operator_and_tenant(tmp_path: Path) -> None:
+    configuration = tmp_path / "server.conf"
+    text = """
+    http: "127.0.0.1:-1"
+    monitor_access { token: "operators-secret-token", accounts { SHOP: "shops-own-secret-token" } }
+    accounts { SHOP { users: [{user: web, password: p}] }, B { users: [{user: b, password: p}] } }
+    """
+    configuration.write_text(text)
+    async with serving(load(str(configuration)).options) as server:
+        for user in ("web", "b"):
+            await Client.connect(server, user=user, **{"pass": "p"})
+        refused = await ask(server, "/varz")
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"].startswith("basic realm=")
+        assert (await ask(server, "/healthz")).status == 200
+        assert (await ask(server, "/varz", token="a-guess-of-somebody")).status == 401
+        everything = await ask(server, "/connz", token="operators-secret-token")
+        assert everything.json["num_connections"] == 2
+        assert everything.headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in everything.headers
+        own = await ask(server, "/connz?auth=1", token="shops-own-secret-token")
+        assert [one["authorized_user"] for one in own.json["connections"]] == ["web"]
+        assert (await ask(server, "/connz?acc=B", token="shops-own-secret-token")).status == 403
+        assert (await ask(server, "/varz", token="shops-own-secret-token")).status == 403
+        metrics = (await ask(server, "/metrics", token="shops-own-secret-token")).body.decode()
+        assert 'natskeep_account_connections{account="SHOP",name="SHOP"} 1\n' in metrics
+        assert 'account="B"' not in metrics
+        assert "natskeep_connections " not in metrics
+        configuration.write_text(text.replace("shops-own-secret-token", "another-secret-of-the-shop"))
+        await server.reload(replace(load(str(configuration)).options, host="127.0.0.1", port=-1))
+        assert (await ask(server, "/connz", token="shops-own-secret-token")).status == 401
+        assert (await ask(server, "/connz", token="another-secret-of-the-shop")).status == 200

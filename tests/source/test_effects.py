@@ -28,6 +28,7 @@ _BLOCK = "integration/test_block_keys.py::"
 _FLAG = "integration/test_flag_effects.py::"
 _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
 _LOG = "integration/test_log.py::"
+_ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _LEDGER = "integration/test_ledger.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
@@ -86,6 +87,11 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "http_port": "integration/test_block_keys.py::test_monitoring_port",
         "https_port": "integration/test_block_keys.py::test_monitoring_over_https",
         "http_base_path": "transcripts/cases/monitoring/base_path.yaml",
+        "monitor_access": _ACCESS,
+    },
+    "`monitor_access`": {
+        "token": _ACCESS,
+        "accounts": _ACCESS,
     },
     "`audit`": {
         "dir": _LEDGER + "test_who_did_what",

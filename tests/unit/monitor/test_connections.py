@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from accounts.account import Account
 from broker.config.options import AccountOptions, Options
-from broker.monitor.connections import Connz, ConnzOptions, Listed, connz
+from broker.monitor.connections import SLICE, Connz, ConnzOptions, Listed, connz, connz_in_parts
 from broker.monitor.query import QueryError
 from broker.monitor.sorting import ORDERS
+from broker.monitor.wording import indented
 from broker.session.record import ConnectionRecord, SubscriptionRecord
 from tests.unit.monitor.scene import gone, watched
 
@@ -217,3 +219,16 @@ def test_account_is_known_by_its_configuration() -> None:
         assert scene.account_names == ["$G", "ACME"]
         assert scene.account("ACME") == Account("ACME", display_name="ACME", is_system=True)
         assert scene.account("ZZ") is None
+
+
+@pytest.mark.parametrize("count", [0, 1, SLICE, SLICE + 1, 3 * SLICE])
+def test_a_page_in_pieces_is_the_page(count: int) -> None:
+    options = ConnzOptions(listed=Listed.ALL, limit=1000, subscriptions=True, auth=True)
+    with watched() as scene:
+        scene.service.closed.extend(gone(number, name='"connections": []') for number in range(1, count + 1))
+        pieces = list(connz_in_parts(scene, options))
+        page = connz(scene, options)
+    now = json.loads(b"".join(pieces))["now"]
+    page.now = now
+    assert b"".join(pieces) == indented(page)
+    assert len(pieces) == 1 if not count else len(pieces) == 2 + (count + SLICE - 1) // SLICE

@@ -1,0 +1,168 @@
+"""/metrics: the server and its accounts in the text format of Prometheus (version 0.0.4).
+
+Each account has its usage beside its limits; a limit that does not exist has no sample, so that a quotient of both has
+none either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from accounts.limits import UNLIMITED
+from broker.control.tenant import Tenant
+from broker.monitor.snapshot import traffic
+from broker.monitor.watched import resident_bytes
+from broker.wire.values import readable
+
+if TYPE_CHECKING:
+    from accounts.account import Account
+    from broker.monitor.watched import Watched
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+SLICE: Final = 100
+"""Accounts after which others have a turn."""
+
+_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: its name without the prefix, what kind it is, what it says, and its value for an account."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    value: Callable[[Account, Tenant], int | float | None]
+    """None where there is none."""
+
+
+def _limit(name: str) -> Callable[[Account, Tenant], int | None]:
+    def read(account: Account, _: Tenant) -> int | None:
+        value: int = getattr(account.limits, name)
+        return None if value == UNLIMITED else value
+
+    return read
+
+
+_ACCOUNTS: Final = (
+    Family("account_connections", "gauge", "Clients that are connected.", lambda _, here: len(here.sessions)),
+    Family("account_connections_limit", "gauge", "Clients that may be connected.", _limit("connections")),
+    Family("account_subscriptions", "gauge", "Subscriptions of all clients.", lambda _, here: here.subscriptions),
+    Family("account_subscriptions_limit", "gauge", "Subscriptions that each client may have.", _limit("subscriptions")),
+    Family("account_payload_bytes_limit", "gauge", "Bytes that a message may have.", _limit("payload")),
+    Family("account_message_rate_limit", "gauge", "Messages a second that may be published.", _limit("message_rate")),
+    Family("account_byte_rate_limit", "gauge", "Bytes a second that may be published.", _limit("byte_rate")),
+    Family(
+        "account_received_messages_total", "counter", "Messages from its clients.",
+        lambda _, here: here.traffic.in_messages,
+    ),
+    Family(
+        "account_received_bytes_total", "counter", "Bytes of these.", lambda _, here: here.traffic.in_bytes,
+    ),
+    Family(
+        "account_sent_messages_total", "counter", "Messages to its clients.", lambda _, here: here.traffic.out_messages,
+    ),
+    Family("account_sent_bytes_total", "counter", "Bytes of these.", lambda _, here: here.traffic.out_bytes),
+    Family(
+        "account_slow_consumers_total", "counter", "Clients that were closed because they took too little.",
+        lambda _, here: here.slow_consumers,
+    ),
+    Family(
+        "account_expiry_timestamp_seconds", "gauge", "When the account's claims expire.",
+        lambda account, _: account.expires_at,
+    ),
+    Family("account_exports", "gauge", "What it offers to others.", lambda account, _: len(account.exports)),
+    Family("account_imports", "gauge", "What it takes of others.", lambda account, _: len(account.imports)),
+)
+"""What each account at work has. An account that nobody was connected to has no samples."""
+
+
+def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
+    """The page in pieces, between which others may have a turn. ``only`` names the account of a tenant who asks."""
+    if not only:
+        yield _server(watched)
+    tenants = watched.service.control.tenants
+    names = [only] if only else sorted(tenants)
+    for family in _ACCOUNTS:
+        yield _head(family.name, family.kind, family.help)
+        for start in range(0, len(names), SLICE):
+            lines = []
+            for name in names[start : start + SLICE]:
+                tenant = tenants.get(name)
+                value = None if tenant is None else family.value(tenant.account, tenant)
+                if tenant is not None and value is not None:
+                    labels = {"account": readable(name), "name": readable(tenant.account.label)}
+                    lines.append(sample(family.name, value, labels))
+            yield "".join(lines).encode("utf-8", "replace")
+    yield _denials(watched, only)
+
+
+def _server(watched: Watched) -> bytes:
+    service = watched.service
+    in_messages, in_bytes, out_messages, out_bytes = traffic(watched)
+    identity = watched.identity
+    info = {"version": watched.version, "server_id": identity.server_id, "server_name": identity.server_name}
+    ends = watched.certificate_ends
+    rows: list[tuple[str, str, str, int | float | None, Mapping[str, str]]] = [
+        ("info", "gauge", "The server.", 1, {name: readable(value) for name, value in info.items()}),
+        ("start_timestamp_seconds", "gauge", "When it was started.", watched.started_at, {}),
+        ("config_timestamp_seconds", "gauge", "When its configuration was put in place.", watched.configured_at, {}),
+        ("healthy", "gauge", "Whether it serves.", int(watched.is_serving()), {}),
+        ("connections", "gauge", "Clients that are connected.", len(service.connections), {}),
+        ("connections_limit", "gauge", "Clients that may be connected.",
+         _positive(watched.options.max_connections), {}),
+        ("connections_total", "counter", "Clients that ever connected.", service.total_connections, {}),
+        ("received_messages_total", "counter", "Messages from clients.", in_messages, {}),
+        ("received_bytes_total", "counter", "Bytes of these.", in_bytes, {}),
+        ("sent_messages_total", "counter", "Messages to clients.", out_messages, {}),
+        ("sent_bytes_total", "counter", "Bytes of these.", out_bytes, {}),
+        ("slow_consumers_total", "counter", "Clients closed because they took too little.", service.slow_consumers, {}),
+        ("stale_connections_total", "counter", "Clients closed because they did not answer.",
+         service.stale_connections, {}),
+        ("stalls_total", "counter", "Publishers that were held up by receivers.", service.stalls, {}),
+        ("accounts", "gauge", "Accounts that are at work.", len(service.control.tenants), {}),
+        ("memory_bytes", "gauge", "Memory of the process.", resident_bytes(), {}),
+        ("cpu_percent", "gauge", "Share of one processor.", watched.usage.percent, {}),
+        ("certificate_expiry_timestamp_seconds", "gauge", "When the served certificate expires.", ends, {}),
+        ("audit_ledger_written", "gauge", "Whether the audit ledger can be written, where there is one.",
+         int(not watched.audit_problem()) if watched.options.audit.directory else None, {}),
+    ]
+    parts = (
+        _head(name, kind, text) + sample(name, value, labels).encode("utf-8", "replace")
+        for name, kind, text, value, labels in rows
+        if value is not None
+    )
+    return b"".join(parts)
+
+
+def _positive(limit: int) -> int | None:
+    return limit if limit >= 0 else None
+
+
+def _denials(watched: Watched, only: str) -> bytes:
+    name = "denials_total"
+    counts = watched.service.control.trail.counts
+    lines = (
+        sample(name, count, {"account": readable(account), "action": action})
+        for (account, action), count in sorted(counts.items())
+        if not only or account == only
+    )
+    head = _head(name, "counter", "Logins, messages and subscriptions that were refused.")
+    return head + "".join(lines).encode("utf-8", "replace")
+
+
+def _head(name: str, kind: str, text: str) -> bytes:
+    return f"# HELP natskeep_{name} {text}\n# TYPE natskeep_{name} {kind}\n".encode("ascii")
+
+
+def sample(name: str, value: float, labels: Mapping[str, str]) -> str:
+    """One line."""
+    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"natskeep_{name}{{{shown}}} {value}\n" if shown else f"natskeep_{name} {value}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
