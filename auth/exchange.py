@@ -7,7 +7,7 @@ reason as a finding, as nats-server does; it gives nobody anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from accounts.activation import Activation
 from accounts.exports import (
@@ -27,6 +27,9 @@ from auth import claims as claimed
 
 if TYPE_CHECKING:
     from auth.claims import AccountData, WeightedMapping
+
+PASSED_OVER: Final = " is passed over: "
+"""Stands in the findings about what an account is loaded without."""
 
 _NANOSECONDS = 1_000_000_000
 
@@ -67,7 +70,7 @@ def _attempt(findings: list[str], what: str, make: Callable[..., _Made], *argume
     try:
         return (make(*arguments),)
     except ValueError as problem:
-        findings.append(f"{what} is passed over: {problem}")
+        findings.append(f"{what}{PASSED_OVER}{problem}")
         return ()
 
 

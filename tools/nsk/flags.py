@@ -37,12 +37,26 @@ def _parse_count(text: str) -> int:
         raise ValueError("must be an integer") from None
 
 
+def _unsigned(bits: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit():
+            raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+        if int(text) >= 1 << bits:
+            raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+        return int(text)
+
+    return parse
+
+
 TEXT = Value("string", str)
 BOOLEAN = Value("", values.parse_boolean)
 STRINGS = Value("strings", values.split_list)
 NUMBER = Value("number", values.parse_size)
 INTEGER = Value("int", values.parse_integer)
 COUNT = Value("int", _parse_count)
+UNSIGNED = Value("uint", _unsigned(64))
+BYTE = Value("uint8", _unsigned(8))
+DURATION = Value("duration", values.parse_duration)
 MOMENT = Value("date-time", values.parse_moment)
 TIME_RANGES = Value("time-ranges", values.parse_time_range)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from auth.claims import AccountClaims, UserScope
 from auth.gojson import quote
-from auth.nkey import KeyKind, KeyPair, NKeyError, public_key_kind
+from auth.nkey import KeyKind, KeyPair, NKeyError, is_public_key, public_key_kind
 from tools.nsk.environment import DirectoryFlags, Environment
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.files import write_file
@@ -100,6 +100,30 @@ class Session:
         if not current:
             raise StoreError('reading account "" failed: account  does not exist in the current operator')
         return current
+
+    def working_account(self, given: str = "", *, unknown: str = "") -> str:
+        """The account that a command works on: named by a flag, else current.
+
+        Raises NskError with the usage text when there is neither; ``unknown`` is the error for a name that no account has.
+        """
+        if not given and self.store and not self.environment.account:
+            raise NskError("an account is required", show_usage=True)
+        try:
+            return self.account_name(given)
+        except StoreError:
+            if not unknown:
+                raise
+            raise StoreError(unknown) from None
+
+    def account_key(self, given: str, flag: str, *, wildcard: bool = False) -> str:
+        """The public key of an account that a flag names or gives, or ``*`` where that is allowed. Raises NskError."""
+        if given and given != "*" and not is_public_key(given, KeyKind.ACCOUNT):
+            given = self.store.account(given).subject
+        if not given:
+            raise NskError(f"{flag} cannot be empty")
+        if given == "*" and not wildcard:
+            raise NskError('* is not a valid "account" public key')
+        return given
 
     def display(self, path: Path) -> str:
         """A path for reports: in backticks, with the home directory as ``~``."""

@@ -241,7 +241,7 @@ class Store:
 
         In a managed store without such a key there is none. Raises StoreError.
         """
-        return self._first_stored(self.operator_signers(), preferred)
+        return self.first_stored(self.operator_signers(), preferred)
 
     def operator_signers(self) -> list[str]:
         """The keys whose signature servers accept on an account, in the order in which they are tried."""
@@ -258,13 +258,14 @@ class Store:
 
     def account_signer(self, claims: AccountClaims, *, preferred: str = "") -> KeyPair:
         """The key that signs an account's users, like ``operator_signer``. Raises StoreError."""
-        return self._first_stored(self.account_signers(claims), preferred)
+        return self.first_stored(self.account_signers(claims), preferred)
 
     def identity_signer(self, public: str) -> KeyPair:
         """The key pair of an identity, from the keystore. Raises StoreError."""
-        return self._first_stored([public], "")
+        return self.first_stored([public])
 
-    def _first_stored(self, candidates: list[str], preferred: str) -> KeyPair:
+    def first_stored(self, candidates: list[str], preferred: str = "") -> KeyPair:
+        """The first key whose seed is stored, the preferred one if it is among them. Raises StoreError."""
         if preferred in candidates:
             candidates = [preferred, *(key for key in candidates if key != preferred)]
         for public in candidates:
