@@ -202,19 +202,28 @@ def _renaming_issues(local: str, source: str) -> Iterator[Issue]:
 
 def export_list_issues(exports: list[Export | None]) -> Iterator[Issue]:
     """Findings about the exports of one account, alone and among each other."""
-    seen: dict[str, list[str]] = {"service": [], "stream": []}
+    offered: dict[str, list[str]] = {}
     for export in exports:
         if export is None:
             yield error("null export is not allowed")
             continue
         yield from export.issues()
-        others = seen.get(export.type, [])
-        for other in others:
-            if subjects.contains(other, export.subject):
-                yield error(f"{export.type} export subject {quote(export.subject)} already exports {quote(other)}")
-            elif subjects.contains(export.subject, other):
-                yield error(f"{export.type} export subject {quote(other)} already exports {quote(export.subject)}")
-        others.append(export.subject)
+        offered.setdefault(export.type, []).append(export.subject)
+    for kind, found in offered.items():
+        yield from _overlap_issues(kind, found)
+
+
+def _overlap_issues(kind: str, offered: list[str]) -> Iterator[Issue]:
+    """One finding for each subject that another one lies within."""
+    within: dict[str, str] = {}
+    for place, subject in enumerate(offered):
+        for other in offered[:place]:
+            if subjects.contains(subject, other):
+                within.setdefault(subject, other)
+            if subjects.contains(other, subject):
+                within.setdefault(other, subject)
+    for outer, inner in within.items():
+        yield error(f"{kind} export subject {quote(outer)} already exports {quote(inner)}")
 
 
 def import_list_issues(imports: list[Import | None], importer: str) -> Iterator[Issue]:

@@ -31,11 +31,7 @@ def _below(server: str, path: str) -> str:
 
 def post_account(server: str, public: str, token: str) -> Reply:
     """Put an account to a server. Raises NskError when there is no reply."""
-    url = account_url(server, public)
-    try:
-        return exchange(url, timeout=TIMEOUT_SECONDS, body=token.encode(), content_type=CONTENT_TYPE)
-    except NskError as error:
-        raise NskError(f'Post "{url}": {error.text}') from None
+    return _post(account_url(server, public), token)
 
 
 def fetch(url: str) -> Reply:
@@ -47,3 +43,20 @@ def fetch(url: str) -> Reply:
     if reply.status > 299:
         raise NskError(f'error pulling "{url}": {reply.status}')
     return reply
+
+
+def activation_url(server: str, name: str = "") -> str:
+    """Where a server has the activation of that name, or takes activations."""
+    return _below(server, f"activations/{name}".rstrip("/"))
+
+
+def post_activation(server: str, token: str) -> Reply:
+    """Put an activation to a server. Raises NskError when there is no reply."""
+    return _post(activation_url(server), token)
+
+
+def _post(url: str, token: str) -> Reply:
+    try:
+        return exchange(url, timeout=TIMEOUT_SECONDS, body=token.encode(), content_type=CONTENT_TYPE)
+    except NskError as error:
+        raise NskError(f'Post "{url}": {error.text}') from None

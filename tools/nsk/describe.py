@@ -54,7 +54,8 @@ def describe(claims: Claims, names: Names | None = None, owner: AccountClaims | 
 
 
 def _identity(table: ClaimsTable, claims: Claims, label: str, issuer_account: str = "") -> None:
-    table.entry("Name", claims.name)
+    if claims.name:
+        table.entry("Name", claims.name)
     table.entry(label, claims.subject)
     table.entry("Issuer ID", claims.issuer)
     if issuer_account:
@@ -87,7 +88,7 @@ def _account(claims: AccountClaims, names: Names) -> Iterable[Table]:
     table.rule()
     if data.description or data.info_url:
         if data.description:
-            table.entry("Description", data.description)
+            table.entry("Description", data.description.replace("\n", " "))
         if data.info_url:
             table.entry("Info Url", data.info_url)
         table.rule()
@@ -293,7 +294,7 @@ def _exports(exports: list[Export]) -> Iterable[Table]:
     if described:
         table = Table("Exports - Descriptions", ("Name", "Description", "Info Url"))
         for export in described:
-            table.row(*map(printable, (export.name, export.description, export.info_url)))
+            table.row(*map(printable, (export.name, export.description.replace("\n", " "), export.info_url)))
         yield table
 
 
@@ -304,14 +305,16 @@ def _imports(imports: list[Import], names: Names) -> Table:
         expires = ""
         if item.token:
             try:
-                expires = format_date(ActivationClaims.from_token(item.token).expires_at)
+                expires = format_date(item.activation().expires_at)
             except JwtError as error:
                 expires = f"error decoding: {error}"
+        # The older form of a service has the two subjects the other way round.
+        older = item.is_service and item.to
         cells = (
             item.name,
             item.type.capitalize(),
-            item.subject,
-            item.local_subject or item.to,
+            item.exported_subject,
+            item.subject if older else item.local_subject or item.to,
             expires,
             names.get(item.account, item.account),
             _yes(not item.token),

@@ -1,8 +1,8 @@
 """What an account offers to others, takes from them and maps, changed in its claims and signed.
 
-Every function reads the account from the store, changes it, and stores it signed, or raises StoreError and leaves all as it
-was. What servers would refuse is not signed, nor what they would pass over: an export, import or mapping that they load the
-account without.
+Every function reads the account from the store, changes it, and stores it signed, or raises NskError and leaves all as
+it was. What servers would refuse is not signed, nor what they would pass over: an export, import or mapping without
+which they load the account.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from auth.gojson import quote
 from auth.nkey import KeyPair
 from tools.nsk.errors import StoreError
 from tools.nsk.store import Store
-from tools.nsk.subjects import refuse_unless_subject
+from tools.nsk.subjects import refuse_unless_subject, shell_hint
 
 SERVICE, STREAM = "service", "stream"
 EVERY_ACCOUNT = "*"
@@ -169,39 +169,42 @@ def _activation_signers(store: Store, owner: AccountClaims) -> list[str]:
     return plain
 
 
-def exports_of_kind(claims: AccountClaims, kind: str) -> list[Export]:
-    """The exports of one type. Raises StoreError when there is none."""
-    exports = [export for export in exports_of(claims) if export.type == kind]
-    if not exports:
-        raise StoreError(f"account {quote(claims.name)} doesn't have {kind} exports")
-    return exports
+@dataclass(frozen=True, slots=True)
+class ExportPlace:
+    """An export: the name of its account, its type, and a subject of it; none stands for the only one of the type."""
 
+    account: str
+    kind: str
+    subject: str = ""
 
-def export_holding(exports: list[Export], subject: str) -> Export:
-    """The export that a subject belongs to. Raises StoreError."""
-    for export in exports:
-        if subjects.contains(export.subject, subject):
-            return export
-    raise StoreError("unable to locate export")
+    def export(self, claims: AccountClaims) -> Export:
+        """That export. Raises StoreError when there is none, or when several could be meant."""
+        exports = [export for export in exports_of(claims) if export.type == self.kind]
+        if not exports:
+            raise StoreError(f"account {quote(claims.name)} doesn't have {self.kind} exports")
+        if not self.subject and len(exports) > 1:
+            raise StoreError("a subject is required", show_usage=True)
+        for export in exports:
+            if not self.subject or subjects.contains(export.subject, self.subject):
+                return export
+        raise StoreError("unable to locate export")
 
 
 def revoke_activations(
-    store: Store, account: str, kind: str, subject: str, key: str, moment: int, *, signer: KeyPair | None = None
+    store: Store, place: ExportPlace, key: str, moment: int, *, signer: KeyPair | None = None
 ) -> Export:
     """Revoke what an account key, or ``*`` for all, was issued until a moment in Unix seconds. Raises StoreError."""
-    change = Change(store, account)
-    export = export_holding(exports_of_kind(change.claims, kind), subject)
+    change = Change(store, place.account)
+    export = place.export(change.claims)
     revoke(export.revocations, key, moment)
     change.sign(signer)
     return export
 
 
-def restore_activations(
-    store: Store, account: str, kind: str, subject: str, key: str, *, signer: KeyPair | None = None
-) -> Export:
+def restore_activations(store: Store, place: ExportPlace, key: str, *, signer: KeyPair | None = None) -> Export:
     """Take such a revocation back; what is not revoked stays so. Raises StoreError."""
-    change = Change(store, account)
-    export = export_holding(exports_of_kind(change.claims, kind), subject)
+    change = Change(store, place.account)
+    export = place.export(change.claims)
     export.revocations.pop(key, None)
     change.sign(signer)
     return export
@@ -233,7 +236,7 @@ def add_import(store: Store, account: str, item: Import, *, signer: KeyPair | No
             raise StoreError(f"account already imports {item.type} {quote(item.subject)} from {item.account}")
     refuse_unless_subject(item.subject)
     if item.local_subject:
-        refuse_unless_subject(item.local_subject)
+        refuse_unless_subject(item.local_subject, renames=True)
     change.claims.nats.imports.append(item)
     return change.sign(signer)
 
@@ -245,8 +248,10 @@ def _imports(claims: AccountClaims) -> Iterator[Import]:
 def delete_import(
     store: Store, account: str, subject: str, source: str = "", *, signer: KeyPair | None = None
 ) -> Import:
-    """Take something no longer. An empty subject stands for the only import; ``source``, an account's key or name, tells
-    apart what is imported from several. Raises StoreError."""
+    """Take something no longer. An empty subject stands for the only import.
+
+    ``source``, an account's key or name, tells apart what is imported from several. Raises StoreError.
+    """
     change = Change(store, account)
     imports = list(_imports(change.claims))
     if not imports:
@@ -259,9 +264,7 @@ def delete_import(
         found = [item for item in found if item.account == key]
     elif len(found) > 1:
         accounts = ", ".join(item.account for item in found)
-        raise StoreError(
-            f"more than one import {quote(subject)} found - specify --src-account with one of {accounts}"
-        )
+        raise StoreError(f"more than one import {quote(subject)} found - specify --src-account with one of {accounts}")
     if not found:
         where = f" from account {source}" if source else ""
         raise StoreError(f"no import matching {quote(subject)} found{where}")
@@ -276,7 +279,7 @@ def delete_import(
 def add_mapping(
     store: Store, account: str, source: str, target: WeightedMapping, *, signer: KeyPair | None = None
 ) -> AccountClaims:
-    """Map a subject to another in its share; the same target in the same cluster gets a new weight. Raises StoreError."""
+    """Map a subject to another in its share; a target that is there already gets a new weight. Raises StoreError."""
     change = Change(store, account)
     targets = change.claims.nats.mappings.setdefault(source, [])
     places = [(known.subject, known.cluster) for known in targets]
@@ -285,14 +288,15 @@ def add_mapping(
     else:
         targets.append(target)
     if found := change.new_faults():
-        raise StoreError(f"mapping validation failed: [{' '.join(found)}]")
+        hint = shell_hint(source) or shell_hint(target.subject, renames=True)
+        raise StoreError(f"mapping validation failed: [{' '.join(found)}]{hint}")
     return change.sign(signer)
 
 
 def delete_mapping(
     store: Store, account: str, source: str, target: str = "", cluster: str = "", *, signer: KeyPair | None = None
 ) -> int:
-    """Map a subject no longer: to that target, to all of a cluster, or at all; how many there were. Raises StoreError."""
+    """Map a subject no longer, to a target, to those of a cluster, or at all. Says how many went. Raises StoreError."""
     change = Change(store, account)
     targets = change.claims.nats.mappings.get(source, [])
     # With a target, no cluster is the general group; without, it is every group.

@@ -101,6 +101,10 @@ class Flag(click.Option):
         else:
             kind = f" {kind}"
         default = self.value_when_absent
+        if self.type is MOMENT:
+            default = values.format_rfc3339(default or 0)
+        elif self.type is TEXT and default:
+            default = f'"{default}"'
         note = f" (default {default})" if default not in (None, "", 0, False, ()) else ""
         return f"{self.short or '  '}{',' if self.short else ' '} {self.long}{kind}", (self.help or "") + note
 

@@ -9,6 +9,7 @@ from tools.nsk import extension
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, INTEGER, TIME_RANGES, Flag, Flags, Value, boolean, number, strings, text
 from tools.nsk.report import Report
+from tools.nsk.subjects import refuse_unless_subject, warn_of_lost_dollars
 from tools.nsk.values import format_duration, parse_duration
 
 _LISTS = ("allow-pub", "allow-pubsub", "allow-sub", "deny-pub", "deny-pubsub", "deny-sub")
@@ -108,6 +109,7 @@ def edit_permissions(flags: Flags, permissions: Permissions, report: Report, *, 
         # nsc calls a removed "deny sub" entry "sub"; scripts may wait for its words.
         gone = verb if label == "pub" else label
         _edit_list(permission.deny, [*flags.strings(f"deny-{label}"), *denied], removed, verb, report, gone=gone)
+    warn_of_lost_dollars(report, (entry for name in _LISTS for entry in flags.strings(name)))
 
 
 def _check_entry(entry: str, *, publish: bool) -> None:
@@ -116,6 +118,7 @@ def _check_entry(entry: str, *, publish: bool) -> None:
         raise NskError(f"publish permission subject {quote(entry)} contains illegal space")
     if blanks > 1:
         raise NskError(f"subscribe permission subject {quote(entry)} can at most contain one space")
+    refuse_unless_subject(entry.partition(" ")[0])
 
 
 def _edit_responses(flags: Flags, permissions: Permissions, ttl: int | None, report: Report) -> None:

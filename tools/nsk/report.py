@@ -68,9 +68,9 @@ class Report:
         if depth == 0 and not self.label:
             return [line for child in self.children for line in child.lines()]
         status = self.outcome
-        if status is Status.MESSAGE:
-            return [f"{status.value}{line}" for line in self.label.splitlines()]
         indent = " " * 7 * depth
+        if status is Status.MESSAGE:
+            return [f"{indent}{status.value}{line}" for line in self.label.splitlines()]
         own = f"{indent}{status.value} {self.label}" + (":" if self.children else "")
         return [own, *(line for child in self.children for line in child.lines(depth + 1))]
 

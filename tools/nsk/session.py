@@ -101,19 +101,21 @@ class Session:
             raise StoreError('reading account "" failed: account  does not exist in the current operator')
         return current
 
-    def working_account(self, given: str = "", *, unknown: str = "") -> str:
+    def working_account(self, given: str = "") -> str:
         """The account that a command works on: named by a flag, else current.
 
-        Raises NskError with the usage text when there is neither; ``unknown`` is the error for a name that no account has.
+        Raises NskError, with the usage text when there is neither.
         """
         if not given and self.store and not self.environment.account:
             raise NskError("an account is required", show_usage=True)
+        return self.account_name(given)
+
+    def plain_account(self, given: str = "") -> str:
+        """Like ``working_account``, with the shorter error that some commands have for an account that is not there."""
         try:
-            return self.account_name(given)
+            return self.working_account(given)
         except StoreError:
-            if not unknown:
-                raise
-            raise StoreError(unknown) from None
+            raise StoreError(f"account {given} does not exist in the current operator") from None
 
     def account_key(self, given: str, flag: str, *, wildcard: bool = False) -> str:
         """The public key of an account that a flag names or gives, or ``*`` where that is allowed. Raises NskError."""

@@ -1,8 +1,8 @@
 """Subjects as people type them: what cannot be one is refused, and what a shell may have taken out of it is named.
 
-Outside single quotes a shell puts a variable's value, which is mostly nothing, in place of ``$SYS`` or ``$1``; make takes
-``$S`` out of ``$SYS``. What is left of such a subject has an empty token, or begins like a subject of the system without
-being one. Nothing is ever put back: only whoever typed it knows what it was.
+Outside single quotes a shell puts a variable's value, mostly nothing, in place of ``$SYS`` or ``$1``; make takes ``$S``
+out of ``$SYS``. What is left of such a subject has an empty token, or begins like one of the system without being one.
+Nothing is ever put back: only whoever typed it knows what it was.
 """
 
 from __future__ import annotations
@@ -24,41 +24,35 @@ _REMAINS: Final = {"SYS": "$SYS", "YS": "$SYS", "JS": "$JS", "S": "$JS"}
 """What is left of the first token when its ``$`` is lost, or the letter behind it as well."""
 
 
-def refuse_unless_subject(subject: str) -> None:
-    """Refuse what cannot be a subject, whatever its wildcards. Raises NskError, which tells what the shell may have done."""
+def refuse_unless_subject(subject: str, *, renames: bool = False) -> None:
+    """Refuse what cannot be a subject, whatever its wildcards.
+
+    One that ``renames`` may refer to wildcards of another, such as ``$1``. Raises NskError, which tells of the shell.
+    """
     for issue in subject_issues(subject):
-        raise NskError(issue.description + shell_hint(subject))
+        raise NskError(issue.description + shell_hint(subject, renames=renames))
 
 
-def subject_given(flags: Flags, name: str) -> str:
-    """The subject of a flag, empty when the flag was not given. Raises NskError for what cannot be a subject."""
-    subject = flags.text(name)
-    if subject or flags.given(name):
-        refuse_unless_subject(subject)
-    return subject
-
-
-def required(flags: Flags, name: str, error: str) -> None:
-    """Refuse the absence of a flag with that error, usage text included, and tell of the shell if it was given as nothing.
+def required(flags: Flags, name: str, error: str, *, show_usage: bool = True) -> None:
+    """Refuse the absence of a flag with that error, and tell of the shell if it was given as nothing.
 
     Raises NskError.
     """
     if not flags.text(name):
-        raise NskError(error + (shell_hint("") if flags.given(name) else ""), show_usage=True)
+        raise NskError(error + (shell_hint("") if flags.given(name) else ""), show_usage=show_usage)
 
 
-def shell_hint(subject: str) -> str:
-    """What to append to an error about a subject that has an empty token, and nothing for one that has none."""
-    tokens = subject.split(".")
-    if "" not in tokens:
-        return ""
-    if tokens[0]:
-        example = ".".join(token or "$1" for token in tokens)
-    elif len(tokens) > 1:
-        example = _FAMILIES.get(tokens[1], "$NAME") + subject
+def shell_hint(subject: str, *, renames: bool = False) -> str:
+    """What to append to an error about a subject out of which the shell may have taken something, else nothing."""
+    first, *rest = subject.split(".")
+    if not first:
+        family = _FAMILIES.get(rest[0], "$NAME") if rest else "$SYS.>"
+        example = family + subject
+    elif renames and "" in rest:
+        example = ".".join(token or "$1" for token in (first, *rest))
     else:
-        example = "$SYS.>"
-    return f" - the shell replaces $ and the word behind it except in single quotes, so write '{example}' if that was meant"
+        return ""
+    return f" - the shell replaces $ and the word behind it outside single quotes: write '{example}' if that was meant"
 
 
 def warn_of_lost_dollars(report: Report, subjects: Iterable[str]) -> None:

@@ -124,6 +124,11 @@ def format_date(seconds: int) -> str:
         return f"{seconds} seconds after 1970-01-01 UTC"
 
 
+def format_rfc3339(seconds: int) -> str:
+    """``2026-11-23T07:31:57Z``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def format_mail_date(seconds: int) -> str:
     """``Mon, 23 Nov 2026 07:31:57 UTC``, the form of RFC 1123 in English whatever the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -67,6 +67,9 @@ ROOT = _Root(
             "Add assets such as operators, accounts, imports/exports, users, mappings",
             {
                 "account": Member("Add an account", "account:ADD"),
+                "export": Member("Add an export", "exports:ADD"),
+                "import": Member("Add an import", "imports:ADD"),
+                "mapping": Member("Add (or modify) a mapping entry", "mapping:ADD"),
                 "operator": Member("Add an operator", "operator:ADD"),
                 "user": Member("Add an user to the account", "user:ADD"),
             },
@@ -88,6 +91,9 @@ ROOT = _Root(
             "Delete assets such as accounts/users, imports/exports, mappings",
             {
                 "account": Member("Delete an account and associated users", "account:DELETE"),
+                "export": Member("Delete an export", "exports:DELETE"),
+                "import": Member("Delete an import", "imports:DELETE"),
+                "mapping": Member("Delete a mapping", "mapping:DELETE"),
                 "user": Member("Delete an user", "user:DELETE"),
             },
         ),
@@ -108,6 +114,8 @@ ROOT = _Root(
             "and account auth callout configuration",
             {
                 "account": Member("Edit an account", "account:EDIT"),
+                "authcallout": Member("Edit an account authorization callout", "authcallout:EDIT"),
+                "export": Member("Edit an export", "exports:EDIT"),
                 "operator": Member("Edit the operator", "operator:EDIT"),
                 "signing-key": Member("Edit a scoped signing key or promote a signing key", "signing_key:EDIT"),
                 "user": Member("Edit an user", "user:EDIT"),
@@ -121,6 +129,7 @@ ROOT = _Root(
             "generate",
             "Generate activations, nats-cli contexts, credential files, configs, nkeys and diagrams",
             {
+                "activation": Member("Generate an export activation jwt token", "activation:GENERATE"),
                 "config": Member("Generate an account config file for an operator", "generate:CONFIG"),
                 "creds": Member("Generate a credentials file for an user", "generate:CREDS"),
                 "nkey": Member("Generates an nkey", "generate:NKEY"),
@@ -157,8 +166,19 @@ ROOT = _Root(
             "Manage revocation for users and activations from an account",
             {
                 "add-user": Member("Revoke a user", "revocations:ADD_USER", ("add_user",)),
+                "add_activation": Member(
+                    "Revoke an accounts access to an export", "activation_revocations:ADD", ("add-activation",)
+                ),
                 "delete-user": Member("Remove a user revocation", "revocations:DELETE_USER", ("delete_user",)),
+                "delete_activation": Member(
+                    "Remove an account revocation from an export",
+                    "activation_revocations:DELETE",
+                    ("delete-activation",),
+                ),
                 "list-users": Member("List users revoked in an account", "revocations:LIST_USERS", ("list_users",)),
+                "list_activations": Member(
+                    "List account revocations for an export", "activation_revocations:LIST", ("list-activations",)
+                ),
             },
         ),
         "tool": Group(

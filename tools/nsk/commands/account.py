@@ -21,6 +21,7 @@ from tools.nsk.report import Report
 from tools.nsk.results import AccountResult, DeletedAccount, DeletedUser, account_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
+from tools.nsk.subjects import refuse_unless_subject
 
 _GRACE = timedelta(minutes=1)
 """How long a deleted account stays valid where its last JWT is used."""
@@ -158,6 +159,8 @@ def _edit_trace(flags: Flags, claims: AccountClaims, report: Report) -> None:
         claims.nats.trace = None
         report.ok("disabled trace context")
         return
+    if subject:
+        refuse_unless_subject(subject)
     if has_wildcards(subject):
         raise NskError(f"tracing subjects cannot contain wildcards: {quote(subject)}")
     sampling = flags.number("trace-context-sampling")

@@ -36,9 +36,7 @@ class Findings:
 
     def result(self) -> ValidatedEntity:
         """The findings for programs."""
-        return ValidatedEntity(
-            self.title, [FoundIssue(issue.level, issue.description) for issue in self.issues]
-        )
+        return ValidatedEntity(self.title, [FoundIssue(issue.level, issue.description) for issue in self.issues])
 
     def table(self) -> Table:
         """The findings for people."""
