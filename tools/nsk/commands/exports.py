@@ -249,7 +249,11 @@ def _edit_service(old: Export, new: Export, flags: Flags, report: Report) -> Non
     elif flags.text("latency"):
         # Only the answer of a singleton is measured.
         new.response_type = ""
-    if flags.given("response-type") and new.response_type != (old.response_type or _SINGLETON):
+    unchanged = (old.response_type or _SINGLETON) == (new.response_type or _SINGLETON)
+    if unchanged and new.response_type == _SINGLETON:
+        # The default goes without saying.
+        new.response_type = ""
+    if flags.given("response-type") and not unchanged:
         report.ok(f"changed response type to {new.response_type}")
 
 
