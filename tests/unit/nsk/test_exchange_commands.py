@@ -372,3 +372,23 @@ def test_an_old_fault_does_not_stop_another_change(store: Store) -> None:
     store.sign_account(claims)
     exchange.add_export(store, "A", Export(name="q", subject="q", type="stream"))
     assert exchange.omissions(store.account("A")) == exchange.omissions(claims) != []
+
+
+# What others make of them.
+
+
+def test_what_servers_would_pass_over_is_found_by_validate(tool: Tool) -> None:
+    tool.ok("add", "export", "-s", "svc", "-r", "--response-type", "Stream", "--latency", "lat")
+    assert "No issues found" in tool.ok("validate", "-a", "B")
+    assert 'latency of service export "svc" is not measured' in tool.ok("validate", "-a", "A")
+
+
+@pytest.mark.parametrize("words", [["tool", "req", ".REQ.SERVER.PING"], ["tool", "sub", ".REQ.>"]])
+def test_the_small_clients_tell_of_the_shell_as_well(tool: Tool, words: list[str]) -> None:
+    assert f"write '$SYS{words[-1]}'" in tool.refused(*words)
+
+
+def test_questions_tell_of_the_shell_as_well(tool: Tool) -> None:
+    tool.ok("add", "user", "u")
+    assert tool("can-i", "publish", ".API.INFO", "-u", "u") == 2
+    assert "write '$JS.API.INFO'" in tool.err

@@ -28,6 +28,7 @@ from tools.nsk.flags import Flags, text
 from tools.nsk.render import printable
 from tools.nsk.scene import SOURCE_FLAGS, WHO_FLAGS, RefusedError, Scene, load_scene, load_user
 from tools.nsk.session import Session
+from tools.nsk.subjects import shell_hint
 
 _PUBLISH = ("publish", "pub")
 _SUBSCRIBE = ("subscribe", "sub")
@@ -79,7 +80,7 @@ def _answer(session: Session, flags: Flags) -> tuple[Explanation, Scene, str]:
     except TooManyWaysError as problem:
         raise NskError(str(problem)) from None
     except ValueError as problem:
-        raise NskError(str(problem)) from None
+        raise NskError(f"{problem}{shell_hint(subject)}") from None
 
 
 def _refused(question: str, reason: str) -> Explanation:

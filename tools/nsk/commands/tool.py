@@ -22,6 +22,7 @@ from tools.nsk.output import Channel
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
+from tools.nsk.subjects import refuse_unless_subject
 from tools.nsk.values import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -217,6 +218,8 @@ def _command(
 ) -> Command:
     def explained(session: Session, flags: Flags) -> object:
         try:
+            for subject in flags.arguments[:1]:
+                refuse_unless_subject(subject)
             return run(session, flags)
         except NskError as error:
             # nsc shows the usage whatever went wrong.

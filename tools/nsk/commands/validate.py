@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from auth import jwt
-from auth.claims import AccountClaims, Claims, Issue, IssueLevel, OperatorClaims, UserClaims, UserScope
-from auth.claims.base import error
+from auth.claims import AccountClaims, Claims, Issue, IssueLevel, OperatorClaims, UserClaims, UserScope, blocking
+from auth.claims.base import error, warning
 from auth.creds import parse_decorated_jwt
 from auth.envelope import JwtError
+from auth.exchange import crossings_of
 from auth.gojson import quote
 from tools.nsk.cli import Answer, Command
 from tools.nsk.download import read_source
@@ -64,7 +65,7 @@ def check_store(store: Store, accounts: list[str]) -> Iterator[Findings]:
 
 
 def _account_issues(store: Store, operator: OperatorClaims, account: AccountClaims) -> Iterator[Issue]:
-    yield from account.validate()
+    yield from _own_issues(account)
     if not operator.did_sign(account) and not (store.managed and account.is_self_signed):
         yield error("Account is not issued by operator or operator signing keys")
     if account.subject == operator.nats.system_account and account.nats.limits.is_jetstream_enabled:
@@ -74,6 +75,14 @@ def _account_issues(store: Store, operator: OperatorClaims, account: AccountClai
         for issue in user.validate():
             yield Issue(issue.level, f"user {quote(name)}: {issue.description}")
         yield from _signature_issues(operator, account, user)
+
+
+def _own_issues(claims: Claims) -> list[Issue]:
+    """The findings about claims alone, with what servers would load an account without."""
+    issues = claims.validate()
+    if isinstance(claims, AccountClaims) and not blocking(issues):
+        issues += map(warning, crossings_of(claims.nats, claims.name).findings)
+    return issues
 
 
 def _signature_issues(operator: OperatorClaims, account: AccountClaims, user: UserClaims) -> Iterator[Issue]:
@@ -122,7 +131,7 @@ def _check_file(session: Session, source: str) -> Iterator[Findings]:
         except JwtError as problem:
             raise NskError(f"`{source}` line {number}: {problem}") from None
         kind = (claims.type_name or "claims").capitalize()
-        yield Findings(f"{kind} {quote(claims.name)}", claims.validate())
+        yield Findings(f"{kind} {quote(claims.name)}", _own_issues(claims))
 
 
 VALIDATE = Command(
