@@ -37,27 +37,28 @@ def times(flags: Flags) -> tuple[int, int]:
 
 
 def edit_times(flags: Flags, claims: Claims, report: Report) -> None:
-    """Apply ``--start`` and ``--expiry``. An empty value changes nothing."""
+    """Apply ``--start`` and ``--expiry``. An empty value changes nothing, and what is so already is not reported."""
     start, expiry = times(flags)
     now = datetime.now(UTC).timestamp()
-    if flags.text("start"):
+    if flags.text("start") and claims.not_before != start:
         claims.not_before = start
         moment = f"valid start to {format_date(start)} - {format_distance(start, now)}"
         report.ok(f"changed jwt {moment if start else 'start to not have a start date'}")
-    if flags.text("expiry"):
+    if flags.text("expiry") and claims.expires_at != expiry:
         claims.expires_at = expiry
         moment = f"to {format_date(expiry)} - {format_distance(expiry, now)}"
         report.ok(f"changed jwt expiry {moment if expiry else 'to never expire'}")
 
 
 def edit_tags(flags: Flags, tags: list[str], report: Report) -> None:
-    """Apply ``--tag`` and ``--rm-tag``. Tags are lower case."""
+    """Apply ``--tag`` and ``--rm-tag``. Tags are lower case and sorted."""
     for tag in flags.strings("tag"):
         add_tags(tags, [tag])
         report.ok(f"added tag {quote(tag.lower())}")
     for tag in flags.strings("rm-tag"):
         tags[:] = [other for other in tags if other.lower() != tag.lower()]
         report.ok(f"removed tag {quote(tag.lower())}")
+    tags.sort()
 
 
 class SigningKeys:

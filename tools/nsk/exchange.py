@@ -58,11 +58,14 @@ class Change:
                 return found
         return []
 
-    def sign(self, signer: KeyPair | None) -> AccountClaims:
-        """Store the account, signed. Raises StoreError for a fault that it did not have before."""
+    def sign(self, signer: KeyPair | None, *, keep_issuer: bool = False) -> AccountClaims:
+        """Store the account, signed. Raises StoreError for a fault that it did not have before.
+
+        Without a signer the operator key that signed before does when ``keep_issuer``, else the first that is stored.
+        """
         for fault in self.new_faults():
             raise StoreError(fault)
-        self._store.sign_account(self.claims, signer)
+        self._store.sign_account(self.claims, signer, keep_issuer=keep_issuer)
         return self.claims
 
 

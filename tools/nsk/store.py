@@ -284,13 +284,14 @@ class Store:
         self.write_operator(token)
         return token
 
-    def sign_account(self, claims: AccountClaims, signer: KeyPair | None = None) -> str:
+    def sign_account(self, claims: AccountClaims, signer: KeyPair | None = None, *, keep_issuer: bool = True) -> str:
         """Sign and store an account's claims under their name.
 
-        Without a signer an operator key does; in a managed store that has none, the account's own. Raises
-        StoreError for a key whose signature no server would accept.
+        Without a signer an operator key does, the one that signed before when ``keep_issuer``, else the first that is
+        stored; in a managed store that has none, the account's own. Raises StoreError for a key whose signature no
+        server would accept.
         """
-        signer = signer or self._account_issuer(claims)
+        signer = signer or self._account_issuer(claims, claims.issuer if keep_issuer else "")
         own = self.managed and signer.public == claims.subject
         if not own and signer.public not in self.operator_signers():
             raise StoreError(
@@ -300,9 +301,9 @@ class Store:
         self.write_account(claims.name, token)
         return token
 
-    def _account_issuer(self, claims: AccountClaims) -> KeyPair:
+    def _account_issuer(self, claims: AccountClaims, preferred: str) -> KeyPair:
         try:
-            return self.operator_signer(preferred=claims.issuer)
+            return self.operator_signer(preferred=preferred)
         except StoreError:
             if not self.managed:
                 raise

@@ -218,7 +218,9 @@ def test_accounts_of_tokens_cross_walls_through_the_same_compiler(
     exporting.account.nats.exports = [Export(subject="s.*", type="stream", token_required=True)]
     importing = Realm()
     token = activation(signer, issuer_account=issuer_account)
-    importing.account.nats.imports = [Import(account=OTHER_ACCOUNT.public, type="stream", subject="s.a", token=token)]
+    importing.account.nats.imports = [
+        Import(account=OTHER_ACCOUNT.public, type="stream", subject="s.a", token=token)
+    ]
     preload = {
         OTHER_ACCOUNT.public: jwt.encode(exporting.account, OPERATOR, issued_at=NOW),
         ACCOUNT.public: jwt.encode(importing.account, OPERATOR, issued_at=NOW),

@@ -145,9 +145,8 @@ def test_whoever_came_without_credentials_follows_the_user_he_became() -> None:
 
 
 def test_the_user_that_only_a_system_account_makes_stays() -> None:
-    system = AuthSettings(
-        accounts={"$SYS": Account("$SYS", is_system=True)}, users=(UserEntry(name="s", password="pw", account="$SYS"),)
-    )
+    system = AuthSettings(accounts={"$SYS": Account("$SYS", is_system=True)},
+                          users=(UserEntry(name="s", password="pw", account="$SYS"),))
     principal, after, holds = again(system, system)
     assert holds
     assert after.account.name == principal.account.name == "$G"

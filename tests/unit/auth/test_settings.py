@@ -220,5 +220,5 @@ def test_permissions_that_cannot_be_enforced_are_refused_before_anybody_needs_th
     permissions: Permissions | None, account: Account, text: str
 ) -> None:
     user = UserEntry(name="u", account="A", permissions=permissions)
-    with pytest.raises(SettingsError, match=re.escape('invalid permissions for user "u": ') + ".*" + re.escape(text)):
+    with pytest.raises(SettingsError, match=re.escape("invalid permissions for user \"u\": ") + ".*" + re.escape(text)):
         Authenticator(AuthSettings(users=(user,), accounts={"A": account}))

@@ -50,7 +50,7 @@ def _edit(session: Session, flags: Flags) -> CalloutResult:
         lines.append("removed external authorization configuration")
     else:
         _change(session, change.claims.nats.authorization, flags, curve, lines)
-    claims = change.sign(signer)
+    claims = change.sign(signer, keep_issuer=True)
     curve.store()
     report = Report()
     warn_if_self_signed(store, claims, report)

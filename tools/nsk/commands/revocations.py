@@ -63,7 +63,7 @@ def _add(session: Session, flags: Flags) -> Revocations:
 
 def _save(session: Session, claims: AccountClaims, report: Report) -> None:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
-    session.store.sign_account(claims, signer)
+    session.store.sign_account(claims, signer, keep_issuer=False)
     warn_if_self_signed(session.store, claims, report)
 
 
