@@ -226,6 +226,8 @@ class MonitorOptions:
     """Path that all endpoints stand under; starts with a slash."""
     access: MonitorAccess | None = None
     """Who may look; None is everybody."""
+    dashboard: bool = False
+    """Show pages for people under ``/ui``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

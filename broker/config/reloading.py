@@ -121,6 +121,7 @@ RULES: Final = (
     _restart("monitor.port", "HTTPPort"),
     _restart("monitor.base_path", "HTTPBasePath", _base_path),
     _restart("monitor.https_port", "HTTPSPort"),
+    Rule("monitor.dashboard", Takes.SERVER, "dashboard"),
     Rule("monitor.access", Takes.SERVER, "monitor_access", None, _SILENT),
     Rule("authorization_timeout", Takes.NEW, "authorization timeout"),
     Rule("max_control_line", Takes.ALL, "max_control_line"),

@@ -421,6 +421,12 @@ MONITOR_KEYS: Final = {
         doc="What all pages of monitoring stand under.",
     ),
     **keys(
+        "dashboard",
+        field="monitor.dashboard",
+        read=boolean,
+        doc="Pages for people under `/ui` of monitoring, read-only.",
+    ),
+    **keys(
         "monitor_access",
         field="monitor.access",
         read=late("access_block", "monitor_access"),

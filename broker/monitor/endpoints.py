@@ -22,6 +22,7 @@ from broker.monitor.wording import compact, indented
 from broker.wire.info import PROVIDED_RELEASE
 
 if TYPE_CHECKING:
+    from broker.monitor.ui.pages import Pages
     from broker.monitor.watched import Watched
 
 JSON: Final = "application/json"
@@ -38,6 +39,7 @@ class Answer:
     content_type: str
     body: bytes | Iterator[bytes]
     """Pieces of it where making it takes long: others have a turn between two of them."""
+    headers: tuple[tuple[str, str], ...] = ()
 
     def whole(self) -> bytes:
         """The body at once, for whoever need not share the loop."""
@@ -186,6 +188,43 @@ def answer(
         return respond(watched, Query(limits))
     except QueryError as error:
         return Answer(HTTPStatus.BAD_REQUEST, TEXT, str(error).encode("utf-8", "replace"))
+
+
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What a browser may do with a page of the dashboard: nothing from anywhere else, and no code in the page itself."""
+
+_PAGE_HEADERS: Final = (
+    ("Content-Security-Policy", POLICY),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Cache-Control", "no-store"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+
+
+def is_page(watched: Watched, path: str) -> bool:
+    """Whether a path below the base is one of the dashboard, where there is one."""
+    return watched.options.monitor.dashboard and (path == "/ui" or path.startswith("/ui/"))
+
+
+def page(
+    watched: Watched, pages: Pages, method: str, path: str, parameters: Mapping[str, str], *, viewer: Viewer
+) -> Answer:
+    """A page of the dashboard."""
+    path = below(watched.options.monitor.base_path, path)
+    if method not in METHODS:
+        return NOT_ALLOWED
+    limits = limited(parameters, viewer, path)
+    if limits is None or not viewer.may_see(path):
+        return FORBIDDEN
+    try:
+        found = pages.page(path, Query(limits), is_tenant=bool(viewer.account))
+    except QueryError as error:
+        return Answer(HTTPStatus.BAD_REQUEST, TEXT, str(error).encode("utf-8", "replace"))
+    return NOT_FOUND if found is None else Answer(*found, headers=_PAGE_HEADERS)
 
 
 def below(base: str, path: str) -> str:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from broker.monitor.access import Access
-from broker.monitor.endpoints import METHODS, NOT_ALLOWED, UNAUTHORIZED, answer, below
+from broker.monitor.endpoints import METHODS, NOT_ALLOWED, UNAUTHORIZED, answer, below, is_page, page
+from broker.monitor.loading import load
 from broker.net.listener import BACKLOG
 
 if TYPE_CHECKING:
+    from broker.monitor.ui.pages import Pages
     from broker.monitor.watched import Watched
 
 SHUTDOWN_SECONDS: Final = 1.0
@@ -22,20 +24,31 @@ SHUTDOWN_SECONDS: Final = 1.0
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 
+_PAGES: Final = "broker.monitor.ui.pages"
+
 
 async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLContext | None) -> web.AppRunner:
     """Answers requests on the socket until the runner is cleaned up."""
 
     access = Access()
+    made: list[Pages] = []
+
+    async def pages() -> Pages:
+        module = await load(_PAGES)
+        if not made:
+            made.append(module.Pages(watched))
+        return made[0]
 
     async def respond(request: web.Request) -> web.Response:
         monitor = watched.options.monitor
         authorization = request.headers.get("Authorization", "")
         viewer = await access.viewer(monitor.access, authorization, below(monitor.base_path, request.path))
         found = UNAUTHORIZED
-        if viewer is not None:
+        if viewer is not None and is_page(watched, below(monitor.base_path, request.path)):
+            found = page(watched, await pages(), request.method, request.path, request.query, viewer=viewer)
+        elif viewer is not None:
             found = answer(watched, request.method, request.path, request.query, viewer)
-        headers = {"Content-Type": found.content_type}
+        headers = {"Content-Type": found.content_type, **dict(found.headers)}
         if monitor.access is not None:
             headers["Cache-Control"] = "no-store"
         if found is UNAUTHORIZED:

@@ -87,6 +87,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "http_port": "integration/test_block_keys.py::test_monitoring_port",
         "https_port": "integration/test_block_keys.py::test_monitoring_over_https",
         "http_base_path": "transcripts/cases/monitoring/base_path.yaml",
+        "dashboard": "integration/test_dashboard.py::test_the_pages_over_http",
         "monitor_access": _ACCESS,
     },
     "`monitor_access`": {
