@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 
 from tools.bench.client import Target
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
@@ -21,6 +22,7 @@ from tools.bench.reloads import measure_reload
 from tools.bench.servers import Server
 from tools.bench.standin import Route, Routes
 from tools.bench.starts import ANY_PORT, PLAIN, measure_start
+from tools.bench.watching import measure_watching
 from tools.bench.workers import Figures
 
 SUBJECT = "bench.one"
@@ -228,6 +230,19 @@ class Reloads(Row):
         return measure_reload(server.program, config, self._crowd, self._sessions)
 
 
+class Watching(Row):
+    """What being watched takes of a rate: monitoring, metrics and the ledger against nothing of all that."""
+
+    def __init__(self, key: str, work: Callable[[Target, float], Figures], *metrics: Metric, tls: bool = False) -> None:
+        super().__init__(key, *metrics, tls=tls)
+        self._work = work
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {}
+        return measure_watching(server.program, server.config, target, self._work, seconds)
+
+
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
     """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
     return [
@@ -286,6 +301,13 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
             OWN_PERMISSIONS.config(ANY_PORT),
             Metric("ready", "the same, permissions for each user", "s", None, more_is_better=False, at_most=2.0),
         ),
+        _watching(
+            "watched-1-1-128",
+            "lost by being watched, 1 → 1, 128 B",
+            partial(_stream, Shape((Lane(ring_of([SUBJECT], 128), (0,)),), (SUBJECT,))),
+            0.05,
+        ),
+        _watching("watched-connects", "lost by being watched, connects", measure_connects, 0.10, tls=True),
         _reload("reload-users", "reload of these 10,000 users", CROWD),
         _reload("reload-users-own", "reload, permissions for each user", OWN_PERMISSIONS),
     ]
@@ -333,6 +355,22 @@ def _reload(key: str, title: str, crowd: Crowd) -> Row:
         Metric("stop", f"{title}: longest stop of delivery", "s", None, more_is_better=False, at_most=0.02),
         Metric("quiet", "the longest in as much time without", "s", None, more_is_better=False),
         Metric("reload", "the reload as a whole", "s", None, more_is_better=False),
+    )
+
+
+def _stream(shape: Shape, target: Target, seconds: float) -> Figures:
+    return measure(target, shape, seconds)
+
+
+def _watching(
+    key: str, title: str, work: Callable[[Target, float], Figures], at_most: float, *, tls: bool = False
+) -> Row:
+    return Watching(
+        key,
+        work,
+        Metric("lost", title, "", None, more_is_better=False, at_most=at_most),
+        Metric("rate", "the rate while watched", "/s", None),
+        tls=tls,
     )
 
 

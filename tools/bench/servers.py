@@ -43,6 +43,7 @@ class Server:
     def __init__(self, program: Program, config: Path, port: int) -> None:
         self.name = program.name
         self.program = program
+        self.config = config
         self.directory = config.parent
         self.port = port
         self._log = config.with_suffix(".log")
