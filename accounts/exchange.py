@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accounts.exports import ServiceExport, StreamExport
-from accounts.graph import ACCOUNT_MISSING, ImportProblem, Survey
+from accounts.graph import ACCOUNT_MISSING, ImportProblem, Survey, Verdict
 from accounts.imports import ServiceImport, StreamImport
 
 if TYPE_CHECKING:
     from accounts.account import Account
+    from accounts.imports import Import
     from accounts.mapping import SubjectMapping
 
 
@@ -81,13 +82,9 @@ def _links(account: Account, survey: Survey) -> tuple[list[StreamLink], list[Ser
     refused: list[ImportProblem] = []
     for found, verdict in survey.verdicts(account.name):
         export = verdict.export
-        if export is None:
-            is_unknown = verdict.reason == ACCOUNT_MISSING
-            refused.append(ImportProblem(account.name, found, verdict.reason, verdict.detail, is_unknown))
-            continue
-        circle = survey.circle(account.name, found)
-        if circle is not None:
-            refused.append(ImportProblem(account.name, found, circle))
+        problem = _problem(account, found, verdict, survey)
+        if problem is not None:
+            refused.append(problem)
         elif isinstance(found, StreamImport) and isinstance(export, StreamExport):
             streams.append(StreamLink(account.name, found, export, verdict.changes_at))
         elif isinstance(found, ServiceImport) and isinstance(export, ServiceExport):
@@ -95,9 +92,21 @@ def _links(account: Account, survey: Survey) -> tuple[list[StreamLink], list[Ser
     return streams, services, refused
 
 
+def _problem(account: Account, found: Import, verdict: Verdict, survey: Survey) -> ImportProblem | None:
+    """Why an import of an account is not in force, None where it is."""
+    if verdict.export is None:
+        is_unknown = verdict.reason == ACCOUNT_MISSING
+        return ImportProblem(account.name, found, verdict.reason, verdict.detail, is_unknown)
+    circle = survey.circle(account.name, found)
+    return None if circle is None else ImportProblem(account.name, found, circle)
+
+
 def import_problems(accounts: Iterable[Account]) -> Iterator[ImportProblem]:
     """The imports among these accounts that are not in force, where nothing but the accounts themselves counts."""
     by_name = {account.name: account for account in accounts}
     survey = Survey(by_name.get, 0.0)
     for account in by_name.values():
-        yield from _links(account, survey)[2]
+        for found, verdict in survey.verdicts(account.name):
+            problem = _problem(account, found, verdict, survey)
+            if problem is not None:
+                yield problem

@@ -128,6 +128,8 @@ class Survey:
         self._accounts: dict[str, Account | None] = {}
         self._verdicts: dict[str, tuple[tuple[Import, Verdict], ...]] = {}
         self._allowed: dict[str, frozenset[int]] = {}
+        self._open: dict[tuple[str, str, str], Verdict] = {}
+        """Verdicts that hold for every importer, by exporter, kind and subject."""
         self._imports: dict[str, dict[tuple[str, str], list[Import]]] = {}
         """The imports of each account, by their kind and the first token of their subject here."""
         self.changes_at: float | None = None
@@ -155,7 +157,7 @@ class Survey:
         seen: set[tuple[str, str, str]] = set()
         judged = []
         for found in account.imports:
-            verdict = judge(account.name, found, self.account(found.account), self._now)
+            verdict = self._judge(account.name, found)
             if verdict.changes_at is not None:
                 moments = (self.changes_at, verdict.changes_at)
                 self.changes_at = min(moment for moment in moments if moment is not None)
@@ -167,6 +169,17 @@ class Survey:
                 seen.add(key)
             judged.append((found, verdict))
         return judged
+
+    def _judge(self, importer: str, found: Import) -> Verdict:
+        """What :func:`judge` says, asked once for all who import one thing where no export makes a difference."""
+        key = found.account, found.kind, found.subject
+        known = self._open.get(key)
+        if known is not None:
+            return known
+        verdict = judge(importer, found, self.account(found.account), self._now)
+        if verdict.export is not None and not verdict.export.is_restricted:
+            self._open[key] = verdict
+        return verdict
 
     def _bringing(self, step: Import) -> Iterator[Import]:
         """The permitted imports of the exporting account that bring part of what is imported from it."""
@@ -201,6 +214,9 @@ class Survey:
         Two imports join where their subjects overlap in the account between them. The search ends after
         :data:`MAXIMUM_CHAIN` imports, and then the import is refused as well.
         """
+        exporter = self.account(found.account)
+        if exporter is None or not exporter.imports:
+            return None
         waiting: list[Import] = [found]
         seen: set[tuple[str, Import]] = {(importer, found)}
         while waiting:

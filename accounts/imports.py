@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Final, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, Final, Self, TypeAlias
 
 from accounts.activation import Activation
 from accounts.permissions import quoted
@@ -43,6 +43,15 @@ class _Import:
         object.__setattr__(self, "outward", outward)
         object.__setattr__(self, "local_subject", outward.pattern)
 
+    def declared_at(self, origin: str) -> Self:
+        """The same import, declared elsewhere."""
+        # What holds for one holds for the other, so nothing is checked again.
+        twin = object.__new__(type(self))
+        for name in _OTHER_FIELDS[type(self)]:
+            object.__setattr__(twin, name, getattr(self, name))
+        object.__setattr__(twin, "origin", origin)
+        return twin
+
     def _context(self) -> str:
         return ""
 
@@ -80,6 +89,11 @@ class ServiceImport(_Import):
 
 
 Import: TypeAlias = StreamImport | ServiceImport
+
+_OTHER_FIELDS: Final[dict[type, tuple[str, ...]]] = {
+    kind: tuple(attribute.name for attribute in fields(kind) if attribute.name != "origin")
+    for kind in (StreamImport, ServiceImport)
+}
 
 
 def prefixed(prefix: str, subject: str) -> str:

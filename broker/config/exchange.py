@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from accounts.account import Account
 from accounts.exchange import import_problems
@@ -72,12 +72,14 @@ def check_exchange(offers: Iterable[Offer]) -> list[Problem]:
                 Problem(f"{quoted(name)} account not defined for {kind} export", export.position)
                 for name in sorted((export.item.accounts or frozenset()) - names)
             ]
-    places = {id(placed.item): placed.position for offer in offers for placed in offer.imports}
     accounts = [
         Account(offer.name, exports=tuple(e.item for e in offer.exports), imports=tuple(i.item for i in offer.imports))
         for offer in offers
     ]
-    problems += [Problem(problem.text, places[id(problem.found)]) for problem in import_problems(accounts)]
+    found = list(import_problems(accounts))
+    if found:
+        places = {id(placed.item): placed.position for offer in offers for placed in offer.imports}
+        problems += [Problem(problem.text, places[id(problem.found)]) for problem in found]
     return problems
 
 
@@ -204,13 +206,56 @@ def _token_position(entry: Entry, problems: Problems) -> int:
 def imports(entry: Entry, problems: Problems) -> tuple[PlacedImport, ...]:
     """What an account takes."""
     found: list[PlacedImport] = []
+    services: _Services = {}
     for block, position in _maps(entry, "Imports", "Import"):
-        with problems.collected():
-            found.append(_import(block, position, problems, found))
+        placed = _repeated(block, position, services)
+        if placed is None:
+            with problems.collected():
+                before = len(problems.errors), len(problems.warnings)
+                placed = _import(block, position, problems, services)
+                if (len(problems.errors), len(problems.warnings)) == before:
+                    _remember(block, position, placed)
+        if placed is not None:
+            found.append(placed)
+            if isinstance(placed.item, ServiceImport):
+                services[placed.item.account, placed.item.local_subject] = placed.item
     return tuple(found)
 
 
-def _import(block: Table, position: Position, problems: Problems, earlier: Iterable[PlacedImport]) -> PlacedImport:
+_Services: TypeAlias = dict[tuple[str, str], ServiceImport]
+"""The service imports of one account by their exporter and their subject here, of which no two may be equal."""
+
+
+class _Mould(NamedTuple):
+    """An import, and where the place that it is known by lies in the map that says it."""
+
+    item: Import
+    lines: int
+    """Lines below the beginning of the map."""
+    column: int
+    """The column, counted from the beginning of the map where both stand in one line."""
+
+
+def _remember(block: Table, position: Position, placed: PlacedImport) -> None:
+    """Keeps an import without any problem for maps that are written like its own."""
+    if block.likeness is not None:
+        lines, column = placed.position.line - position.line, placed.position.column
+        block.likeness.meaning = _Mould(placed.item, lines, column if lines else column - position.column)
+
+
+def _repeated(block: Table, position: Position, services: _Services) -> PlacedImport | None:
+    """The import of a map that is written like an earlier one; None where the map itself has to be read."""
+    mould = None if block.likeness is None else block.likeness.meaning
+    if not isinstance(mould, _Mould):
+        return None
+    item, lines, column = mould
+    if isinstance(item, ServiceImport) and (item.account, item.local_subject) in services:
+        return None
+    place = Position(position.file, position.line + lines, column if lines else position.column + column)
+    return PlacedImport(item.declared_at(place.origin), place)
+
+
+def _import(block: Table, position: Position, problems: Problems, services: _Services) -> PlacedImport:
     fields, kind, place = _directed(block, IMPORT, position, problems)
     account, subject = fields["subject"]
     to, prefix = fields.get("to", ""), fields.get("prefix", "")
@@ -232,14 +277,13 @@ def _import(block: Table, position: Position, problems: Problems, earlier: Itera
     except ValueError as error:
         word = "service" if kind is ServiceImport else "stream"
         raise ConfigError.at(place, f"Error adding {word} import {quoted(subject)}: {error}") from None
-    for other, _ in earlier if kind is ServiceImport else ():
-        same_exporter = isinstance(other, ServiceImport) and other.account == account
-        if same_exporter and other.local_subject == found.local_subject:
-            raise ConfigError.at(
-                place,
-                f"Duplicate service import subject {quoted(to or subject)}, previously used in import for account "
-                f"{quoted(account)}, subject {quoted(other.subject)}",
-            )
+    other = services.get((account, found.local_subject)) if kind is ServiceImport else None
+    if other is not None:
+        raise ConfigError.at(
+            place,
+            f"Duplicate service import subject {quoted(to or subject)}, previously used in import for account "
+            f"{quoted(account)}, subject {quoted(other.subject)}",
+        )
     return PlacedImport(found, place)
 
 
@@ -267,7 +311,7 @@ def _maps(entry: Entry, plural: str, singular: str) -> Iterable[tuple[Table, Pos
             raise ConfigError.at(
                 element.position, f"{singular} Items should be a map with type entry, got {element.kind}"
             )
-        yield element.content, next((item.position for item in element.content), element.position)
+        yield element.content, element.position
 
 
 def _directed(
@@ -297,7 +341,8 @@ def _directed(
         # Said already; nothing can be made of the rest.
         raise ConfigError
     if not seen:
-        raise ConfigError.at(position, "needs a stream or a service; add one of the two")
+        first = next((item.position for item in block), position)
+        raise ConfigError.at(first, "needs a stream or a service; add one of the two")
     if "stream" in fields or "service" in fields:
         value, place = fields.pop(seen)
         fields["subject"] = value

@@ -11,18 +11,22 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from typing import Final
 
 from broker.config.errors import ConfigError, Position
-from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, ScalarNode, Source
-from broker.config.quick import read_document, read_variable
-from broker.config.tree import Entry, Scalar, Table, Value
+from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, RepeatNode, ScalarNode, Source
+from broker.config.quick import read_document, read_map, read_variable
+from broker.config.tree import Entry, Repetition, Scalar, Table, Value
 
 MAX_DEPTH: Final = 100
 """Maps, arrays, included files and variables of the environment that may lie inside one another."""
 MAX_VALUES: Final = 1_000_000
 """Values a file may amount to once its variables are replaced."""
+
+_NEAR_MAX_DEPTH: Final = MAX_DEPTH - 2
+"""Where a map that the quick reader recognises, which may hold maps in turn, may lie too deep."""
 
 _SIZES: Final = {
     "": 1,
@@ -141,16 +145,31 @@ class _Evaluator:
                 return Value(text[1:-1], place.source.position(node.offset))
             return self._scalar(node, place)
         position = place.source.position(node.offset)
+        if isinstance(node, RepeatNode):
+            repetition = Repetition(node.likeness, partial(self._entries, node.offset, place))
+            if place.depth >= _NEAR_MAX_DEPTH:
+                # Perhaps the earlier one lay less deep.
+                self._entries(node.offset, place)
+            return Value(repetition, position, node.likeness.size)
         if isinstance(node, MapNode):
-            table = Table()
+            table = Table(node.likeness)
             self._fill(table, node, place.inside(node.offset, table))
-            return _sized(Value(table, position))
+            value = _sized(Value(table, position))
+            if node.likeness is not None:
+                node.likeness.size = value.size
+            return value
         inner = place.inside(node.offset)
         node.elements.reverse()
         found: list[Value] = []
         while node.elements:
             found.append(self._value(node.elements.pop(), inner))
         return _sized(Value(found, position))
+
+    def _entries(self, offset: int, place: _Place) -> dict[str, Entry]:
+        """What stands in a map that is like an earlier one, which was without errors."""
+        table = Table()
+        self._fill(table, read_map(place.source, offset), place.inside(offset, table))
+        return table.entries
 
     def _fill(self, table: Table, node: MapNode, place: _Place) -> None:
         node.statements.reverse()

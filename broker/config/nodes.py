@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from broker.config.errors import Position
+from broker.config.tree import Likeness
 
 
 @dataclass(slots=True)
@@ -74,6 +75,17 @@ class MapNode:
     statements: list[PairNode | IncludeNode]
     offset: int
     """Behind the brace."""
+    likeness: Likeness | None = field(default=None, compare=False)
+    """What it shares with the :class:`RepeatNode` of each later map that is written like it."""
+
+
+@dataclass(slots=True)
+class RepeatNode:
+    """A map in the same characters as an earlier one; the quick reader reads on behind it."""
+
+    likeness: Likeness
+    offset: int
+    """Behind the brace."""
 
 
 @dataclass(slots=True)
@@ -85,4 +97,4 @@ class ArrayNode:
     """Behind the bracket."""
 
 
-Node: TypeAlias = ScalarNode | MapNode | ArrayNode
+Node: TypeAlias = ScalarNode | MapNode | ArrayNode | RepeatNode

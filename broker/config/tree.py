@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -56,11 +56,32 @@ class Entry:
     """Whether a variable refers to the key. Such a key needs no meaning of its own."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class Likeness:
+    """What maps have in common that are written in the same characters, and so say the same at different places."""
+
+    size: int = 1
+    """Values in each of them, itself included."""
+    json: str = ""
+    """Each of them as JSON, once that has been asked for."""
+    meaning: object = None
+    """What the first of them means without any problem, left here by who read it for who reads the next."""
+
+
 class Table:
     """A map: entries by their exact keys, in the order of the text; the last of equal keys counts, at its own place."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    __slots__ = ("_entries", "likeness")
+
+    def __init__(self, likeness: Likeness | None = None) -> None:
+        """``likeness`` is shared with other maps that are written alike."""
+        self.likeness = likeness
+        self._entries: dict[str, Entry] = {}
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The entries by their keys."""
+        return self._entries
 
     def put(self, entry: Entry) -> None:
         """Adds an entry, in place of an earlier one with this key."""
@@ -72,6 +93,25 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+class Repetition(Table):
+    """A map that is written like an earlier one; its own entries are made when somebody asks for them."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, likeness: Likeness, read: Callable[[], dict[str, Entry]]) -> None:
+        """``read`` makes the entries; it is called once at most."""
+        super().__init__(likeness)
+        self._read: Callable[[], dict[str, Entry]] | None = read
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The entries by their keys, each with its own place."""
+        read, self._read = self._read, None
+        if read is not None:
+            self._entries = read()
+        return self._entries
 
 
 def discard(table: Table) -> None:
@@ -106,9 +146,7 @@ def _json(value: Value) -> str:
     if isinstance(content, str):
         return encode_basestring(content)
     if isinstance(content, Table):
-        # Keys differ, so they alone decide; code points sort as their UTF-8 does.
-        pairs = sorted(content.entries.items())
-        return "{" + ",".join([f"{encode_basestring(key)}:{_json(entry.value)}" for key, entry in pairs]) + "}"
+        return _json_map(content)
     if isinstance(content, list):
         return "[" + ",".join(map(_json, content)) + "]"
     if isinstance(content, bool):
@@ -118,6 +156,18 @@ def _json(value: Value) -> str:
     if isinstance(content, datetime):
         return f'"{content.replace(tzinfo=None).isoformat()}Z"'
     return _json_float(content)
+
+
+def _json_map(table: Table) -> str:
+    likeness = table.likeness
+    if likeness is not None and likeness.json:
+        return likeness.json
+    # Keys differ, so they alone decide; code points sort as their UTF-8 does.
+    pairs = sorted(table.entries.items())
+    text = "{" + ",".join([f"{encode_basestring(key)}:{_json(entry.value)}" for key, entry in pairs]) + "}"
+    if likeness is not None:
+        likeness.json = text
+    return text
 
 
 def _json_float(number: float) -> str:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.config.errors import ConfigError
-from broker.config.nodes import MapNode, Node, Source
-from broker.config.quick import MAX_DEPTH, read_document, read_variable
+from broker.config.nodes import ArrayNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, Source
+from broker.config.quick import MAX_DEPTH, read_document, read_map, read_variable
 from broker.config.syntax import parse
 from tests.fuzz.inputs import budget
 
@@ -45,15 +45,42 @@ def joined(*parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 def containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     statements = st.lists(joined(keys, assign, inner, separator), max_size=3).map("".join)
     elements = st.lists(joined(inner, separator), max_size=3).map("".join)
+    maps = joined(st.just("{"), blank, statements, blank, st.just("}"))
+    alike = st.builds(lambda one, mark, times: (one + mark) * times, maps, separator, st.integers(2, 3))
+    repeated = st.lists(alike | joined(maps, separator), max_size=3).map("".join)
     return st.one_of(
-        joined(st.just("{"), blank, statements, blank, st.just("}")),
+        maps,
         joined(st.just("["), blank, elements, blank, st.just("]")),
+        joined(st.just("["), blank, repeated, blank, st.just("]")),
     )
 
 
 values = st.recursive(st.sampled_from(COMMON) | st.sampled_from(SCALARS), containers, max_leaves=8)
 statements = st.lists(joined(blank, keys, assign, values, separator), max_size=4).map("".join)
 documents = st.one_of(statements, joined(blank, st.just("{"), statements, st.just("}"), blank), noise)
+
+
+def in_full(node: Node, source: Source) -> Node:
+    """The same with every map that is like an earlier one taken apart as well."""
+    if isinstance(node, RepeatNode):
+        return read_map(source, node.offset)
+    if isinstance(node, ArrayNode):
+        return ArrayNode([in_full(element, source) for element in node.elements], node.offset)
+    if isinstance(node, MapNode):
+        return MapNode([statement_in_full(statement, source) for statement in node.statements], node.offset)
+    return node
+
+
+def statement_in_full(statement: PairNode | IncludeNode, source: Source) -> PairNode | IncludeNode:
+    if isinstance(statement, IncludeNode):
+        return statement
+    return PairNode(statement.key, in_full(statement.value, source), statement.offset)
+
+
+def by_quick_reader(text: str) -> Node | None:
+    source = Source("t", text)
+    document = read_document(source)
+    return None if document is None else in_full(document, source)
 
 
 def by_grammar(text: str, start: str) -> Node | None:
@@ -70,8 +97,11 @@ def by_grammar(text: str, start: str) -> Node | None:
 @example("a: {b: 1 # }\n")
 @example("{a: 1}\n}")
 @example("include a\ninclude 'b'; c: 1")
+@example("a: [{include b}, {include b}]")
+@example("a: [{b: {c: x}}, {b: {c: x}}\n{b: {c: x}}, {b: {c: x}}}]")
+@example("a: [{b: '}'}, {b: '}'}, {b: x\"}, {b: x\"}]")
 def test_what_the_quick_reader_takes_is_what_the_grammar_reads(text: str) -> None:
-    quick = read_document(Source("t", text))
+    quick = by_quick_reader(text)
     if quick is not None:
         assert by_grammar(text, "document") == quick
 
@@ -86,7 +116,7 @@ def test_so_it_is_with_variables_of_the_environment(text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_so_it_is_with_what_the_language_is_shown_by(text: str) -> None:
-    quick = read_document(Source("t", text))
+    quick = by_quick_reader(text)
     assert quick is None or by_grammar(text, "document") == quick
 
 
