@@ -104,7 +104,8 @@ def _run(program: str, words: list[str], more_usage: str) -> int:
     if flags.asks_for("signal"):
         _signal(program, flags.text("signal"))
         return DONE
-    with uncollected():
+    # What is read lives as long as the process.
+    with uncollected(lasting=True):
         options, warnings = _options(flags)
     if flags.is_on("check"):
         return _check(program, options, warnings)

@@ -57,7 +57,7 @@ def run(
     Raises what broker.checked.check raises, broker.log.LogError when the log cannot be written, PidFileError, and
     broker.net.listener.ListenError for an address that cannot be had.
     """
-    with uncollected():
+    with uncollected(lasting=True):
         checked = check(options)
     configure(options.logging, program)
     limit_resources()

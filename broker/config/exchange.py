@@ -251,7 +251,8 @@ def _repeated(block: Table, position: Position, services: _Services) -> PlacedIm
     item, lines, column = mould
     if isinstance(item, ServiceImport) and (item.account, item.local_subject) in services:
         return None
-    place = Position(position.file, position.line + lines, column if lines else position.column + column)
+    file, line, start = position
+    place = Position(file, line + lines, column if lines else start + column)
     return PlacedImport(item.declared_at(place.origin), place)
 
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Final
 
 from broker.config.errors import ConfigError, Position
-from broker.config.nodes import IncludeNode, MapNode, Node, PairNode, RepeatNode, ScalarNode, Source
+from broker.config.nodes import ElementNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, ScalarNode, Source
 from broker.config.quick import read_document, read_map, read_variable
 from broker.config.tree import Entry, Repetition, Scalar, Table, Value
 
@@ -145,12 +145,6 @@ class _Evaluator:
                 return Value(text[1:-1], place.source.position(node.offset))
             return self._scalar(node, place)
         position = place.source.position(node.offset)
-        if isinstance(node, RepeatNode):
-            repetition = Repetition(node.likeness, partial(self._entries, node.offset, place))
-            if place.depth >= _NEAR_MAX_DEPTH:
-                # Perhaps the earlier one lay less deep.
-                self._entries(node.offset, place)
-            return Value(repetition, position, node.likeness.size)
         if isinstance(node, MapNode):
             table = Table(node.likeness)
             self._fill(table, node, place.inside(node.offset, table))
@@ -158,14 +152,27 @@ class _Evaluator:
             if node.likeness is not None:
                 node.likeness.size = value.size
             return value
-        inner = place.inside(node.offset)
-        node.elements.reverse()
-        found: list[Value] = []
-        while node.elements:
-            found.append(self._value(node.elements.pop(), inner))
-        return _sized(Value(found, position))
+        return _sized(Value(self._elements(node.elements, place.inside(node.offset)), position))
 
-    def _entries(self, offset: int, place: _Place) -> dict[str, Entry]:
+    def _elements(self, nodes: list[ElementNode], place: _Place) -> list[Value]:
+        nodes.reverse()
+        found: list[Value] = []
+        # A repetition needs no variables. If it knew the maps around it, it would not be freed with them at once.
+        read = partial(self._entries, _Place(place.source, (), place.depth, place.files))
+        while nodes:
+            node = nodes.pop()
+            if isinstance(node, RepeatNode):
+                likeness, offset = node.likeness, node.offset
+                if place.depth >= _NEAR_MAX_DEPTH:
+                    # Perhaps the earlier one lay less deep.
+                    read(offset)
+                repetition = Repetition(likeness, read, offset)
+                found.append(Value(repetition, place.source.position(offset), likeness.size))
+            else:
+                found.append(self._value(node, place))
+        return found
+
+    def _entries(self, place: _Place, offset: int) -> dict[str, Entry]:
         """What stands in a map that is like an earlier one, which was without errors."""
         table = Table()
         self._fill(table, read_map(place.source, offset), place.inside(offset, table))

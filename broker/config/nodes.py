@@ -92,9 +92,10 @@ class RepeatNode:
 class ArrayNode:
     """Elements in brackets."""
 
-    elements: list[Node]
+    elements: list[ElementNode]
     offset: int
     """Behind the bracket."""
 
 
-Node: TypeAlias = ScalarNode | MapNode | ArrayNode | RepeatNode
+Node: TypeAlias = ScalarNode | MapNode | ArrayNode
+ElementNode: TypeAlias = Node | RepeatNode

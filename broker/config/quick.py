@@ -13,7 +13,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from broker.config.nodes import ArrayNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, ScalarNode, Source
+from broker.config.nodes import (
+    ArrayNode,
+    ElementNode,
+    IncludeNode,
+    MapNode,
+    Node,
+    PairNode,
+    RepeatNode,
+    ScalarNode,
+    Source,
+)
 from broker.config.tree import Likeness
 
 MAX_DEPTH: Final = 100
@@ -161,7 +171,7 @@ def _is_sealed(node: MapNode) -> bool:
 
 def _discard(node: Node) -> None:
     """Takes a tree apart, because freeing much at once holds up other threads."""
-    nodes = [node]
+    nodes: list[ElementNode] = [node]
     while nodes:
         one = nodes.pop()
         if isinstance(one, MapNode):
@@ -181,7 +191,7 @@ def _include(text: str, here: MapNode, position: int) -> int:
     return match.end()
 
 
-def _value(match: re.Match[str]) -> ScalarNode | MapNode | ArrayNode:
+def _value(match: re.Match[str]) -> Node:
     kind, group = match.lastgroup or "", match.lastindex or 0
     if kind == "MAP":
         return MapNode([], match.start(group) + 1)

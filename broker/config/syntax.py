@@ -40,7 +40,7 @@ class _Builder(Transformer[Token, MapNode | Node]):
 
     def array(self, children: list[Token | Node]) -> ArrayNode:
         bracket, *elements = cast("tuple[Token, *tuple[Node, ...]]", tuple(children))
-        return ArrayNode(elements, _offset(bracket) + 1)
+        return ArrayNode([*elements], _offset(bracket) + 1)
 
     def pair(self, children: list[Token | Node]) -> PairNode:
         key, value = cast("tuple[Token, Node]", children)

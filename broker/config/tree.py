@@ -98,19 +98,20 @@ class Table:
 class Repetition(Table):
     """A map that is written like an earlier one; its own entries are made when somebody asks for them."""
 
-    __slots__ = ("_read",)
+    __slots__ = ("_offset", "_read")
 
-    def __init__(self, likeness: Likeness, read: Callable[[], dict[str, Entry]]) -> None:
-        """``read`` makes the entries; it is called once at most."""
-        super().__init__(likeness)
-        self._read: Callable[[], dict[str, Entry]] | None = read
+    def __init__(self, likeness: Likeness, read: Callable[[int], dict[str, Entry]], offset: int) -> None:
+        """``read`` makes the entries of what stands at an offset; it is called once at most."""
+        self.likeness = likeness
+        self._read: Callable[[int], dict[str, Entry]] | None = read
+        self._offset = offset
 
     @property
     def entries(self) -> dict[str, Entry]:
         """The entries by their keys, each with its own place."""
         read, self._read = self._read, None
         if read is not None:
-            self._entries = read()
+            self._entries = read(self._offset)
         return self._entries
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker.config.errors import ConfigError
-from broker.config.nodes import ArrayNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, Source
+from broker.config.nodes import ArrayNode, ElementNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, Source
 from broker.config.quick import MAX_DEPTH, read_document, read_map, read_variable
 from broker.config.syntax import parse
 from tests.fuzz.inputs import budget
@@ -60,7 +60,7 @@ statements = st.lists(joined(blank, keys, assign, values, separator), max_size=4
 documents = st.one_of(statements, joined(blank, st.just("{"), statements, st.just("}"), blank), noise)
 
 
-def in_full(node: Node, source: Source) -> Node:
+def in_full(node: ElementNode, source: Source) -> Node:
     """The same with every map that is like an earlier one taken apart as well."""
     if isinstance(node, RepeatNode):
         return read_map(source, node.offset)
