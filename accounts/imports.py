@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Final, Self, TypeAlias
 
@@ -46,9 +47,10 @@ class _Import:
     def declared_at(self, origin: str) -> Self:
         """The same import, declared elsewhere."""
         # What holds for one holds for the other, so nothing is checked again.
-        twin = object.__new__(type(self))
-        for name in _OTHER_FIELDS[type(self)]:
-            object.__setattr__(twin, name, getattr(self, name))
+        kind = type(self)
+        twin = object.__new__(kind)
+        for read, write in _OTHER_FIELDS[kind]:
+            write(twin, read(self))
         object.__setattr__(twin, "origin", origin)
         return twin
 
@@ -90,9 +92,15 @@ class ServiceImport(_Import):
 
 Import: TypeAlias = StreamImport | ServiceImport
 
-_OTHER_FIELDS: Final[dict[type, tuple[str, ...]]] = {
-    kind: tuple(attribute.name for attribute in fields(kind) if attribute.name != "origin")
-    for kind in (StreamImport, ServiceImport)
+
+def _other_fields(kind: type) -> list[tuple[Callable[[object], object], Callable[[object, object], None]]]:
+    """What reads and what writes each field but the origin; the dataclass itself lets nobody write."""
+    slots = [getattr(kind, one.name) for one in fields(kind) if one.name != "origin"]
+    return [(slot.__get__, slot.__set__) for slot in slots]
+
+
+_OTHER_FIELDS: Final[dict[type, list[tuple[Callable[[object], object], Callable[[object, object], None]]]]] = {
+    kind: _other_fields(kind) for kind in (StreamImport, ServiceImport)
 }
 
 

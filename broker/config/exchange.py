@@ -252,8 +252,10 @@ def _repeated(block: Table, position: Position, services: _Services) -> PlacedIm
     if isinstance(item, ServiceImport) and (item.account, item.local_subject) in services:
         return None
     file, line, start = position
-    place = Position(file, line + lines, column if lines else start + column)
-    return PlacedImport(item.declared_at(place.origin), place)
+    line += lines
+    # Much of what a large configuration says passes here, and this is the quickest way to make the two.
+    place = tuple.__new__(Position, (file, line, column if lines else start + column))
+    return tuple.__new__(PlacedImport, (item.declared_at(f"{file}:{line}"), place))
 
 
 def _import(block: Table, position: Position, problems: Problems, services: _Services) -> PlacedImport:

@@ -65,10 +65,10 @@ _NEXT_ELEMENT: Final = re.compile(rf"{_ELEMENT}{_ELEMENT_END}|{_OPEN}")
 _AFTER_STATEMENT: Final = re.compile(_STATEMENT_END)
 _AFTER_ELEMENT: Final = re.compile(_ELEMENT_END)
 
-# A map, perhaps with maps in it, up to the brace that closes it. Whether it ends there is for the statements to say, so
-# this may leave out whatever is seldom; it must leave out variables, which mean something else at each place.
+# An element that is a map, perhaps with maps in it, by the braces. Where it ends is for its statements to say, so this
+# may leave out whatever is seldom; it must leave out variables, which mean something else at each place.
 _PLAIN: Final = r"[^][{}\"'\#$\\/]++|\"[^\"\\]*+\"|'[^']*+'"
-_WHOLE_MAP: Final = re.compile(rf"\{{(?:{_PLAIN}|\{{(?:{_PLAIN})*+\}})*+\}}")
+_WHOLE_MAP: Final = re.compile(rf"(\{{(?:{_PLAIN}|\{{(?:{_PLAIN})*+\}})*+\}}){_ELEMENT_END}")
 _VARIABLE: Final = re.compile(rf"{_SPACE}{_SCALAR}{_STATEMENT_END}\Z")
 
 
@@ -132,10 +132,10 @@ def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -
                 continue
         elif text[position] != "]":
             alike = _WHOLE_MAP.match(text, position)
-            likeness = None if alike is None else known.get(alike[0])
+            likeness = None if alike is None else known.get(alike[1])
             if alike is not None and likeness is not None:
                 here.elements.append(RepeatNode(likeness, position + 1))
-                position = _end(_AFTER_ELEMENT, text, alike.end())
+                position = alike.end()
                 continue
             match = _NEXT_ELEMENT.match(text, position)
             if match is None:
@@ -147,7 +147,7 @@ def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -
                 around.append(here)
                 here, statement = inner, _MAP_STATEMENT
             if alike is not None:
-                whole = here, alike.end(), alike[0]
+                whole = here, alike.end(1), alike[1]
             continue
         if not around:
             return position
