@@ -19,6 +19,7 @@ from auth.evidence import ConnectionType
 from auth.gojson import quote
 from auth.nkey import KeyKind, is_public_key
 from auth.password import is_bcrypt
+from auth.preload import VerifiedPreload
 from auth.resolver import AccountResolver
 
 _CONNECTION_TYPES: Final = frozenset(kind.value for kind in ConnectionType)
@@ -171,7 +172,9 @@ def _check_operator_mode(settings: AuthSettings) -> None:
     for key in sorted(settings.pinned_accounts):
         if not is_public_key(key, KeyKind.ACCOUNT):
             raise SettingsError(f"pinned account key {quote(key)} is not a valid public account nkey")
-    for token in settings.preload.values():
+    # Options that were not read from a file may hold any tokens.
+    unverified = () if isinstance(settings.preload, VerifiedPreload) else settings.preload.values()
+    for token in unverified:
         try:
             AccountClaims.from_token(token)
         except JwtError:

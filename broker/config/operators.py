@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-from auth.claims import AccountClaims, OperatorClaims
+from auth.claims import OperatorClaims
 from auth.creds import parse_decorated_jwt
 from auth.envelope import JwtError
 from auth.nkey import KeyKind, is_public_key
+from auth.preload import VerifiedPreload
 from broker.config.errors import ConfigError, Position, Problem
 from broker.config.options import OperatorOptions, ResolverKind, ResolverOptions
 from broker.config.tree import Entry, Table
@@ -101,19 +102,18 @@ def resolver(entry: Entry, problems: Problems) -> ResolverOptions:
     )
 
 
-def resolver_preload(entry: Entry, problems: Problems) -> dict[str, str]:
+def resolver_preload(entry: Entry, problems: Problems) -> VerifiedPreload:
     """Account JWTs by the public keys of the accounts."""
     if not isinstance(entry.value.content, Table):
         raise fail(entry, "preload should be a map of account_public_key:account_jwt")
-    found = {}
+    found = VerifiedPreload()
     for item in entry.value.content:
         with problems.collected():
             token = item.value.content
             if not isinstance(token, str):
                 raise fail(item, "preload map value should be a string JWT")
             try:
-                AccountClaims.from_token(token)
+                found.add(item.key, token)
             except JwtError as error:
                 raise fail(item, f"invalid account JWT: {error}") from None
-            found[item.key] = token
     return found

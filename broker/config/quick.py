@@ -76,12 +76,16 @@ def read_document(source: Source) -> MapNode | None:
     """The syntax of a whole file, or None where the grammar has to read it."""
     text = source.text
     document = MapNode([], 0)
+    known: dict[str, Likeness] = {}
     start = _end(_BLANKS, text, 0)
     if text.startswith("{", start):
-        end = _fill(text, document, _end(_BLANKS, text, start + 1), _MAP_STATEMENT)
+        end = _fill(text, document, _end(_BLANKS, text, start + 1), _MAP_STATEMENT, known)
         is_whole = 0 <= end < len(text) and _end(_BLANKS, text, end + 1) == len(text)
     else:
-        is_whole = _fill(text, document, start, _TOP_STATEMENT) == len(text)
+        is_whole = _fill(text, document, start, _TOP_STATEMENT, known) == len(text)
+    while known:
+        # As with trees, freeing much at once holds up other threads.
+        known.popitem()
     if is_whole:
         return document
     _discard(document)
@@ -91,7 +95,7 @@ def read_document(source: Source) -> MapNode | None:
 def read_map(source: Source, offset: int) -> MapNode:
     """The syntax of a map that has been met as a :class:`~broker.config.nodes.RepeatNode` with this offset."""
     node = MapNode([], offset)
-    _fill(source.text, node, _end(_BLANKS, source.text, offset), _MAP_STATEMENT)
+    _fill(source.text, node, _end(_BLANKS, source.text, offset), _MAP_STATEMENT, {})
     return node
 
 
@@ -102,8 +106,12 @@ def read_variable(source: Source) -> ScalarNode | None:
     return value if isinstance(value, ScalarNode) else None
 
 
-def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -> int:
+def _fill(
+    text: str, document: MapNode, position: int, first: re.Pattern[str], known: dict[str, Likeness]
+) -> int:
     """Reads the statements of a map, the first of which begins at ``position``, with all that is in them.
+
+    ``known`` are the maps that may stand again, by their characters.
 
     Returns where the brace stands that closes it, or the length of the text where none does; -1 where the grammar has
     to read the text.
@@ -111,7 +119,6 @@ def _fill(text: str, document: MapNode, position: int, first: re.Pattern[str]) -
     around: list[MapNode | ArrayNode] = []
     here: MapNode | ArrayNode = document
     statement, end = first, len(text)
-    known: dict[str, Likeness] = {}
     # The map in an array that is being read, where it should end, and its characters.
     whole: tuple[MapNode | ArrayNode | None, int, str] = (None, 0, "")
     while 0 <= position < end:

@@ -6,6 +6,7 @@ grammar does.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from dataclasses import fields
 from itertools import cycle
@@ -132,6 +133,21 @@ def test_repetitions_are_met() -> None:
     table = parse_bytes(text.encode(), "t.conf", ENVIRONMENT)
     # Four of the imports, and the export of the second exporter.
     assert len([one for one in tables(table) if isinstance(one, Repetition)]) == 5
+
+
+def test_they_go_with_what_they_stand_in() -> None:
+    """Large trees are freed bit by bit, and must not wait for a search for cycles, which looks at everything."""
+    text = document(FITTING, [5, 5], "\n", "")
+    gc.collect()
+    gc.disable()
+    try:
+        table = parse_bytes(text.encode(), "t.conf", ENVIRONMENT)
+        digest(table)
+        read_options(table)
+        del table
+        assert not [one for one in gc.get_objects() if isinstance(one, Repetition)]
+    finally:
+        gc.enable()
 
 
 def test_a_repetition_may_lie_too_deep() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from accounts.account import Account
@@ -155,9 +157,35 @@ class TestTogether:
             == []
         )
 
+    def test_a_private_export_is_asked_by_each_importer(self) -> None:
+        """What an open export says holds for everybody, what a restricted one says does not."""
+        offers = (ServiceExport(subject="q.>"), ServiceExport(subject="q.a", accounts=frozenset({"A", "B"})))
+        imports = services(("E", "q.a"), ("E", "q.b"))
+        found = problems(
+            Account("E", exports=offers), *(Account(name, imports=imports) for name in ("A", "C", "B", "D"))
+        )
+        assert found == ['Error adding service import "q.a": service import not authorized'] * 2
+
     def test_an_import_from_the_own_account_is_a_second_name(self) -> None:
         own = Account("A", exports=(ServiceExport(subject="z"),), imports=services(("A", "z", "y")))
         assert problems(own) == []
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        StreamImport(account="E", subject="s.*.>", to="t.*.>", allow_trace=True, origin="here"),
+        ServiceImport(account="E", subject="s.*.*", to="t.$2.$1", share=True, origin="here"),
+    ],
+)
+def test_an_import_declared_elsewhere(one: Import) -> None:
+    other = one.declared_at("there")
+    assert other == replace(one, origin="there")
+    assert other.local_subject == one.local_subject
+    assert other.outward is one.outward
+    assert (one.origin, other.origin) == ("here", "there")
+    if isinstance(other, ServiceImport):
+        assert other.inward == one.outward.inverse()
 
 
 def test_an_account_carries_them() -> None:
