@@ -330,7 +330,7 @@ def _directed(
                 raise fail(item, f"Detected {word}{shown} but already saw a {seen}")
             seen = word
     duplicates: set[str] = set()
-    for item in block:
+    for item in block if keys is EXPORT else ():
         key = keys.get(item.key.lower())
         if key is not None and key.field.startswith("response ") and key.field in duplicates:
             threshold = key.field == "response threshold"
