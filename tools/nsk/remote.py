@@ -15,8 +15,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -143,14 +143,14 @@ def read_answer(payload: bytes) -> Answer:
     return Answer(name, identity, document["data"])
 
 
-def read_pack(payload: bytes) -> dict[str, str]:
-    """The accounts of one message of a pack: JWTs by public key. Raises RemoteError."""
-    found = {}
+def read_pack(payload: bytes) -> list[tuple[str, str]]:
+    """The accounts of one message of a pack, as public key and JWT. Raises RemoteError."""
+    found = []
     for line in payload.decode("utf-8", "backslashreplace").split("\n"):
         public, separator, token = line.partition("|")
         if not separator or "|" in token:
             raise RemoteError("pull response bad")
-        found[public] = token
+        found.append((public, token))
     return found
 
 
@@ -177,58 +177,54 @@ class Remote:
         self.servers = found if isinstance(found, int) and found > 0 else 0
 
     async def _first(self, subject: str) -> Answer:
-        async for message in self._replies(subject, b""):
-            return read_answer(message.data)
-        raise RemoteError(TIMED_OUT)
+        found = await self._collect(subject, b"", lambda messages: True)
+        return read_answer(found[0].data)
 
     async def gather(self, subject: str, payload: bytes = b"") -> list[Answer]:
         """The answers of all servers.
 
         Raises NoRespondersError where no server takes the request, RemoteError where none answers in time.
         """
-        found: list[Answer] = []
-        async for message in self._replies(subject, payload):
-            found.append(read_answer(message.data))
-            if len(found) == self.servers:
-                break
-        if not found:
-            raise RemoteError(TIMED_OUT)
-        return found
+        found = await self._collect(subject, payload, lambda messages: len(messages) == self.servers)
+        return [read_answer(message.data) for message in found]
 
     async def pack(self) -> list[tuple[str, str]]:
         """Every account that one server holds, as public key and JWT, in the order in which it sends them.
 
         Raises NoRespondersError where no server keeps them, RemoteError where the answer breaks off.
         """
-        found: list[tuple[str, str]] = []
-        async for message in self._replies(PACK, b"", between=True):
-            if not message.data:
-                return found
-            found += read_pack(message.data).items()
-        raise RemoteError(TIMED_OUT)
+        *found, last = await self._collect(PACK, b"", lambda messages: not messages[-1].data, between=True)
+        if last.data:
+            raise RemoteError(TIMED_OUT)
+        return [entry for message in found for entry in read_pack(message.data)]
 
-    async def _replies(self, subject: str, payload: bytes, *, between: bool = False) -> AsyncIterator[Msg]:
-        """Messages to an inbox, until the time is over, which with ``between`` begins anew with each message."""
+    async def _collect(
+        self, subject: str, payload: bytes, is_complete: Callable[[list[Msg]], bool], *, between: bool = False
+    ) -> list[Msg]:
+        """At least one reply, and all that come in time; with ``between``, each has all the time."""
         client = self._link.client
         inbox = client.new_inbox()
-        subscription = await self._link.done(client.subscribe(inbox), subject)
         try:
+            subscription = await self._link.done(client.subscribe(inbox), subject)
             await client.publish(subject, payload, reply=inbox)
+            found: list[Msg] = []
             end = time.monotonic() + self._timeout
-            while (left := end - time.monotonic()) > 0:
-                try:
-                    message = await self._link.done(subscription.next_msg(timeout=left), subject)
-                except nats.errors.TimeoutError:
-                    return
-                if message.headers and message.headers.get("Status") == _UNAVAILABLE:
-                    raise NoRespondersError
-                yield message
-                if between:
-                    end = time.monotonic() + self._timeout
-        except nats.errors.Error as error:
-            raise RemoteError(f"nats: {error}") from None
-        finally:
+            while not found or not is_complete(found):
+                with suppress(nats.errors.TimeoutError):
+                    left = max(end - time.monotonic(), 0.001)
+                    found.append(await self._link.done(subscription.next_msg(timeout=left), subject))
+                    if between:
+                        end = time.monotonic() + self._timeout
+                    continue
+                break
             await subscription.unsubscribe()
+        except nats.errors.Error as error:
+            raise RemoteError(str(error)) from None
+        if not found:
+            raise RemoteError(TIMED_OUT)
+        if found[0].headers and found[0].headers.get("Status") == _UNAVAILABLE:
+            raise NoRespondersError
+        return found
 
 
 @asynccontextmanager
