@@ -7,7 +7,7 @@ that the server itself runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,7 @@ from tools.nsk.session import Session
 
 if TYPE_CHECKING:
     from auth.authenticate import Authenticator
+    from auth.claims import OperatorClaims
     from auth.settings import AuthSettings, NkeyEntry, UserEntry
 
 SOURCE_FLAGS = (
@@ -143,14 +144,19 @@ def token_of_creds(path: str) -> str:
 def _stored(session: Session, now: float) -> Scene:
     store = session.store
     operator = store.operator()
-    tokens = {}
-    for name in store.accounts():
-        tokens[store.account(name).subject] = store.account_token(name)
-    trust = TrustedOperators(
-        [operator], (), resolver=MemoryResolver(tokens), system_account=operator.nats.system_account
-    )
+    return scene_of_tokens([operator], store.account_tokens(), now, system_account=operator.nats.system_account)
+
+
+def scene_of_tokens(
+    operators: Iterable[OperatorClaims], tokens: Mapping[str, str], now: float, *, system_account: str
+) -> Scene:
+    """The accounts of these JWTs by public key, as a server sees them that trusts the operators.
+
+    ``now`` are Unix seconds.
+    """
+    trust = TrustedOperators(operators, (), resolver=MemoryResolver(tokens), system_account=system_account)
     accounts, unusable = _usable(tokens, trust)
-    return Scene(World(accounts, now, system=operator.nats.system_account), now, unusable, trust)
+    return Scene(World(accounts, now, system=system_account), now, unusable, trust)
 
 
 def _usable(names: Iterable[str], trust: TrustedOperators) -> tuple[list[Account], tuple[str, ...]]:

@@ -49,6 +49,10 @@ _SERVER_TEXTS = (
 )
 
 
+class UnreachableError(NskError):
+    """There is no server where one was looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Which server to connect to, and as whom: ``identity`` is a user's JWT and key, ``creds`` the file of them.
@@ -136,7 +140,8 @@ class Link:
             )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
-            raise NskError(self._why(error)) from None
+            kind = UnreachableError if isinstance(error, nats.errors.NoServersError | OSError) else NskError
+            raise kind(self._why(error)) from None
         except NskError:
             await self.close()
             raise

@@ -161,6 +161,10 @@ ROOT = _Root(
             },
             beyond=True,
         ),
+        "pull": Member(
+            "Pull an operator or account jwt replacing the local jwt with the server's version", "pull:PULL"
+        ),
+        "push": Member("Push an account jwt to an Account JWT Server", "push:PUSH"),
         "revocations": Group(
             "revocations",
             "Manage revocation for users and activations from an account",

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +15,7 @@ from auth.gojson import quote
 from tools.nsk import tool
 from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
+from tools.nsk.commands.access import named_file
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, text
 from tools.nsk.output import Channel
@@ -48,9 +48,9 @@ def _target(session: Session, flags: Flags, name: str) -> tool.Target:
     return tool.Target(
         urls=urls,
         creds=Path(given).expanduser() if given else _stored_creds(session, flags),
-        ca=_file(flags, "NATS_CA", "ca", "ca-cert"),
-        certificate=_file(flags, "NATS_CERT", "client-cert"),
-        key=_file(flags, "NATS_KEY", "client-key"),
+        ca=named_file(flags, "NATS_CA", "ca", "ca-cert"),
+        certificate=named_file(flags, "NATS_CERT", "client-cert"),
+        key=named_file(flags, "NATS_KEY", "client-key"),
         tls_first=flags.boolean("tls-first"),
         timeout=_seconds(flags.text("timeout")),
         name=f"nsk_{name}",
@@ -67,11 +67,6 @@ def _stored_creds(session: Session, flags: Flags) -> Path:
             raise NskError("a user is required")
         user = users[0]
     return store.creds_path(account, user)
-
-
-def _file(flags: Flags, variable: str, *names: str) -> Path | None:
-    given = next((flags.text(name) for name in names if flags.text(name)), "") or environ.get(variable, "")
-    return Path(given).expanduser() if given else None
 
 
 def _seconds(given: str) -> float:
