@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from auth.authenticate import Authenticator
     from auth.claims import OperatorClaims
     from auth.settings import AuthSettings, NkeyEntry, UserEntry
+    from auth.user import Binding, SignedUser
 
 SOURCE_FLAGS = (
     text("config", "c", "a server's configuration file, instead of the store"),
@@ -71,12 +72,7 @@ class Scene:
 
     def user_of_token(self, token: str) -> Who:
         """The user of a JWT. Raises RefusedError, and NskError where nothing here trusts JWTs."""
-        if self._trust is None:
-            raise NskError("the configuration names no operators, so no JWT gives access; name a user with --name")
-        try:
-            user, binding = appraise(self._trust, token, self.now)
-        except AuthError as problem:
-            raise RefusedError(problem.log_text) from None
+        user, binding = self.appraised(token)
         own = user.issuer == binding.account.name
         scope = binding.scope
         if scope is not None and not scope.permissions.is_empty:
@@ -95,6 +91,15 @@ class Scene:
             origin="user JWT",
             place=place,
         )
+
+    def appraised(self, token: str) -> tuple[SignedUser, Binding]:
+        """A user's JWT, and what the user has. Raises RefusedError, and NskError where nothing here trusts JWTs."""
+        if self._trust is None:
+            raise NskError("the configuration names no operators, so no JWT gives access; name a user with --name")
+        try:
+            return appraise(self._trust, token, self.now)
+        except AuthError as problem:
+            raise RefusedError(problem.log_text) from None
 
     def user_of_configuration(self, name: str) -> Who:
         """A user of the configuration file. Raises NskError."""
