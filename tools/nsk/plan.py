@@ -300,10 +300,22 @@ def _claims(token: str) -> AccountClaims | None:
         return None
 
 
-def import_problems(world: World, public: str) -> list[tuple[str, str]]:
-    """The imports of an account that are not in force, in words, and why."""
-    return [
-        (f"{kind} import {subject} as {local}", reason)
-        for (kind, _, subject, local), (state, reason) in sorted(_import_states(world, public).items())
-        if state is State.REFUSED
-    ]
+@dataclass(frozen=True, slots=True)
+class EffectiveImport:
+    """An import as it is."""
+
+    kind: str
+    exporter: str
+    subject: str
+    local_subject: str
+    in_force: bool
+    reason: str
+
+
+def effective_imports(held: Holdings, accounts: Iterable[str], now: float) -> Iterator[tuple[str, EffectiveImport]]:
+    """The imports of accounts, by public key, as servers have them that hold all this."""
+    operators = [OperatorClaims.from_token(token) for token in held.operators]
+    world = scene_of_tokens(operators, held.tokens, now, system_account=held.system_account).world
+    for public in accounts:
+        for key, (state, reason) in sorted(_import_states(world, public).items()):
+            yield public, EffectiveImport(*key, state is State.IN_FORCE, reason)

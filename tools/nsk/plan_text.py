@@ -1,4 +1,4 @@
-"""A plan in words: ``-`` before what would not work any more, ``+`` before what would begin to, ``~`` before the rest."""
+"""A plan in words: ``-`` before what would not work any more, ``+`` before what would begin to, else ``~``."""
 
 from __future__ import annotations
 

@@ -134,17 +134,24 @@ async def _connections(remote: Remote, public: str, notes: list[str]) -> list[Co
     found: list[Connection] = []
     try:
         for answer in await remote.gather(CONNECTIONS, _page(public, 0)):
-            if answer.problem:
-                notes.append(answer.problem)
-            while (page := _mapping(answer)) and (entries := page.get("connections")):
-                found += _read_connections(answer.server, public, entries)
-                seen = int(page.get("offset", 0)) + len(entries)
-                if seen >= int(page.get("total", 0)) or not answer.id:
-                    break
-                (answer,) = (await remote.gather(CONNECTIONS_OF.format(answer.id), _page(public, seen)))[:1]
+            found += await _pages(remote, answer, public, notes)
     except RemoteError as error:
         notes.append(f"servers do not tell who is connected: {error.text}")
     return found
+
+
+async def _pages(remote: Remote, answer: Answer, public: str, notes: list[str]) -> list[Connection]:
+    """The connections of one server, from its first page on."""
+    found: list[Connection] = []
+    while True:
+        if answer.problem:
+            notes.append(answer.problem)
+        page = _mapping(answer)
+        entries = page.get("connections") or ()
+        found += _read_connections(answer.server, public, entries)
+        if not entries or len(found) >= _number(page.get("total")) or not answer.id:
+            return found
+        answer = (await remote.gather(CONNECTIONS_OF.format(answer.id), _page(public, len(found))))[0]
 
 
 def _page(public: str, offset: int) -> bytes:
@@ -158,7 +165,7 @@ def _read_connections(server: str, public: str, entries: Iterable[Any]) -> Itera
             details = entry.get("subscriptions_list_detail") or ()
             yield Connection(
                 server=server,
-                cid=int(entry.get("cid", 0)),
+                cid=_number(entry.get("cid")),
                 account=public,
                 user=str(entry.get("authorized_user", "")),
                 token=str(entry.get("jwt", "")),
@@ -168,3 +175,7 @@ def _read_connections(server: str, public: str, entries: Iterable[Any]) -> Itera
                     for one in details
                 ),
             )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -75,6 +75,7 @@ ROOT = _Root(
             },
             aliases=("create",),
         ),
+        "apply": Member("Push what a plan shows, and nothing else", "plan:APPLY", beyond=True),
         "audit": Group(
             "audit",
             "Read a server's ledger of security events, and prove that it is whole",
@@ -152,6 +153,7 @@ ROOT = _Root(
             },
             LIST_FLAGS,
         ),
+        "plan": Member("Show what pushing accounts would change on the running servers", "plan:PLAN", beyond=True),
         "prove": Group(
             "prove",
             "Prove that accounts are isolated, or show how something gets from one to another",

@@ -90,8 +90,15 @@ def finish(session: Session, report: Report, *, keep: bool = False) -> None:
     if session.output.compatible and not report.children:
         session.output.line("\nall jobs succeeded", Channel.REPORT)
         return
-    try:
+    with without_usage():
         session.finish(report, summarise=True, keep=keep)
+
+
+@contextmanager
+def without_usage() -> Iterator[None]:
+    """Around work on servers: how the command is written has nothing to do with what goes wrong there."""
+    try:
+        yield
     except NskError as error:
         error.show_usage = False
         raise

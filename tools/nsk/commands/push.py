@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, Final
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from auth.claims import blocking
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, is_public_key
 from tools.nsk.account_server import post_account
-from tools.nsk.cli import Command
-from tools.nsk.commands.access import SYSTEM_FLAGS, TLS_FLAGS, access_of, finish, usage_if_compatible
+from tools.nsk.cli import Answer, Command
+from tools.nsk.commands.access import SYSTEM_FLAGS, TLS_FLAGS, access_of, finish, usage_if_compatible, without_usage
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import INTEGER, Flag, Flags, boolean, text
+from tools.nsk.plan_model import Plan
 from tools.nsk.remote import (
     LIST,
     PUSH_SUBJECTS,
@@ -48,6 +50,19 @@ class PushedAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportState:
+    """Whether an import of a pushed account works now."""
+
+    account: Annotated[str, "name of the account that imports"]
+    kind: Annotated[str, "stream or service"]
+    exporter: Annotated[str, "public key of the account that exports"]
+    subject: Annotated[str, "subject there"]
+    local_subject: Annotated[str, "subject here"]
+    in_force: Annotated[bool, "whether it is in force"]
+    reason: Annotated[str, "why not"]
+
+
+@dataclass(frozen=True, slots=True)
 class PushResult:
     """What was pushed, and what servers were told to forget."""
 
@@ -55,6 +70,10 @@ class PushResult:
     pushed: Annotated[list[PushedAccount], "the accounts, one after the other"]
     only_on_servers: Annotated[list[str], "public keys of accounts that servers hold and the store does not"]
     deleted: Annotated[list[str], "public keys of accounts that servers forgot"]
+    plan: Annotated[Plan | None, "what pushing was to change, where that was looked at"] = None
+    imports: Annotated[list[ImportState], "the imports of the pushed accounts as they are now"] = field(
+        default_factory=list
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +89,12 @@ class Task:
 # What is asked for.
 
 
-def read_task(session: Session, flags: Flags) -> Task:
-    """The accounts that are meant, and what to do with them. Raises NskError."""
+def read_task(session: Session, flags: Flags, *, diff: bool = False, everything: bool = False) -> Task:
+    """The accounts that are meant, and what to do with them; ``everything`` where nothing is said. Raises NskError."""
     store = session.store
-    everything, prune, diff = (flags.boolean(name) for name in ("all", "prune", "diff"))
-    remove = flags.text("account-removal")
-    if everything and flags.text("account"):
+    prune, remove = flags.boolean("prune"), flags.text("account-removal")
+    everything = flags.boolean("all") or (everything and not (flags.text("account") or diff or remove))
+    if flags.boolean("all") and flags.text("account"):
         raise NskError("specify only one of --account or --all-accounts")
     given = session.account_name(flags.text("account")) if flags.text("account") else ""
     known = store.accounts()
@@ -260,7 +279,8 @@ def operator_key(session: Session) -> KeyPair | None:
         return session.signer(KeyKind.OPERATOR)
 
 
-async def _deliver(session: Session, access: Access, task: Task, report: Report) -> PushResult:
+async def deliver(session: Session, access: Access, task: Task, report: Report) -> PushResult:
+    """Push over NATS, and report. Raises NskError where no server can be asked."""
     store, url = session.store, access.address(session.store)
     result = PushResult(url, [], [], [])
     async with connected(store, access, PUSH_SUBJECTS, name=f"{access.program}_push") as remote:
@@ -287,21 +307,31 @@ async def _deliver(session: Session, access: Access, task: Task, report: Report)
     return result
 
 
-def _push(session: Session, flags: Flags) -> PushResult:
+def carry_out(session: Session, access: Access, task: Task, report: Report) -> PushResult:
+    """Push over NATS or HTTP, and report."""
+    if not is_resolver_url(access.url):
+        return PushResult(access.url, post_accounts(session.store, access.url, task.names, report), [], [])
+    try:
+        return asyncio.run(deliver(session, access, task, report))
+    except NskError as error:
+        report.error(connecting(session, error))
+        return PushResult(access.url, [], [], [])
+
+
+def _push(session: Session, flags: Flags) -> PushResult | Answer:
     with usage_if_compatible(session):
         access = push_access(session, flags)
-        task = check_task(session.store, read_task(session, flags), access.url, force=flags.boolean("force"))
-    report = Report()
-    if is_resolver_url(access.url):
-        try:
-            result = asyncio.run(_deliver(session, access, task, report))
-        except NskError as error:
-            report.error(connecting(session, error))
-            result = PushResult(access.url, [], [], [])
-    else:
-        result = PushResult(access.url, post_accounts(session.store, access.url, task.names, report), [], [])
-    finish(session, report)
-    return result
+        task = read_task(session, flags, diff=flags.boolean("diff"), everything=flags.given("plan"))
+        task = check_task(session.store, task, access.url, force=flags.boolean("force"))
+    if session.output.compatible or task.diff:
+        report = Report()
+        result = carry_out(session, access, task, report)
+        finish(session, report)
+        return result
+    planned: Any = import_module("tools.nsk.commands.plan")
+    with without_usage():
+        done: Answer | PushResult = planned.push_planned(session, flags, access, task)
+    return done
 
 
 def push_access(session: Session, flags: Flags) -> Access:
@@ -357,12 +387,17 @@ PUSH_FLAGS = (
     ),
     *TLS_FLAGS,
 )
+CONFIRM_FLAG = boolean("yes", "y", "push without asking, whatever would break", beyond=True)
 
 PUSH = Command(
     "push",
     "Push an account jwt to an Account JWT Server",
     _push,
-    PUSH_FLAGS,
+    (
+        *PUSH_FLAGS,
+        CONFIRM_FLAG,
+        text("plan", "", "push only if this is still the plan, by its id (see nsk plan)", beyond=True),
+    ),
     examples="push",
     usage_on_error=True,
     result=PushResult,
