@@ -62,6 +62,18 @@ async def holdings(remote: Remote, store: Store, wanted: Wanted) -> Holdings:
     return Holdings(tokens, operators, system_account, tuple(connections), tuple(dict.fromkeys(notes)))
 
 
+async def refused_imports(remote: Remote, publics: Iterable[str]) -> set[tuple[str, str, str, str]]:
+    """The imports that a server says are not in force: account, kind, exporting account, subject there."""
+    found = set()
+    for public in publics:
+        for answer in await remote.gather(ACCOUNTS, json.dumps({"account": public}).encode()):
+            detail = _mapping(answer).get("account_detail")
+            for one in detail.get("imports") or () if isinstance(detail, Mapping) else ():
+                if isinstance(one, Mapping) and one.get("invalid") is True:
+                    found.add((public, *(str(one.get(name, "")) for name in ("type", "account", "subject"))))
+    return found
+
+
 def holdings_over_http(store: Store, url: str, wanted: Wanted) -> Holdings:
     """What an account server holds of the accounts of the store. Raises NskError."""
     tokens = {}

@@ -36,7 +36,7 @@ from tools.nsk.plan_text import plan_lines
 from tools.nsk.remote import PLAN_SUBJECTS, Access, RemoteError, connected, is_resolver_url
 from tools.nsk.report import Report
 from tools.nsk.session import Session
-from tools.nsk.survey import holdings, holdings_over_http, wanted_of
+from tools.nsk.survey import holdings, holdings_over_http, refused_imports, wanted_of
 
 # Both sides.
 
@@ -149,16 +149,19 @@ def _agree(session: Session, flags: Flags, plan: Plan) -> None:
 def _effective(session: Session, access: Access, task: Task, report: Report) -> list[ImportState]:
     """The imports of the pushed accounts as servers have them now."""
     try:
-        held, wanted = look(session, access, replace(task, prune=False, remove=""))
+        held, refused = _looked_again(session, access, task)
     except NskError as error:
         report.warn(f"whether imports work cannot be told: {error.text}")
         return []
-    found = effective_imports(held, wanted.tokens, time.time())
-    states = [
-        ImportState(session.store.account_name(public), one.kind, one.exporter, one.subject, one.local_subject,
-                    one.in_force, one.reason)
-        for public, one in found
-    ]  # fmt: skip
+    publics = {session.store.account(name).subject: name for name in task.names}
+    states = []
+    for public, one in effective_imports(held, publics, time.time()):
+        reason = one.reason
+        if one.in_force and (public, one.kind, one.exporter, one.subject) in refused:
+            reason = "a server says that it is not in force"
+        states.append(
+            ImportState(publics[public], one.kind, one.exporter, one.subject, one.local_subject, not reason, reason)
+        )
     section = report.section("imports of the pushed accounts") if states else report
     for state in states:
         local = "" if state.local_subject == state.subject else f" as {state.local_subject}"
@@ -168,6 +171,22 @@ def _effective(session: Session, access: Access, task: Task, report: Report) -> 
         else:
             section.warn(f"{what} is not in force: {state.reason}")
     return states
+
+
+def _looked_again(
+    session: Session, access: Access, task: Task
+) -> tuple[Holdings, frozenset[tuple[str, str, str, str]]]:
+    """What servers hold after all was pushed, and which imports they themselves say are not in force."""
+    only = Task(task.names)
+    held, wanted = look(session, access, only)
+    if not is_resolver_url(access.url):
+        return held, frozenset()
+    return held, asyncio.run(_ask_imports(session, access, wanted))
+
+
+async def _ask_imports(session: Session, access: Access, wanted: Wanted) -> frozenset[tuple[str, str, str, str]]:
+    async with connected(session.store, access, PLAN_SUBJECTS, name=f"{access.program}_plan") as remote:
+        return frozenset(await refused_imports(remote, wanted.tokens))
 
 
 # apply

@@ -186,8 +186,8 @@ def post_accounts(store: Store, url: str, names: Iterable[str], report: Report) 
 # To servers, over NATS.
 
 
-def report_pushed(pushed: Pushed, section: Report) -> None:
-    """Say what servers answered."""
+def report_pushed(pushed: Pushed, section: Report, *, strict: bool) -> None:
+    """Say what servers answered; ``strict`` warns of what they did not take."""
     section = section.section(f"push {pushed.account} to nats-server with nats account resolver")
     if pushed.problem:
         section.error(f"failed to get response to push account: {pushed.problem}")
@@ -195,7 +195,12 @@ def report_pushed(pushed: Pushed, section: Report) -> None:
         if answer.problem:
             section.error(answer.problem)
         else:
-            section.ok(f"pushed {quote(pushed.account)} to nats-server {answer.server}: {answer.message}")
+            line = f"pushed {quote(pushed.account)} to nats-server {answer.server}: {answer.message}"
+            if strict and "skipped" in answer.message:
+                # Servers that keep accounts in memory take only those that they use.
+                section.warn(f"{line} - it does not use that account so far")
+            else:
+                section.ok(line)
     section.ok(f"pushed to a total of {len(pushed.taken)} nats-server")
 
 
@@ -289,7 +294,7 @@ async def deliver(session: Session, access: Access, task: Task, report: Report) 
             for name in task.names:
                 public, token = store.account(name).subject, store.account_token(name)
                 pushed = await update(remote, name, public, token, one_by_one=not session.output.compatible)
-                report_pushed(pushed, section)
+                report_pushed(pushed, section, strict=not session.output.compatible)
                 if pushed.taken:
                     servers = [answer.server for answer in pushed.taken]
                     result.pushed.append(PushedAccount(name, public, servers))
