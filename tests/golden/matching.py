@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(
     r"|<seed of <(?P<seed>[^<>]+)>>"
     r"|<(?P<key>[OAUNCX](?:\d+|![^<>]+))>"
     r"|<(?P<now>NOW[^<>]*)>"
-    r"|<(?P<word>HOME|JTI|HASH|RELATIVE|CLI|2)>"
+    r"|<(?P<word>HOME|JTI|HASH|RELATIVE|CLI|PORT|RTT|2)>"
 )
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
 _WORDS = {
@@ -29,6 +29,7 @@ _WORDS = {
     "HASH": r"[A-Z2-7]{52}====",
     "RELATIVE": r"(?:[Ii]n \d+ \w+|\d+ \w+ [Aa]go|now)",
     "CLI": r"ns[ck]",
+    "RTT": r"[\d.]+[µmn]?s",
     "2": r"[A-Z2-7]{2}",
 }
 _BLANKS = re.compile(r" {2,}")
@@ -46,6 +47,8 @@ class Bindings:
     def __init__(self, home: str) -> None:
         self.home = home
         self.keys: dict[str, str] = {}
+        self.port = 0
+        """Of the server that the scenario starts."""
         self._begin = time.time()
 
     def bind(self, label: str, key: str) -> bool:
@@ -91,6 +94,8 @@ class Bindings:
         if placeholder["now"]:
             return f"({_DATE})"
         word = placeholder["word"]
+        if word == "PORT":
+            return f"({self.port})"
         return f"({re.escape(self.home)})" if word == "HOME" else f"({_WORDS[word]})"
 
     def _holds(self, placeholder: re.Match[str], found: str) -> bool:

@@ -70,7 +70,8 @@ async def refused_imports(remote: Remote, publics: Iterable[str]) -> set[tuple[s
             detail = _mapping(answer).get("account_detail")
             for one in detail.get("imports") or () if isinstance(detail, Mapping) else ():
                 if isinstance(one, Mapping) and one.get("invalid") is True:
-                    found.add((public, *(str(one.get(name, "")) for name in ("type", "account", "subject"))))
+                    kind, exporter, subject = (str(one.get(name, "")) for name in ("type", "account", "subject"))
+                    found.add((public, kind, exporter, subject))
     return found
 
 
