@@ -273,7 +273,9 @@ class Player:
             recorded = entry["text"].split("\n")
             if not self.compatible:
                 recorded = [_own_words(line) for line in recorded]
-            yield from self.bindings.differences(recorded, content.split("\n"))
+            # Accounts are sorted by key there.
+            ordered = "resolver_preload" not in entry["text"]
+            yield from self.bindings.differences(recorded, content.split("\n"), ordered=ordered)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ _SCENARIOS = sorted((_HERE / "scenarios").glob("*.yaml"))
 
 _ON_SERVERS = [path for path in _SCENARIOS if "\nneeds: server\n" in path.read_text()[:200]]
 _ON_FILES = [path for path in _SCENARIOS if path not in _ON_SERVERS]
-_SERVED_FROM_MEMORY = {"net-mem-resolver-tools"}
+_SERVED_FROM_MEMORY = {"net-mem-resolver-tools", "net-push-mem"}
 """Scenarios for which natskeep needs no directory of accounts."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import environ
 from pathlib import Path
 from typing import Final
@@ -85,12 +85,12 @@ def usage_if_compatible(session: Session) -> Iterator[None]:
         raise
 
 
-def finish(session: Session, report: Report, *, keep: bool = False) -> None:
-    """Print the report of work on servers. Raises NskError, without the usage, when something in it failed."""
+def finish(session: Session, report: Report, *, keep: bool = False, usage: bool = False) -> None:
+    """Print the report of work on servers. Raises NskError, without ``usage``, when something in it failed."""
     if session.output.compatible and not report.children:
         session.output.line("\nall jobs succeeded", Channel.REPORT)
         return
-    with without_usage():
+    with nullcontext() if usage else without_usage():
         session.finish(report, summarise=True, keep=keep)
 
 

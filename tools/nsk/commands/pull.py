@@ -38,7 +38,8 @@ def _pull(session: Session, flags: Flags) -> PullResult:
         job.pull_all(access_of(session, flags, url=url))
     else:
         job.fetch_all(everything=everything, account=account)
-    finish(session, report, keep=True)
+    # nsc shows the usage after a failure on servers, but not on account servers.
+    finish(session, report, keep=True, usage=session.output.compatible and is_resolver_url(url))
     return PullResult(url, job.stored)
 
 
@@ -81,11 +82,10 @@ class _Job:
             words = "nats: no servers available for connection" if unreachable else error.text
             section.error(f"failed to connect to {self._url}: {words}")
             return
-        last = ""
         for public, token in found:
-            last = self._keep(token, section, public=public) or last
-        if last and self._session.output.compatible and not section.failed:
-            section.label = f"pulled {quote(last)} from the account server"
+            name = self._keep(token, section, public=public)
+            if name and self._session.output.compatible and not section.failed:
+                section.label = f"pulled {quote(name)} from the account server"
 
     async def _packed(self, access: Access) -> list[tuple[str, str]]:
         name = f"{access.program}_pull"
