@@ -6,6 +6,7 @@ directory.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -91,6 +92,8 @@ def stage(
     store = make_store(tool.home, url)
     resolver = "--nats-resolver" if target.is_reference else "--mem-resolver"
     tool.ok("generate", "config", resolver, "--config-file", str(tmp_path / "operator.conf"))
+    operator = tmp_path / "operator.conf"
+    operator.write_text(operator.read_text().replace("allow_delete: false", "allow_delete: true"))
     configuration = tmp_path / "server.conf"
     configuration.write_text(f'listen: "{url.removeprefix("nats://")}"\nserver_name: S1\ninclude "operator.conf"\n')
     with ServerProcess(target, ["-c", str(configuration)], tmp_path) as server:
@@ -185,6 +188,19 @@ def test_what_was_pushed_is_pulled_back_equal(stage: Stage) -> None:
     assert store.account_tokens() == before
     assert "list 3 accounts from nats-server S1" in tool_messages(tool, "push", "--diff")
 
+    # What is deleted in the store goes from servers only when that is asked for and agreed to.
+    hub = store.account("HUB").subject
+    store.delete_account("HUB")
+    assert stage.plan()[0] == 0
+    code, plan = stage.plan("--prune")
+    assert (code, plan["remove"], [account["deed"] for account in plan["accounts"]]) == (1, [hub], ["remove"])
+    assert "push with --yes" in tool.refused("push", "--prune")
+    assert "deleted 1 accounts" in tool_messages(tool, "push", "--prune", "--yes")
+    assert "list 2 accounts from nats-server S1" in tool_messages(tool, "push", "--diff")
+    assert "nothing to prune" in tool_messages(tool, "push", "--prune")
+    assert "deleted 1 accounts" in tool_messages(tool, "push", "--account-removal", "SHOP", "--yes")
+    assert "list 1 accounts from nats-server S1" in tool_messages(tool, "push", "--diff")
+
 
 def test_the_modules_push_without_the_command(stage: Stage) -> None:
     (pushed,) = push_accounts(stage.store, ["SHOP"], Access(timeout=SECONDS))
@@ -233,6 +249,13 @@ def account_server() -> Iterator[tuple[str, dict[str, bytes]]]:
         thread.join(SECONDS)
 
 
+class Person(io.StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_account_servers_over_http(
     account_server: tuple[str, dict[str, bytes]],
     tmp_path: Path,
@@ -251,8 +274,15 @@ def test_account_servers_over_http(
     assert tool("plan") == 1
     assert "limit of connections: unlimited -> 1" in tool.out
     assert "nothing was pushed" in tool.refused("push", "-a", "SHOP")
-    kept["/jwt/v2/operator"] = store.operator_token().encode()
     older = kept[f"/jwt/v1/accounts/{shop}"].decode()
+    for answer, error in (("n", "Error: nothing was pushed"), ("y", 'pushed "SHOP" to account server')):
+        monkeypatch.setattr(sys, "stdin", Person(f"{answer}\n"))
+        tool("push", "-a", "SHOP")
+        assert "something would break - push nevertheless?" in tool.err
+        assert error in tool.err
+    assert kept[f"/jwt/v1/accounts/{shop}"].decode() == store.account_token("SHOP") != older
+    kept[f"/jwt/v1/accounts/{shop}"] = older.encode()
+    kept["/jwt/v2/operator"] = store.operator_token().encode()
     tool.ok("pull", "-a", "SHOP", "--overwrite-newer")
     assert store.account_token("SHOP") == older
     assert 'pulled "O" from the account server' in tool_messages(tool, "pull", "-A")

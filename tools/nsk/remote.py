@@ -26,7 +26,6 @@ from nats.aio.msg import Msg
 
 from auth import jwt
 from auth.claims import GenericClaims
-from auth.gojson import quote
 from auth.nkey import KeyPair
 from tools.nsk.account_server import post_account
 from tools.nsk.errors import NskError, StoreError
@@ -346,8 +345,3 @@ def _posted(url: str, name: str, public: str, token: str) -> Pushed:
         return Pushed(name, public, (Answer(url, data=reply.text),))
     problem = f"account server {url} responded with status {reply.status}: {reply.text}"
     return Pushed(name, public, (Answer(url, problem=problem),))
-
-
-def unknown_account(name: str, operator: str) -> NskError:
-    """The error for an account that cannot be pushed since the operator does not have it."""
-    return NskError(f"account {quote(name)} is not under operator {quote(operator)} - nsc env to check your env")

@@ -81,7 +81,7 @@ def _show(session: Session, plan: Plan, channel: Channel) -> None:
 
 def _plan(session: Session, flags: Flags) -> Answer:
     access = push_access(session, flags)
-    task = check_task(session.store, read_task(session, flags, everything=True), access.url, force=True)
+    task = check_task(session, read_task(session, flags, everything=True), access.url, force=True)
     with without_usage():
         plan = _planned(session, access, task)
     _show(session, plan, Channel.DATA)
@@ -200,7 +200,7 @@ def _apply(session: Session, flags: Flags) -> Answer | PushResult:
         wanted_id, task = _read_plan(session, path)
     else:
         wanted_id, task = given, read_task(session, flags, everything=True)
-    task = check_task(session.store, task, access.url, force=flags.boolean("force"))
+    task = check_task(session, task, access.url, force=flags.boolean("force"))
     with without_usage():
         return push_planned(session, flags, access, task, wanted_id)
 

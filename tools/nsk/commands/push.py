@@ -113,13 +113,14 @@ def read_task(session: Session, flags: Flags, *, diff: bool = False, everything:
     return Task((name,))
 
 
-def check_task(store: Store, task: Task, url: str, *, force: bool) -> Task:
+def check_task(session: Session, task: Task, url: str, *, force: bool) -> Task:
     """The task, with a public key as the account to remove. Raises NskError for what cannot be done."""
+    store = session.store
     if not url:
         raise NskError("no account server url or nats-server url was provided by the operator jwt")
     if task.prune and not is_resolver_url(url):
         raise NskError("prune only works for nats based account resolver")
-    check_url(url)
+    check_url(url, compatible=session.output.compatible)
     if not force:
         for name in task.names:
             check_account(store, name)
@@ -133,11 +134,14 @@ def check_task(store: Store, task: Task, url: str, *, force: bool) -> Task:
     return task
 
 
-def check_url(url: str) -> None:
-    """Refuse an address that is neither a server's nor an account server's. Raises NskError."""
+def check_url(url: str, *, compatible: bool) -> None:
+    """Refuse an address that is neither a server's nor an account server's. Raises NskError.
+
+    nsc does not take tls:// here, which demands TLS of the server.
+    """
     for part in url.split(","):
         scheme = urlsplit(part.strip()).scheme.lower()
-        if scheme not in SCHEMES:
+        if scheme not in SCHEMES and (compatible or scheme != "tls"):
             raise NskError(f"scheme {quote(scheme)} is not supported ({', '.join(SCHEMES)})")
 
 
@@ -327,7 +331,7 @@ def _push(session: Session, flags: Flags) -> PushResult | Answer:
     with usage_if_compatible(session):
         access = push_access(session, flags)
         task = read_task(session, flags, diff=flags.boolean("diff"), everything=flags.given("plan"))
-        task = check_task(session.store, task, access.url, force=flags.boolean("force"))
+        task = check_task(session, task, access.url, force=flags.boolean("force"))
     if session.output.compatible or task.diff:
         report = Report()
         result = carry_out(session, access, task, report)
