@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from accounts.account import Account
 from accounts.difference import Loss, losses
-from accounts.explain import Who
 from accounts.flow import World
 from accounts.imports import Import
 from accounts.limits import UNLIMITED
 from accounts.policy import PolicyTable
-from auth.claims import AccountClaims, OperatorClaims, UserClaims
+from auth.claims import AccountClaims, OperatorClaims
 from auth.envelope import JwtError
 from tools.nsk.plan_model import (
     AccountChange,
@@ -37,7 +37,10 @@ from tools.nsk.plan_model import (
     Wanted,
 )
 from tools.nsk.plan_terms import account_terms, other_claims, user_terms
-from tools.nsk.scene import RefusedError, Scene, scene_of_tokens
+from tools.nsk.scene import RefusedError, Scene, scene_of_tokens, who_of
+
+if TYPE_CHECKING:
+    from auth.user import Binding, SignedUser
 
 _ID_DIGITS = 20
 
@@ -61,34 +64,48 @@ def plan_id(held: Holdings, wanted: Wanted) -> str:
     return digest.hexdigest()[:_ID_DIGITS]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A user whom servers admit."""
+
+    user: SignedUser
+    binding: Binding
+
+    @property
+    def policy(self) -> PolicyTable:
+        return self.binding.policy
+
+
 class _Side:
     """One side, and what is asked of it again and again."""
 
-    scene: Scene
-
-    @property
-    def world(self) -> World:
-        return self.scene.world
+    def __init__(self, scene: Scene) -> None:
+        self.world = scene.world
+        self._scene = scene
+        self._users: dict[str, _Admitted | str] = {}
+        split = (text.removeprefix("account ").partition(": ") for text in scene.unusable)
+        self.reasons: dict[str, str] = {public: reason for public, _, reason in split}
+        """Why accounts cannot be used, by public key."""
 
     def account(self, public: str) -> Account | None:
+        """An account that servers use."""
         return self.world.accounts.get(public)
 
-    def user(self, token: str) -> Who | str:
+    def user(self, token: str) -> _Admitted | str:
         """The user of a JWT, or why no server admits it."""
+        if token not in self._users:
+            self._users[token] = self._user(token)
+        return self._users[token]
+
+    def _user(self, token: str) -> _Admitted | str:
         try:
-            who = self.scene.user_of_token(token)
+            user, binding = self._scene.appraised(token)
         except RefusedError as problem:
             return str(problem)
-        if who.closed_by:
-            return f"nothing fits the limit of {' and of '.join(who.closed_by)}"
-        return who
-
-    @cached_property
-    def reasons(self) -> Mapping[str, str]:
-        """Why accounts cannot be used, by public key."""
-        split = (text.removeprefix("account ").partition(": ") for text in self.scene.unusable)
-        return {public: reason for public, _, reason in split}
+        closed_by = who_of(user, binding).closed_by
+        if closed_by:
+            return f"nothing fits the limit of {' and of '.join(closed_by)}"
+        return _Admitted(user, binding)
 
 
 class _Maker:
@@ -209,19 +226,16 @@ class _Maker:
 
     def _user(self, token: str, name: str, *, stored: bool) -> UserChange | None:
         before, after = self._before.user(token), self._after.user(token)
-        try:
-            claims = UserClaims.from_token(token)
-        except JwtError:
+        known = after if isinstance(before, str) else before
+        if isinstance(known, str):
             return None
-        found = UserChange(name or claims.name, claims.subject, stored, "", "", [], [], [])
-        if isinstance(before, str) and isinstance(after, str):
-            return None
+        found = UserChange(name or known.user.name, known.user.public_key, stored, "", "", [], [], [])
         if isinstance(after, str):
             return replace(found, refused_after=after)
         if isinstance(before, str):
             return replace(found, refused_before=before)
         lost, gained = self._grants(before.policy, after.policy), self._grants(after.policy, before.policy)
-        terms = list(user_terms(self._before.scene.appraised(token)[1], self._after.scene.appraised(token)[1]))
+        terms = list(user_terms(before.binding, after.binding))
         return replace(found, lost=lost, gained=gained, terms=terms) if lost or gained or terms else None
 
     def _grants(self, before: PolicyTable, after: PolicyTable) -> list[GrantChange]:
@@ -263,7 +277,7 @@ class _Maker:
         return replace(found, subscriptions=list(_lost_subscriptions(each, before, will)))
 
 
-def _lost_subscriptions(each: Connection, before: Who | str, after: Who) -> Iterator[LostSubscription]:
+def _lost_subscriptions(each: Connection, before: _Admitted | str, after: _Admitted) -> Iterator[LostSubscription]:
     for one in each.subscriptions:
         decision = after.policy.decide_subscribe(one.subject, one.queue)
         had = isinstance(before, str) or before.policy.decide_subscribe(one.subject, one.queue).allowed
@@ -293,6 +307,7 @@ def _import_states(world: World, public: str) -> dict[tuple[str, str, str, str],
     return found
 
 
+@lru_cache(maxsize=4096)
 def _claims(token: str) -> AccountClaims | None:
     try:
         return AccountClaims.from_token(token) if token else None

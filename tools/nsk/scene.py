@@ -72,25 +72,7 @@ class Scene:
 
     def user_of_token(self, token: str) -> Who:
         """The user of a JWT. Raises RefusedError, and NskError where nothing here trusts JWTs."""
-        user, binding = self.appraised(token)
-        own = user.issuer == binding.account.name
-        scope = binding.scope
-        if scope is not None and not scope.permissions.is_empty:
-            place = f"template of signing key {user.issuer}"
-        elif binding.permissions is None and binding.account.default_permissions is not None:
-            place = "default permissions of the account"
-        else:
-            place = "user JWT"
-        return Who(
-            name=f"{user.name} ({user.public_key})" if user.name else user.public_key,
-            account=binding.account,
-            policy=binding.policy,
-            limits=binding.limits,
-            signing_key="" if own else user.issuer,
-            role="" if scope is None else scope.role,
-            origin="user JWT",
-            place=place,
-        )
+        return who_of(*self.appraised(token))
 
     def appraised(self, token: str) -> tuple[SignedUser, Binding]:
         """A user's JWT, and what the user has. Raises RefusedError, and NskError where nothing here trusts JWTs."""
@@ -108,6 +90,28 @@ class Scene:
             known = f" There are: {', '.join(sorted(self._entries))}." if self._entries else ""
             raise NskError(f"the configuration has no user {quote(name)}.{known}")
         return who
+
+
+def who_of(user: SignedUser, binding: Binding) -> Who:
+    """A user of a JWT, as questions about policy are asked of it."""
+    own = user.issuer == binding.account.name
+    scope = binding.scope
+    if scope is not None and not scope.permissions.is_empty:
+        place = f"template of signing key {user.issuer}"
+    elif binding.permissions is None and binding.account.default_permissions is not None:
+        place = "default permissions of the account"
+    else:
+        place = "user JWT"
+    return Who(
+        name=f"{user.name} ({user.public_key})" if user.name else user.public_key,
+        account=binding.account,
+        policy=binding.policy,
+        limits=binding.limits,
+        signing_key="" if own else user.issuer,
+        role="" if scope is None else scope.role,
+        origin="user JWT",
+        place=place,
+    )
 
 
 def load_scene(session: Session, flags: Flags) -> Scene:
