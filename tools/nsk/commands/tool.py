@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from auth.claims.base import subject_issues
 from auth.gojson import quote
 from tools.nsk import tool
 from tools.nsk.cli import Command
@@ -22,7 +23,7 @@ from tools.nsk.output import Channel
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
-from tools.nsk.subjects import refuse_unless_subject
+from tools.nsk.subjects import shell_hint
 from tools.nsk.values import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def _command(
     def explained(session: Session, flags: Flags) -> object:
         try:
             for subject in flags.arguments[:1]:
-                refuse_unless_subject(subject)
+                if any(subject_issues(subject)):
+                    raise NskError(f"nats: invalid subject{shell_hint(subject)}")
             return run(session, flags)
         except NskError as error:
             # nsc shows the usage whatever went wrong.
