@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from auth.claims import Export, Import
+from auth.claims import Export, Import, UserPermissionLimits
 from tests.support.ports import reserve_port
 from tests.support.servers import ROOT, ServerProcess, Target, targets
 from tests.unit.nsk.tool import Tool, tool_at
 from tools.nsk.keystore import KeyStore
 from tools.nsk.provision import add_system_account, create_account, create_user
-from tools.nsk.remote import Access, push_accounts
+from tools.nsk.remote import UPDATE, UPDATE_ONE, Access, push_accounts
 from tools.nsk.store import Store
 
 SECONDS = 30.0
@@ -200,6 +200,18 @@ def test_what_was_pushed_is_pulled_back_equal(stage: Stage) -> None:
     assert "nothing to prune" in tool_messages(tool, "push", "--prune")
     assert "deleted 1 accounts" in tool_messages(tool, "push", "--account-removal", "SHOP", "--yes")
     assert "list 1 accounts from nats-server S1" in tool_messages(tool, "push", "--diff")
+
+
+def test_a_user_that_may_only_push_pushes_without_a_plan(stage: Stage) -> None:
+    limits = UserPermissionLimits(subscriptions=-1, data=-1, payload=-1)
+    limits.publish.allow = [UPDATE, UPDATE_ONE.format("*")]
+    create_user(stage.store, "SYS", "pusher", limits=limits)
+    words = ("push", "-a", "SHOP", "--system-user", "pusher")
+    refusal = stage.tool.refused(*words)
+    assert "servers do not tell what they hold: Permissions Violation" in refusal
+    said = tool_messages(stage.tool, *words, "--force")
+    assert '"SHOP" to nats-server S1: jwt updat' in said
+    assert "whether imports work cannot be told" in said
 
 
 def test_the_modules_push_without_the_command(stage: Stage) -> None:

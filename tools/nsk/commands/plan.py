@@ -33,10 +33,11 @@ from tools.nsk.output import Channel
 from tools.nsk.plan import effective_imports, make_plan, plan_id
 from tools.nsk.plan_model import Holdings, Plan, Wanted
 from tools.nsk.plan_text import plan_lines
-from tools.nsk.remote import PLAN_SUBJECTS, Access, RemoteError, connected, is_resolver_url
+from tools.nsk.remote import PLAN_SUBJECTS, Access, connected, is_resolver_url
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.survey import holdings, holdings_over_http, refused_imports, wanted_of
+from tools.nsk.tool import UnreachableError
 
 # Both sides.
 
@@ -62,13 +63,19 @@ async def _look(session: Session, access: Access, task: Task, wanted: Wanted) ->
     return held, wanted
 
 
+class UntoldError(NskError):
+    """Servers can be reached, and do not tell what a plan needs."""
+
+
 def _planned(session: Session, access: Access, task: Task) -> Plan:
     try:
         held, wanted = look(session, access, task)
-    except (StoreError, RemoteError):
-        raise
-    except NskError as error:
+    except (StoreError, UnreachableError) as error:
         raise NskError(connecting(session, error)) from None
+    except NskError as error:
+        raise UntoldError(
+            f"servers do not tell what they hold: {error.text} - push with --force does without"
+        ) from None
     return make_plan(held, wanted, time.time(), url=access.url)
 
 
@@ -123,10 +130,10 @@ def push_planned(
 def _plan_unless_forced(session: Session, flags: Flags, access: Access, task: Task) -> Plan | None:
     try:
         return _planned(session, access, task)
-    except RemoteError:
+    except UntoldError:
         if not flags.boolean("force"):
             raise
-        session.output.message("servers do not tell what they hold: pushed without a plan")
+        session.output.message("servers do not tell what they hold: there is no plan")
         return None
 
 
