@@ -24,7 +24,7 @@ class Loss:
     """A region of subjects in which something is refused that was allowed before.
 
     ``subject`` is the pattern of the region and ``example`` what shows it: a subject that may not be published to any
-    more, or for subscriptions the pattern itself. ``reason`` is why the table refuses it now.
+    more, or for subscriptions the pattern itself where that shows it. ``reason`` is why the table refuses it now.
     """
 
     action: Action
@@ -89,7 +89,8 @@ def _outside(region: str, excluded: Sequence[str], words: frozenset[str]) -> str
     if length is None:
         return None
     fresh = _fresh(words)
-    return term.instance(lambda variable: next(fresh), tuple(itertools.islice(fresh, length)))
+    chosen = {variable: next(fresh) for variable in term.variables}
+    return term.instance(chosen.__getitem__, tuple(itertools.islice(fresh, length)))
 
 
 def _fresh(words: frozenset[str]) -> Iterator[str]:
@@ -110,11 +111,19 @@ def _subscribe_losses(before: PolicyTable, after: PolicyTable, queues: Iterable[
         for rule in (*after.subscribe_deny, *after.subscribe_allow):
             if (part := intersection(allowed, rule.subject)) is not None:
                 regions[part] = None
+    words = _words(before, after)
+    denied = [rule.subject for rule in before.subscribe_deny if rule.queue is None]
+    granted = [rule.subject for rule in after.subscribe_allow if rule.queue is None]
     for region, queue in itertools.product(regions, queues):
-        if before.decide_subscribe(region, queue).allowed:
-            decision = after.decide_subscribe(region, queue)
+        # Where a deny refuses the pattern of a region as a whole, single subjects in it may be allowed.
+        examples = (region, _outside(region, denied, words), _outside(region, [*denied, *granted], words))
+        for example in examples:
+            if example is None or not before.decide_subscribe(example, queue).allowed:
+                continue
+            decision = after.decide_subscribe(example, queue)
             if not decision.allowed:
-                yield Loss(Action.SUBSCRIBE, region, region, queue, decision.reason)
+                yield Loss(Action.SUBSCRIBE, region, example, queue, decision.reason)
+                break
 
 
 def _queues(*tables: PolicyTable) -> list[str]:

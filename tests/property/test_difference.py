@@ -54,3 +54,10 @@ def test_no_loss_is_missed(before: PolicyTable, after: PolicyTable) -> None:
 @given(tables)
 def test_equal_tables_lose_nothing(table: PolicyTable) -> None:
     assert losses(table, PolicyTable(tuple(reversed(table.rules)), table.responses)) == ()
+
+
+def test_single_subjects_in_what_a_deny_refuses_as_a_whole() -> None:
+    before = SubjectRules((Grant("b.a.>"),), (Grant("b.a.*"),))
+    after = SubjectRules((Grant("a"),))
+    (loss,) = losses(*(compile_policy(Permissions(subscribe=rules), Account("A")) for rules in (before, after)))
+    assert (loss.subject, loss.example) == ("b.a.>", "b.a.any.any2")
