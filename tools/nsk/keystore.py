@@ -130,6 +130,17 @@ class KeyStore:
         self.files.write(path, text)
         return path
 
+    def move_creds(self, operator: str, account: str, name: str) -> bool:
+        """Move the creds files of an account below another name. False when there is no directory of them."""
+        old, new = (self.creds_directory / operator / part for part in (account, name))
+        if not self.files.is_directory(old):
+            return False
+        self.files.make_directory(new)
+        for entry in self.files.names(old):
+            self.files.move(old / entry, new / entry)
+        self.files.remove_tree(old)
+        return True
+
     def remove_creds(self, operator: str, account: str, user: str) -> bool:
         """Remove a creds file. False when there is none."""
         return self.files.remove(self.creds_path(operator, account, user))
