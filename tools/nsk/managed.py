@@ -66,7 +66,7 @@ def _exchange(store: Store, operator: OperatorClaims, claims: AccountClaims, rep
         check_signed(operator, public, claims.name, pulled.text.strip())
     except JwtError as error:
         report.error(f"failed to store jwt: {error}")
-        return True
+        return False
     store.write_account(claims.name, pulled.text.strip())
     return True
 

@@ -78,7 +78,8 @@ def import_operator(
         raise StoreError(f"operator named {name} exists already please inspect and use --force to overwrite")
     else:
         store = Store.open(root, name, keystore)
-        if store.files.is_file(store.operator_path) and store.operator().subject != OperatorClaims.from_token(token).subject:
+        subject = OperatorClaims.from_token(token).subject
+        if store.files.is_file(store.operator_path) and store.operator().subject != subject:
             report.warn("existing and new operator represent different entities, forced to continue")
     keystore.prepare()
     store.write_operator(token)

@@ -78,7 +78,8 @@ class Report:
 
     def _printed(self, depth: int) -> list[str]:
         if self.is_group:
-            return [line for child in self.children for line in child._printed(depth)]
+            # nsc leaves a line empty for it where nothing was to be done.
+            return [line for child in self.children for line in child._printed(depth)] or [""]
         indent, status = " " * 7 * depth, self.outcome
         if self.status is Status.MESSAGE:
             return [f"{indent}{status.value}{line}" for line in self.label.splitlines()]
@@ -108,4 +109,4 @@ class Report:
 
 
 def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"
+    return f"{count} jobs" if count > 1 else f"{count} job"

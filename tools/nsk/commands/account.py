@@ -247,7 +247,9 @@ def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> Non
         removed = session.keystore.remove_key(key)
         report.ok(f"deleted signing key {quote(key)}" if removed else f"signing key {quote(key)} is not stored")
     if session.keystore.remove_key(claims.subject):
-        report.ok(f"deleted private key {quote(claims.subject)}")
+        report.ok(f"deleted privated key {quote(claims.subject)}")
+    else:
+        report.ok(f"private key {quote(claims.subject)} is not stored")
 
 
 DELETE = Command(

@@ -33,13 +33,9 @@ def _env(session: Session, flags: Flags) -> EnvironmentResult:
 
 def choose_operator(session: Session, operator: str) -> None:
     """Make an operator the current one. An account of the same name stays current. Raises NskError."""
-    environment = session.environment
     if not Store.exists(session.store_root, operator):
         raise NskError(f'operator "{operator}" not in `{session.store_root}`')
-    environment.operator = operator
-    accounts = environment.accounts()
-    current = environment.account if environment.account in accounts else ""
-    environment.remember(operator=operator, account=accounts[0] if len(accounts) == 1 else current)
+    session.environment.enter(operator)
 
 
 def choose_account(session: Session, store: Store, account: str) -> None:

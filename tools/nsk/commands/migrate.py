@@ -136,7 +136,7 @@ def _users(store: Store, account: AccountClaims, directory: Path) -> list[str]:
 def _finish(session: Session, report: Report) -> None:
     """Print the report, and the summary as nsc does it for jobs: on both streams. Raises NskError."""
     succeeded, jobs = report.count(Status.OK), len(report.children)
-    session.output.report(report)
+    session.output.report(report, Channel.REPORT if succeeded == jobs else Channel.MESSAGE)
     if succeeded == jobs:
         for channel in (Channel.REPORT, Channel.MESSAGE):
             session.output.line("all jobs succeeded" if jobs > 1 else "job succeeded", channel)

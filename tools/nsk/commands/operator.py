@@ -107,7 +107,7 @@ def _import(session: Session, flags: Flags, source: str) -> OperatorResult:
         report.error(f"operator named {name} exists already please inspect and use --force to overwrite")
         session.finish(report)
     store = import_operator(session.store_root, name, session.keystore, token, report, force=force)
-    session.environment.remember(store_root=session.store_root, operator=store.name, account="")
+    session.environment.enter(store.name)
     report.ok(f"imported operator {quote(store.name)}")
     report.ok("When running your own nats-server, make sure they run at least version 2.2.0")
     session.finish(report)

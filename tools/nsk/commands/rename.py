@@ -55,6 +55,7 @@ def _account(session: Session, flags: Flags) -> RenamedAccount:
     claims.name = new
     store.sign_account(claims, session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT), keep_issuer=False)
     users = store.users(old)
+    copied = section.group()
     if users:
         moved = section.section("move users")
         for user in users:
@@ -62,6 +63,8 @@ def _account(session: Session, flags: Flags) -> RenamedAccount:
             entry = moved.section(f"move user {quote(user)}")
             entry.ok("copied user")
             entry.ok("removed user from the old account")
+    else:
+        section.group()
     creds = section.section("move creds directory")
     if not keystore.move_creds(store.name, old, new):
         creds.ok("skipping... no creds directory found")
@@ -74,8 +77,7 @@ def _account(session: Session, flags: Flags) -> RenamedAccount:
     submitted = Report()
     submit(store, claims, submitted)
     if submitted.children:
-        copied = Report(f"copy account {quote(old)} to {quote(new)}", children=submitted.children)
-        section.children.insert(0, copied)
+        copied.section(f"copy account {quote(old)} to {quote(new)}").children = submitted.children
     session.finish(report)
     return RenamedAccount(old, new, users)
 
