@@ -13,6 +13,7 @@ from tools.nsk.migration import unique_name
 from tools.nsk.rebuild import KEYS, OPERATORS, Rebuilder
 from tools.nsk.report import Report
 from tools.nsk.session import Session
+from tools.nsk.transaction import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ def _fix(session: Session, flags: Flags) -> FixedTree:
         found = Collection.of(places, work, creds=flags.boolean("creds"))
         if not found.operators:
             raise NskError("no operator found")
-        rebuilder = Rebuilder(found, directory, session.files)
-        rebuilder.rebuild(work.section("Generate"))
+        # What is made lies apart from the store, and so does the journal with the seeds.
+        files = Files()
+        rebuilder = Rebuilder(found, directory, files)
+        with files.transaction(directory):
+            rebuilder.rebuild(work.section("Generate"))
         session.output.report(report)
         if (failure := work.failure()) is not None:
-            session.commit()
             raise NskError(failure)
     counts = rebuilder.counts
     stores, keys = directory / OPERATORS, directory / KEYS
@@ -75,6 +78,5 @@ nsk fix --creds --in <dir> --out <outdir> (takes user JWTs and nkeys from creds 
 # JWTs are then in <outdir>/operators and nkeys in <outdir>/keys. Of several JWTs of one entity the last issued wins.
 export NKEYS_PATH=<outdir>/keys; cd <outdir>/operators; nsk list operators""",
     usage_on_error=True,
-    changes=True,
     result=FixedTree,
 )

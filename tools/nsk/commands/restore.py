@@ -67,7 +67,10 @@ class Restorer:
         if Store.exists(self._root, name):
             store = Store.open(self._root, name, self._keystore)
             if store.operator().subject != found.claims.subject:
-                report.error(f"operator {quote(name)} of this store has another key")
+                report.error(
+                    f"operator {quote(name)} of this store has another key: "
+                    "`import account --force` takes accounts that another one signed"
+                )
                 return
             old = store.operator_token()
         elif not whole:
