@@ -1,8 +1,8 @@
 """A store that nsc wrote is read, edited and written back with only the intended change, byte for byte.
 
-``nsc_store.json`` holds a store of nsc 2 and the files that nsc changed with each of some command lines. nsk changes the same
-files to the same bytes, since signatures follow from key and claims, and touches no other. With the environment variable
-NATSKEEP_NSC, an nsc of the machine and nsk also take turns on one store.
+``nsc_store.json`` holds a store of nsc 2 and the files that nsc changed with each of some command lines. nsk changes
+the same files to the same bytes, since signatures follow from key and claims, and touches no other. With the
+environment variable NATSKEEP_NSC=/path/to/nsc, that nsc and nsk take turns on one store.
 """
 
 from __future__ import annotations

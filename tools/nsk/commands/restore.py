@@ -128,7 +128,7 @@ class Restorer:
             if self._limits.user not in ("", name, claims.subject):
                 continue
             if claims.issuer not in store.account_signers(account):
-                report.error(f"the account does not sign with {claims.issuer} any more, which signed user {quote(name)}")
+                report.error(f"{claims.issuer}, which signed user {quote(name)}, signs for the account no more")
                 continue
             old = store.user_token(account.name, name) if store.has_user(account.name, name) else ""
             if old and store.user(account.name, name).subject != claims.subject:
