@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from auth.claims import AccountClaims, UserClaims, UserScope
+from auth.claims import AccountClaims, UserClaims
 from auth.gojson import quote
 from auth.nkey import KeyPair
 from tools.nsk.collection import Collection, Found, FoundAccount, FoundOperator
@@ -76,7 +76,7 @@ class Rebuilder:
         store.write_account(name, found.token)
         report.ok("stored account")
         self.counts.accounts += 1
-        self._keys([claims.subject, *signing_keys(claims)], operator)
+        self._keys([claims.subject, *claims.signing_key_names()], operator)
         for user in found.users.values():
             section = report.section(f"user {user.claims.name} [{user.claims.subject}]")
             try:
@@ -106,7 +106,3 @@ class Rebuilder:
                 report.ok(f"stored key {public}")
                 self.counts.keys += 1
 
-
-def signing_keys(claims: AccountClaims) -> list[str]:
-    """The public keys of an account's signing keys, scoped or not."""
-    return [item.key if isinstance(item, UserScope) else item for item in claims.nats.signing_keys]

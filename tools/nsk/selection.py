@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from auth.claims import UserScope
 from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.errors import StoreError
 from tools.nsk.flags import Flags
@@ -96,8 +95,7 @@ class Selection:
         identity = Key(name, account.subject, 1, KeyKind.ACCOUNT, store.account_token(name), operator)
         if self.accounts:
             yield identity
-            for item in account.nats.signing_keys:
-                public = item.key if isinstance(item, UserScope) else item
+            for public in account.signing_key_names():
                 yield replace(identity, public=public, token="", parent="", is_signing_key=True)
         if self.curves and (xkey := account.nats.authorization.xkey):
             yield replace(identity, public=xkey, token="", parent="", is_encryption_key=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from auth.claims import AccountClaims, MessageTrace, Permissions, UserScope
+from auth.claims import AccountClaims, MessageTrace, Permissions
 from auth.claims.base import has_wildcards
 from auth.gojson import quote
 from auth.nkey import KeyKind
@@ -242,8 +242,7 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
 
 
 def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> None:
-    for item in claims.nats.signing_keys:
-        key = item.key if isinstance(item, UserScope) else item
+    for key in claims.signing_key_names():
         removed = session.keystore.remove_key(key)
         report.ok(f"deleted signing key {quote(key)}" if removed else f"signing key {quote(key)} is not stored")
     if session.keystore.remove_key(claims.subject):

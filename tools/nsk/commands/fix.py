@@ -8,7 +8,7 @@ from typing import Annotated
 from tools.nsk.cli import Command
 from tools.nsk.collection import Collection
 from tools.nsk.errors import NskError, without_usage
-from tools.nsk.flags import Flags, boolean, strings, text
+from tools.nsk.flags import STRINGS, Flag, Flags, boolean, text
 from tools.nsk.migration import unique_name
 from tools.nsk.rebuild import KEYS, OPERATORS, Rebuilder
 from tools.nsk.report import Report
@@ -68,7 +68,7 @@ FIX = Command(
     _fix,
     (
         boolean("creds", "", "import creds"),
-        strings("in", "", "input paths"),
+        Flag("in", "", "input paths", kind=STRINGS, multiple=True),
         text("out", "", "output dir"),
     ),
     arguments=(0, 8),

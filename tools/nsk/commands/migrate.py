@@ -18,7 +18,6 @@ from tools.nsk.errors import NskError, StoreError, without_usage
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.managed import submit
 from tools.nsk.output import Channel
-from tools.nsk.rebuild import signing_keys
 from tools.nsk.report import Report, Status
 from tools.nsk.session import Session
 from tools.nsk.store import JWT_SUFFIX, Store, check_name
@@ -99,7 +98,7 @@ def _check(store: Store, account: _Account, *, force: bool) -> None:
     check_name(claims.name, "account")
     if store.has_account(claims.name) and not force:
         raise NskError(f"account {quote(claims.name)} already exists, specify --force to overwrite")
-    keys = [claims.subject, *signing_keys(claims)]
+    keys = [claims.subject, *claims.signing_key_names()]
     if not any(map(store.keystore.has_key, keys)):
         needed = ", ".join(keys)
         raise NskError(f"unable to find an account key for {quote(claims.name)} - need one of {needed}")

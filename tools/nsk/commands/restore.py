@@ -19,7 +19,6 @@ from tools.nsk.collection import Collection, FoundAccount, FoundOperator
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.keystore import KeyStore
-from tools.nsk.rebuild import signing_keys
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
@@ -115,7 +114,7 @@ class Restorer:
             if self._may_write(f"account {quote(name)}", old, found.token, report):
                 store.write_account(name, found.token)
                 self.done.accounts.append(name)
-            keys = signing_keys(found.claims)
+            keys = found.claims.signing_key_names()
             self._keys([found.claims.subject, *keys, found.claims.nats.authorization.xkey], report)
         elif not old:
             report.error(f"account {quote(name)} is not in this store: restore it first")

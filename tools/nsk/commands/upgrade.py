@@ -14,7 +14,7 @@ from tools.nsk.cli import Command
 from tools.nsk.commands import installed_version
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.files import FILE_MODE
-from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.flags import Flags, Value, boolean, text
 from tools.nsk.output import Channel
 from tools.nsk.report import Report
 from tools.nsk.session import Session
@@ -142,7 +142,7 @@ def _update(session: Session, flags: Flags) -> Version:
     if wanted == installed:
         session.output.message(f"Current version {installed} is requested version")
         return Version(installed)
-    pinned = f"natskeep=={wanted}" if wanted and wanted.lower() != "latest" else "natskeep"
+    pinned = "natskeep" if wanted.lower() == "latest" else f"natskeep=={wanted}"
     raise NskError(
         f"{session.output.program} {installed} comes with natskeep and does not replace itself: "
         f"update it with what installed it, such as `pip install --upgrade {pinned}`"
@@ -153,7 +153,7 @@ UPDATE = Command(
     "update",
     "Update this tool to latest version",
     _update,
-    (text("version", "", "version to updated the nsk binary to"),),
+    (text("version", "", "version to updated the nsc binary to", kind=Value("version", str), default="latest"),),
     examples="nsk update",
     usage_on_error=True,
     result=Version,
