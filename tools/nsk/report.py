@@ -68,8 +68,8 @@ class Report:
         return self.outcome is Status.ERROR
 
     def count(self, status: Status) -> int:
-        """How many direct children came out so."""
-        return sum(child.outcome is status for child in self.children)
+        """How many direct children came out so. Groups without entries are left out."""
+        return sum(child.outcome is status for child in self.children if child.children or not child.is_group)
 
     def lines(self) -> list[str]:
         """The printed form. Every level is indented by the width of a label."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tools.nsk.errors import NskError
 
@@ -64,7 +65,7 @@ def exchange(url: str, *, timeout: float, body: bytes | None = None, content_typ
         with error:
             return Reply(error.code, _read(error))
     except (OSError, protocol.HTTPException) as error:
-        raise NskError(_reason(error, timeout)) from None
+        raise NskError(_reason(url, error, timeout)) from None
 
 
 def _read(response: Any) -> bytes:
@@ -74,8 +75,10 @@ def _read(response: Any) -> bytes:
     return body
 
 
-def _reason(error: Exception, timeout: float) -> str:
+def _reason(url: str, error: Exception, timeout: float) -> str:
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
         return f"no reply within {timeout:g} s"
+    if isinstance(reason, ConnectionRefusedError):
+        return f"dial tcp {urlsplit(url).netloc}: connect: connection refused"
     return str(reason) or type(reason).__name__

@@ -84,7 +84,10 @@ def _read(session: Session, source: str) -> _Account:
     path = None if is_url else session.environment.absolute(source)
     if path and not path.is_file():
         raise NskError(f"error loading from `{source}`: stat {path}: no such file or directory")
-    token = parse_decorated_jwt(read_source(session, source))
+    try:
+        token = parse_decorated_jwt(read_source(session, source))
+    except NskError as error:
+        raise NskError(f"error loading from `{source}`: {error.text}") from None
     try:
         return _Account(AccountClaims.from_token(token), token, path)
     except JwtError as error:

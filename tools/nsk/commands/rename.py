@@ -78,7 +78,9 @@ def _account(session: Session, flags: Flags) -> RenamedAccount:
     submit(store, claims, submitted)
     if submitted.children:
         copied.section(f"copy account {quote(old)} to {quote(new)}").children = submitted.children
-    session.finish(report)
+    session.output.report(report)
+    if (failure := section.failure()) is not None:
+        raise NskError(failure)
     return RenamedAccount(old, new, users)
 
 
