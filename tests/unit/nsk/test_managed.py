@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from auth import jwt
-from auth.claims import AccountClaims
+from auth.claims import AccountClaims, OperatorClaims
 from auth.nkey import KeyKind, KeyPair
 from tests.unit.nsk.account_server import AccountServer, serving
 from tests.unit.nsk.tool import Tool, tool_at
@@ -173,6 +173,14 @@ def test_load_takes_what_a_service_gives(tool: Tool, server: AccountServer, monk
     assert (tool.home / "creds" / "MO" / "L" / "default.creds").is_file()
 
 
+def _forged(server: AccountServer) -> str:
+    """A JWT of the server's operator that somebody else made."""
+    forger = KeyPair.generate(KeyKind.OPERATOR)
+    claims = OperatorClaims.from_token(server.operator)
+    claims.nats.signing_keys = [forger.public]
+    return jwt.encode(claims, forger)
+
+
 def test_load_refuses_what_is_no_account_of_the_service(
     tool: Tool, server: AccountServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +196,12 @@ def test_load_refuses_what_is_no_account_of_the_service(
         error = tool.refused("load", "--profile", f"nsc://harbour?secret={seed}")
         assert words in error
         assert seed == "" or f" {seed}" not in error
+    tool.ok("load", "--profile", f"nsc://harbour?secret={pair.seed}")
+    before = tool.files()
+    genuine, server.operator = server.operator, _forged(server)
+    error = tool.refused("load", "--profile", f"nsc://harbour?secret={pair.seed}")
+    assert 'a different operator named "harbour" already exists' in error
+    server.operator = genuine
     server.replacements[pair.public] = _from_another_operator(server, pair.public)
     assert "does not sign for operator" in tool.refused("load", "--profile", f"nsc://harbour?secret={pair.seed}")
     assert tool.files() == before

@@ -98,6 +98,18 @@ def test_nothing_replaces_another_entity(tool: Tool) -> None:
     assert tool.files() == before
 
 
+def test_an_operator_jwt_that_another_key_signed_is_refused(tool: Tool, tmp_path: Path) -> None:
+    forger = KeyPair.generate(KeyKind.OPERATOR)
+    claims = OperatorClaims.from_token((tool.home / "O" / "O.jwt").read_text())
+    claims.nats.signing_keys.append(forger.public)
+    token = jwt.encode(claims, forger, issued_at=claims.issued_at + 10)
+    (tmp_path / "x" / "forged.jwt").write_text(token)
+    before = tool.files()
+    error = tool.refused("restore", "--dir", "x", "--force")
+    assert f'[ERR ] key {forger.public} does not sign for operator "O" of this store' in error
+    assert tool.files() == before
+
+
 def test_parts_need_their_whole(tool: Tool) -> None:
     tool.ok("delete", "account", "A")
     assert '[ERR ] account "A" is not in this store: restore it first' in tool.refused("restore", "-d", "x", "-u", "u")

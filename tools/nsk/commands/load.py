@@ -101,11 +101,14 @@ def _operator(session: Session, source: _Source, report: Report) -> Store:
     if not operator.nats.account_server_url:
         raise NskError(f"error importing operator {quote(name)} - it doesn't define an account server url")
     root = session.store_root
-    if Store.exists(root, name) and session.open_store(name).operator().subject != operator.subject:
-        raise NskError(
-            f"error a different operator named {quote(name)} already exists "
-            "-- specify --data-dir to create at a different location"
-        )
+    if Store.exists(root, name):
+        known = session.open_store(name).operator()
+        # A JWT of the same operator that another key signed is somebody else's.
+        if known.subject != operator.subject or not known.did_sign(operator):
+            raise NskError(
+                f"error a different operator named {quote(name)} already exists "
+                "-- specify --data-dir to create at a different location"
+            )
     return import_operator(root, name, session.keystore, token, report, force=True)
 
 

@@ -71,6 +71,9 @@ class Restorer:
                     "`import account --force` takes accounts that another one signed"
                 )
                 return
+            if not store.operator().did_sign(found.claims):
+                report.error(f"key {found.claims.issuer} does not sign for operator {quote(name)} of this store")
+                return
             old = store.operator_token()
         elif not whole:
             report.error(f"operator {quote(name)} is not in this store: restore it without --account and --user first")
