@@ -21,23 +21,26 @@ def unique_name() -> str:
 
 
 def migrate_keystore(keystore: KeyStore) -> Path:
-    """Sort the seeds and creds files of a keystore into nsc's present layout.
+    """Sort the seeds and creds files that lie outside of ``keys`` and ``creds`` into nsc's present layout.
 
-    The old files move to a directory beside it, which is returned. Raises StoreError when something is no seed, or no
-    text, or a creds file lies where none belongs; then nothing has changed.
+    The old files move to a directory beside the keystore, which is returned; everything else stays, since stores may
+    lie in the same directory. Raises StoreError when something is no seed, or no text, or a creds file lies where none
+    belongs; then nothing has changed.
     """
     files, root = keystore.files, keystore.directory
     old = root.with_name(f"{root.name}_{unique_name()}")
     with files.transaction(root):
-        found = {path: _text(path) for path in sorted(root.rglob("*")) if path.is_file()}
+        found = {path: _text(path) for path in keystore.misplaced()}
         seeds = [_seed(path, text) for path, text in found.items() if path.suffix == SEED_SUFFIX]
         creds = {path: text for path, text in found.items() if path.suffix == CREDS_SUFFIX}
         places = {_creds_place(path.relative_to(root)): text for path, text in creds.items()}
         for path, text in found.items():
             files.write(old / path.relative_to(root), text)
             files.remove(path)
-        for entry in files.names(root):
-            files.remove_tree(root / entry)
+            for directory in path.parents:
+                if directory == root or files.names(directory):
+                    break
+                files.remove_tree(directory)
         keystore.prepare()
         for pair in seeds:
             keystore.store_key(pair)
@@ -62,8 +65,6 @@ def _seed(path: Path, text: str) -> KeyPair:
 def _creds_place(path: Path) -> Path:
     """Where a creds file belongs; once it lay in ``<operator>/accounts/<account>/users``."""
     parts = path.parts
-    if len(parts) == 4 and parts[0] == "creds":
-        return path
     if len(parts) == 5:
         return Path("creds", parts[0], parts[2], parts[4])
     raise StoreError(f"unexpected creds filepath len of {len(parts)}: `{path}`")
