@@ -2,7 +2,8 @@
 
 ``nsc_store.json`` holds a store of nsc 2 and the files that nsc changed with each of some command lines. nsk changes
 the same files to the same bytes, since signatures follow from key and claims, and touches no other. With the
-environment variable NATSKEEP_NSC=/path/to/nsc, that nsc and nsk take turns on one store.
+environment variable NATSKEEP_NSC=/path/to/nsc, that nsc and nsk take turns on one store. The keys were made for this;
+they never were secrets.
 """
 
 from __future__ import annotations
