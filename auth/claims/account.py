@@ -264,6 +264,10 @@ class AccountClaims(Claims, omit_defaults=True, kw_only=True):
                 found = item
         return found
 
+    def signing_key_names(self) -> list[str]:
+        """The public keys of the signing keys, scoped or not, in their order."""
+        return [item.key if isinstance(item, UserScope) else item for item in self.nats.signing_keys]
+
     def set_signing_key(self, item: str | UserScope) -> None:
         """Add a signing key or replace its scope."""
         key = item.key if isinstance(item, UserScope) else item

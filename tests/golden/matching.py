@@ -21,12 +21,13 @@ _PLACEHOLDER = re.compile(
     r"|<seed of <(?P<seed>[^<>]+)>>"
     r"|<(?P<key>[OAUNCX](?:\d+|![^<>]+))>"
     r"|<(?P<now>NOW[^<>]*)>"
-    r"|<(?P<word>HOME|JTI|HASH|RELATIVE|CLI|PORT|RTT|2)>"
+    r"|<(?P<word>HOME|JTI|NUID|HASH|RELATIVE|CLI|PORT|RTT|2)>"
 )
 _DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
 _WORDS = {
     "JTI": r"[A-Z2-7]{52}",
     "HASH": r"[A-Z2-7]{52}====",
+    "NUID": r"[A-Za-z0-9]{22}",
     "RELATIVE": r"(?:[Ii]n \d+ \w+|\d+ \w+ [Aa]go|now)",
     "CLI": r"ns[ck]",
     "RTT": r"[\d.]+[µmn]?s",

@@ -212,6 +212,13 @@ class Player:
                 path.write_text(path.read_text().replace(step["old"], step["new"]))
             case "server":
                 self._start(path)
+            case "mkdir":
+                path.mkdir(parents=True)
+            case "copy":
+                target = self.work / self._fill(step["to"])
+                (shutil.copytree if path.is_dir() else shutil.copy)(path, target)
+            case "move":
+                shutil.move(path, self.work / self._fill(step["to"]))
             case "forge":
                 path.write_text(self._forge(step))
             case other:

@@ -40,6 +40,8 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("revocations", "add-user", "-a", "A", "-n", "u1"),
     ("generate", "nkey", "-o", "-a", "-u", "--store"),
     ("add", "operator", "P", "--generate-signing-key", "--sys"),
+    ("rename", "account", "A", "Z", "--OK"),
+    ("reissue", "operator"),
 )
 
 
@@ -169,6 +171,42 @@ def test_killed_at_any_point(tool: Tool, tmp_path: Path) -> None:
             outcomes["after"] += 1
         check(home)
     assert min(outcomes.values()) > KILLED // 20, outcomes
+
+
+def test_a_migration_killed_at_any_point(tool: Tool, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(tool.home, start)
+    for account in ("A", "B"):
+        (start / "O" / "old").mkdir(exist_ok=True)
+        for path in (start / "creds" / "O" / account).iterdir():
+            target = start / "O" / "accounts" / account / "users" / path.name
+            shutil.move(path, target)
+    for path in start.glob("keys/*/*/*.nk"):
+        shutil.move(path, start / "O" / "old" / path.name)
+    before = tree(start)
+    status = os.waitpid(forked(partial(counted, ["-H", str(start), "keys", "migrate"], tmp_path / "steps")), 0)[1]
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert not KeyStore(start).needs_migration()
+    seeds = {path.name: path.read_text() for path in start.rglob("*.nk")}
+    check(start)
+    (moved,) = tmp_path.glob("start_*")
+    shutil.copytree(moved, start, dirs_exist_ok=True)
+    for directory in ("keys", "creds"):
+        shutil.rmtree(start / directory)
+    outcomes = {True: 0, False: 0}
+    for number in range(0, int((tmp_path / "steps").read_text()), 7):
+        home = shutil.copytree(start, tmp_path / "killed" / str(number))
+        status = os.waitpid(forked(partial(killed, ["-H", str(home), "keys", "migrate"], number)), 0)[1]
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        settle((home,))
+        needs = KeyStore(home).needs_migration()
+        outcomes[needs] += 1
+        if needs:
+            assert tree(home).items() >= {name: text for name, text in before.items() if "creds/" not in name}.items()
+        else:
+            assert {path.name: path.read_text() for path in home.rglob("*.nk")} == seeds
+            check(home)
+    assert all(outcomes.values())
 
 
 def test_fifty_at_once(tool: Tool) -> None:

@@ -113,6 +113,8 @@ class Command(click.Command):
         given = ctx.ensure_object(Invocation)
         given.note(ctx.params)
         least, most = self._arguments
+        if least == most > 0 and len(ctx.args) != most:
+            raise NskError(f"accepts {most} arg(s), received {len(ctx.args)}")
         if len(ctx.args) < least:
             raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
         if len(ctx.args) > most:

@@ -215,6 +215,13 @@ class Environment:
         if self.store_root == self.default_store_root:
             make_directory(self.default_store_root)
 
+    def enter(self, operator: str) -> None:
+        """Make an operator the current one, with its only account or one of the name that is current now."""
+        self.operator = operator
+        accounts = self.accounts()
+        current = self.account if self.account in accounts else ""
+        self.remember(account=accounts[0] if len(accounts) == 1 else current)
+
     def remember(
         self, *, store_root: Path | None = None, operator: str | None = None, account: str | None = None
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,3 +31,13 @@ class NskError(Exception):
 
 class StoreError(NskError):
     """The store or the keystore lacks what is asked for, holds it already, or cannot be read."""
+
+
+@contextmanager
+def without_usage() -> Iterator[None]:
+    """Let errors that come up inside the block show no usage text, whatever the command does about its errors."""
+    try:
+        yield
+    except NskError as error:
+        error.show_usage = False
+        raise

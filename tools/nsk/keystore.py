@@ -45,17 +45,19 @@ class KeyStore:
         if self._write_ignore_file and not self.files.is_file(ignore):
             self.files.write(ignore, _IGNORE_FILE)
 
-    def needs_migration(self) -> bool:
-        """Whether seeds or creds lie where nsc kept them before it sorted them into ``keys`` and ``creds``."""
+    def misplaced(self) -> Iterator[Path]:
+        """The seeds and creds files that lie where nsc kept them before it sorted them into ``keys`` and ``creds``."""
         if not self.directory.is_dir():
-            return False
+            return
         inside = (self.keys_directory, self.creds_directory)
-        return any(
-            path.suffix in (SEED_SUFFIX, CREDS_SUFFIX)
-            for entry in self.directory.iterdir()
-            if entry not in inside
-            for path in ([entry] if entry.is_file() else entry.rglob("*"))
-        )
+        for entry in sorted(self.directory.iterdir()):
+            if entry not in inside:
+                paths = [entry] if entry.is_file() else sorted(entry.rglob("*"))
+                yield from (path for path in paths if path.suffix in (SEED_SUFFIX, CREDS_SUFFIX) and path.is_file())
+
+    def needs_migration(self) -> bool:
+        """Whether there are misplaced files."""
+        return next(self.misplaced(), None) is not None
 
     def key_path(self, public: str) -> Path:
         """Where the seed of a public key lies, or would."""
@@ -129,6 +131,17 @@ class KeyStore:
         path = self.creds_path(operator, account, user)
         self.files.write(path, text)
         return path
+
+    def move_creds(self, operator: str, account: str, name: str) -> bool:
+        """Move the creds files of an account below another name. False when there is no directory of them."""
+        old, new = (self.creds_directory / operator / part for part in (account, name))
+        if not self.files.is_directory(old):
+            return False
+        self.files.make_directory(new)
+        for entry in self.files.names(old):
+            self.files.move(old / entry, new / entry)
+        self.files.remove_tree(old)
+        return True
 
     def remove_creds(self, operator: str, account: str, user: str) -> bool:
         """Remove a creds file. False when there is none."""

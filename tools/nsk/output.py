@@ -56,10 +56,10 @@ class Output:
         """Say something about the work."""
         self.line(text, Channel.MESSAGE)
 
-    def report(self, report: Report, *, summarise: bool = False) -> None:
+    def report(self, report: Report, channel: Channel = Channel.REPORT, *, summarise: bool = False) -> None:
         """Print what came out. A report with a failure is always an error message."""
         self.reported = report
-        channel = Channel.MESSAGE if report.failed else Channel.REPORT
+        channel = Channel.MESSAGE if report.failed else channel
         lines = report.lines()
         if summarise and (summary := report.summary()):
             lines.append(summary)

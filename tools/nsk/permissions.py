@@ -195,6 +195,8 @@ def _edit_networks(flags: Flags, limits: UserPermissionLimits, report: Report) -
         if network in limits.source_networks:
             limits.source_networks.remove(network)
         report.ok(f"removed src network {network}")
+    if flags.given("source-network", "rm-source-network"):
+        limits.source_networks.sort()
 
 
 def add_networks(flags: Flags, limits: UserPermissionLimits, report: Report) -> None:

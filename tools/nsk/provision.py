@@ -14,6 +14,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, is_public_key
 from tools.nsk.errors import StoreError
 from tools.nsk.keystore import KeyStore
+from tools.nsk.report import Report
 from tools.nsk.store import Store, check_name
 
 SYSTEM_ACCOUNT = "SYS"
@@ -60,6 +61,28 @@ def create_operator(
         if pair is not None:
             keystore.store_key(pair)
     store.sign_operator(claims, identity)
+    return store
+
+
+def import_operator(
+    root: Path, name: str, keystore: KeyStore, token: str, report: Report, *, force: bool = False
+) -> Store:
+    """An operator of which only the JWT is here, or a newer JWT for one that is here already.
+
+    Raises StoreError when there is one already, unless that is what is wanted.
+    """
+    name = check_name(name, "operator")
+    if not Store.exists(root, name):
+        store = Store.create(root, name, keystore, managed=True)
+    elif not force:
+        raise StoreError(f"operator named {name} exists already please inspect and use --force to overwrite")
+    else:
+        store = Store.open(root, name, keystore)
+        subject = OperatorClaims.from_token(token).subject
+        if store.files.is_file(store.operator_path) and store.operator().subject != subject:
+            report.warn("existing and new operator represent different entities, forced to continue")
+    keystore.prepare()
+    store.write_operator(token)
     return store
 
 

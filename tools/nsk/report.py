@@ -22,6 +22,8 @@ class Report:
     label: str = ""
     status: Status = Status.OK
     children: list[Report] = field(default_factory=list)
+    is_group: bool = False
+    """Whether the children are printed in its place, though they count as one."""
 
     def ok(self, text: str) -> None:
         """Something was done."""
@@ -45,6 +47,12 @@ class Report:
         self.children.append(child)
         return child
 
+    def group(self) -> Report:
+        """Entries that count as one outcome and are printed as if they stood here themselves."""
+        child = Report(is_group=True)
+        self.children.append(child)
+        return child
+
     @property
     def outcome(self) -> Status:
         """The entry's own status, or the worst of its children."""
@@ -60,19 +68,24 @@ class Report:
         return self.outcome is Status.ERROR
 
     def count(self, status: Status) -> int:
-        """How many direct children came out so."""
-        return sum(child.outcome is status for child in self.children)
+        """How many direct children came out so. Groups without entries are left out."""
+        return sum(child.outcome is status for child in self.children if child.children or not child.is_group)
 
-    def lines(self, depth: int = 0) -> list[str]:
+    def lines(self) -> list[str]:
         """The printed form. Every level is indented by the width of a label."""
-        if depth == 0 and not self.label:
-            return [line for child in self.children for line in child.lines()]
-        status = self.outcome
-        indent = " " * 7 * depth
-        if status is Status.MESSAGE:
+        entries = [self] if self.label else self.children
+        return [line for entry in entries for line in entry._printed(0)]
+
+    def _printed(self, depth: int) -> list[str]:
+        if self.is_group:
+            # nsc leaves a line empty for it where nothing was to be done.
+            return [line for child in self.children for line in child._printed(depth)] or [""]
+        indent, status = " " * 7 * depth, self.outcome
+        if self.status is Status.MESSAGE:
             return [f"{indent}{status.value}{line}" for line in self.label.splitlines()]
-        own = f"{indent}{status.value} {self.label}" + (":" if self.children else "")
-        return [own, *(line for child in self.children for line in child.lines(depth + 1))]
+        # Where a text goes on over several lines, they stand below its label.
+        own = f"{status.value} {self.label}".replace("\n", f"\n{indent}") + (":" if self.children else "")
+        return [f"{indent}{own}", *(line for child in self.children for line in child._printed(depth + 1))]
 
     def failure(self) -> str | None:
         """The command's error text when something failed, else None."""
@@ -96,4 +109,4 @@ class Report:
 
 
 def _jobs(count: int) -> str:
-    return f"{count} job" if count == 1 else f"{count} jobs"
+    return f"{count} jobs" if count > 1 else f"{count} job"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from auth.claims import AccountClaims, IssueLevel, OperatorClaims, UserClaims, UserScope
+from auth.claims import AccountClaims, IssueLevel, OperatorClaims, UserClaims
 
 if TYPE_CHECKING:
     from tools.nsk.store import Store
@@ -216,7 +216,7 @@ def operator_result(claims: OperatorClaims) -> OperatorResult:
 
 def account_result(store: Store, claims: AccountClaims) -> AccountResult:
     """The result for an account's claims."""
-    keys = [item.key if isinstance(item, UserScope) else item for item in claims.nats.signing_keys]
+    keys = claims.signing_key_names()
     return AccountResult(store.name, claims.name, claims.subject, claims.issuer, keys)
 
 

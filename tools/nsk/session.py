@@ -38,9 +38,9 @@ class Session:
         environment.prepare()
         if KeyStore(environment.keystore_directory).needs_migration():
             program = self.output.program
+            shown = environment.abbreviated(environment.keystore_directory)
             raise StoreError(
-                f"the keystore `{environment.keystore_directory}` needs migration - "
-                f"type `{program} keys migrate` to update"
+                f"the keystore `{shown}` needs migration - type `{program} keys migrate` to update", show_usage=False
             )
         return environment
 
@@ -219,16 +219,16 @@ def start(given: Mapping[str, Any], *, structured: bool = False) -> Session:
 
 
 _OLD_OPERATOR = """\
-This version of {program} only supports jwtV2.
-If you are using a managed service, check your provider for
-instructions on how to update your project. In most cases
+This version of {program} only supports jwtV2.\x20
+If you are using a managed service, check your provider for\x20
+instructions on how to update your project. In most cases\x20
 all you need to do is:
 "{program} add operator --force -u <url provided by your service>"
 
 If your service is well known, such as Synadia's NGS:
 "{program} add operator --force -u synadia"
 
-If you are the operator, and you have your operator key, to
+If you are the operator, and you have your operator key, to\x20
 upgrade the v1 store `{operator}` - type:
 "{program} upgrade-jwt"
 """

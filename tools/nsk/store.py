@@ -253,7 +253,7 @@ class Store:
 
     def account_signers(self, claims: AccountClaims) -> list[str]:
         """The keys whose signature servers accept on an account's user, in the order in which they are tried."""
-        keys = [item.key if isinstance(item, UserScope) else item for item in claims.nats.signing_keys]
+        keys = claims.signing_key_names()
         if not self.operator().nats.strict_signing_key_usage:
             return [claims.subject, *keys]
         if not keys:

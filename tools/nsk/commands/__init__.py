@@ -38,7 +38,7 @@ class _Root(Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if ctx.params["version"]:
-            click.echo(f"{ctx.command_path} version {_version()}")
+            click.echo(f"{ctx.command_path} version {installed_version()}")
             ctx.exit()
         return rest
 
@@ -49,7 +49,8 @@ class _Root(Group):
         raise NskError(f'unknown command "{name}" for "{program}"\nRun \'{program} --help\' for usage.')
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of natskeep that this tool belongs to, or unknown where it was not installed."""
     # Slow to import, and needed here only.
     metadata: Any = import_module("importlib.metadata")
     try:
@@ -126,6 +127,21 @@ ROOT = _Root(
         "explain": Member(
             "Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN", beyond=True
         ),
+        "export": Group(
+            "export",
+            "Export assets such as nkeys",
+            {
+                "keys": Member(
+                    "Export operator, account and user keys in the current operator and account context",
+                    "export_keys:EXPORT",
+                ),
+            },
+        ),
+        "fix": Member(
+            "rebuilds a project tree from jwts, nk and cred files found in the input directories",
+            "fix:FIX",
+            hidden=True,
+        ),
         "generate": Group(
             "generate",
             "Generate activations, nats-cli contexts, credential files, configs, nkeys and diagrams",
@@ -137,7 +153,28 @@ ROOT = _Root(
             },
         ),
         "help": Member("Help about any command", "help:HELP"),
+        "import": Group(
+            "import",
+            "Import accounts, users or nkeys",
+            {
+                "account": Member(
+                    "Imports an account from a jwt file and resign with operator if self signed",
+                    "import_assets:ACCOUNT",
+                ),
+                "keys": Member("Imports all nkeys found in a directory", "import_assets:KEYS"),
+                "user": Member("Imports an user from a jwt or user and nkey from a creds file", "import_assets:USER"),
+            },
+        ),
         "init": Member("Initialize an environment by creating an operator, account and user", "init:INIT"),
+        "keys": Group(
+            "keys",
+            "Manage keys for operators, accounts, and users",
+            {
+                "migrate": Member(
+                    "migrates keystore to new layout, original keystore is preserved", "keystore:MIGRATE"
+                ),
+            },
+        ),
         "list": Group(
             "list",
             "List assets such as operators, accounts, users and keys",
@@ -154,6 +191,8 @@ ROOT = _Root(
             LIST_FLAGS,
         ),
         "plan": Member("Show what pushing accounts would change on the running servers", "plan:PLAN", beyond=True),
+        "load": Member("load entities for an operator, account and keys", "load:LOAD"),
+        "migrate": Member("Migrate an account to the current operator", "migrate:MIGRATE", hidden=True),
         "prove": Group(
             "prove",
             "Prove that accounts are isolated, or show how something gets from one to another",
@@ -167,6 +206,24 @@ ROOT = _Root(
             "Pull an operator or account jwt replacing the local jwt with the server's version", "pull:PULL"
         ),
         "push": Member("Push an account jwt to an Account JWT Server", "push:PUSH"),
+        "reissue": Group(
+            "reissue",
+            "Re-issue objects with a new identity key",
+            {
+                "operator": Member(
+                    "Re-issues the operator with a new identity and re-signs affected accounts", "reissue:OPERATOR"
+                ),
+            },
+        ),
+        "rename": Group(
+            "rename",
+            "Rename operator, account or user",
+            {"account": Member("Rename an account", "rename:ACCOUNT")},
+            hidden=True,
+        ),
+        "restore": Member(
+            "Restore operators, accounts, users and keys from a backup or an export", "restore:RESTORE", beyond=True
+        ),
         "revocations": Group(
             "revocations",
             "Manage revocation for users and activations from an account",
@@ -187,6 +244,25 @@ ROOT = _Root(
                 ),
             },
         ),
+        "select": Group(
+            "select",
+            "Set the current operator or account",
+            {
+                "account": Member("set the account", "select:ACCOUNT"),
+                "operator": Member("set the operator", "select:OPERATOR"),
+            },
+        ),
+        "test": Group(
+            "test",
+            "Test commands",
+            {
+                "doc": Member("generate markdown documentation in the specified directory", "test:DOC"),
+                "flags": Member("prints a table with all the flags", "test:FLAGS"),
+                "nkey": Member("Generates an nkey", "generate:NKEY"),
+                "whoflag": Member("prints a table with commands using the specified flag", "test:WHOFLAG"),
+            },
+            hidden=True,
+        ),
         "tool": Group(
             "tool",
             "NATS tools: pub, sub, req, reply, rtt",
@@ -199,6 +275,8 @@ ROOT = _Root(
             },
             TOOL_FLAGS,
         ),
+        "update": Member("Update this tool to latest version", "upgrade:UPDATE"),
+        "upgrade-jwt": Member("Update jwt w", "upgrade:UPGRADE_JWT", hidden=True),
         "validate": Member("Validate an operator, account(s), and users", "validate:VALIDATE"),
     },
     (_VERSION,),

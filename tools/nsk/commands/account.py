@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from auth.claims import AccountClaims, MessageTrace, Permissions, UserScope
+from auth.claims import AccountClaims, MessageTrace, Permissions
 from auth.claims.base import has_wildcards
 from auth.gojson import quote
 from auth.nkey import KeyKind
@@ -14,6 +14,7 @@ from tools.nsk.commands.user import remove_user
 from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, number, strings, text
+from tools.nsk.managed import submit
 from tools.nsk.names import given_or_random
 from tools.nsk.permissions import edit_permissions, permission_flags, removal_flags
 from tools.nsk.provision import create_account
@@ -51,21 +52,11 @@ def _add(session: Session, flags: Flags) -> AccountResult:
     )
     if not public_key:
         report.ok(f"generated and stored account key {quote(claims.subject)}")
-    warn_if_self_signed(store, claims, report)
-    session.environment.remember(account=name)
-    report.ok(f"added account {quote(name)}")
+    if submit(store, claims, report):
+        session.environment.remember(account=name)
+        report.ok(f"added account {quote(name)}")
     session.finish(report)
     return account_result(store, store.account(name))
-
-
-def warn_if_self_signed(store: Store, claims: AccountClaims, report: Report) -> None:
-    """Say that the operator, whose key is elsewhere, has yet to sign an account."""
-    if store.managed and claims.is_self_signed:
-        report.warn(
-            f"unable to push to {quote(store.name)} - "
-            "operator doesn't set an account server url or manual exchange necessary"
-        )
-        report.warn("perform push/pull again or exchange self-signed JWT manually")
 
 
 ADD = Command(
@@ -116,7 +107,7 @@ def _edit(session: Session, flags: Flags) -> AccountResult:
     refuse_new_issues(claims, before)
     keys.store()
     store.sign_account(claims, signer)
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     report.ok(f"edited account {quote(name)}")
     session.finish(report)
     return account_result(store, store.account(name))
@@ -226,15 +217,19 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     users = {user: store.user(name, user).subject for user in store.users(name)}
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
-    # The expired JWT is signed before anything is removed: without a key to sign with, nothing happens.
+    # The expired JWT is signed and submitted before anything is removed: without a key to sign with, or when the
+    # account server does not take it, nothing happens.
     if flags.boolean("revoke"):
         for public in users.values():
             claims.revoke(public)
     claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
     store.sign_account(claims, signer)
+    submitted = Report()
+    if not submit(store, claims, submitted, keep=False):
+        session.finish(submitted)
     for user, public in users.items():
         remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"))
-    warn_if_self_signed(store, claims, report)
+    report.children += submitted.children
     report.ok(f"expired account {quote(name)}")
     if flags.boolean("rm-nkey"):
         _remove_keys(session, claims, report)
@@ -247,12 +242,13 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
 
 
 def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> None:
-    for item in claims.nats.signing_keys:
-        key = item.key if isinstance(item, UserScope) else item
+    for key in claims.signing_key_names():
         removed = session.keystore.remove_key(key)
         report.ok(f"deleted signing key {quote(key)}" if removed else f"signing key {quote(key)} is not stored")
     if session.keystore.remove_key(claims.subject):
-        report.ok(f"deleted private key {quote(claims.subject)}")
+        report.ok(f"deleted privated key {quote(claims.subject)}")
+    else:
+        report.ok(f"private key {quote(claims.subject)} is not stored")
 
 
 DELETE = Command(

@@ -10,9 +10,9 @@ from auth.claims import Export
 from auth.nkey import KeyKind
 from tools.nsk import exchange
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.errors import NskError
 from tools.nsk.flags import MOMENT, Flag, Flags, boolean, text
+from tools.nsk.managed import submit
 from tools.nsk.render import Table, printable
 from tools.nsk.report import Report
 from tools.nsk.session import Session
@@ -62,7 +62,7 @@ def _add(session: Session, flags: Flags) -> ActivationRevocations:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     export = exchange.revoke_activations(store, place, key, moment, signer=signer)
     report = Report()
-    warn_if_self_signed(store, store.account(place.account), report)
+    submit(store, store.account(place.account), report)
     if key == exchange.EVERY_ACCOUNT:
         before = format_date(moment).replace(" UTC", " +0000 UTC")
         report.ok(f'revoked all activations for "{export.name}" issued before {before}')
@@ -79,7 +79,7 @@ def _delete(session: Session, flags: Flags) -> ActivationRevocations:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     export = exchange.restore_activations(store, place, key, signer=signer)
     report = Report()
-    warn_if_self_signed(store, store.account(place.account), report)
+    submit(store, store.account(place.account), report)
     whose = "all accounts" if key == exchange.EVERY_ACCOUNT else f"account {key}"
     report.ok(f"deleted {place.kind} {export.name} revocation for {whose}")
     session.finish(report, summarise=True)

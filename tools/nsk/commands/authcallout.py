@@ -11,10 +11,10 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, is_public_key
 from tools.nsk import exchange
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.edits import GENERATE, SigningKeys
 from tools.nsk.errors import NskError
 from tools.nsk.flags import STRINGS, Flag, Flags, boolean, text
+from tools.nsk.managed import submit
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 
@@ -53,7 +53,7 @@ def _edit(session: Session, flags: Flags) -> CalloutResult:
     claims = change.sign(signer, keep_issuer=True)
     curve.store()
     report = Report()
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     for line in lines:
         report.ok(line)
     session.finish(report)

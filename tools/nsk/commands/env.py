@@ -17,18 +17,9 @@ def _env(session: Session, flags: Flags) -> EnvironmentResult:
     if root := flags.text("store"):
         environment.remember(store_root=environment.absolute(root))
     if operator := flags.text("operator"):
-        if not Store.exists(session.store_root, operator):
-            raise NskError(f'operator "{operator}" not in `{session.store_root}`')
-        changed = operator != environment.operator
-        environment.operator = operator
-        accounts = environment.accounts()
-        account = environment.account if not changed else accounts[0] if len(accounts) == 1 else ""
-        environment.remember(operator=operator, account=account)
+        choose_operator(session, operator)
     if account := flags.text("account"):
-        store = session.store
-        if not store.has_account(account):
-            raise store.unknown_account(account)
-        environment.remember(account=account)
+        choose_account(session, session.store, account)
     session.output.line(_table(session).render(), Channel.LISTING)
     return EnvironmentResult(
         str(environment.store_root) if environment.store_root else None,
@@ -38,6 +29,20 @@ def _env(session: Session, flags: Flags) -> EnvironmentResult:
         environment.account or None,
         environment.from_cwd,
     )
+
+
+def choose_operator(session: Session, operator: str) -> None:
+    """Make an operator the current one. An account of the same name stays current. Raises NskError."""
+    if not Store.exists(session.store_root, operator):
+        raise NskError(f'operator "{operator}" not in `{session.store_root}`')
+    session.environment.enter(operator)
+
+
+def choose_account(session: Session, store: Store, account: str) -> None:
+    """Make an account of the current operator the current one. Raises StoreError."""
+    if not store.has_account(account):
+        raise store.unknown_account(account)
+    session.environment.remember(account=account)
 
 
 def _table(session: Session) -> Table:

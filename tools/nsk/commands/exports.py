@@ -12,9 +12,9 @@ from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk import exchange
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.errors import NskError
 from tools.nsk.flags import DURATION, UNSIGNED, Flag, Flags, Value, boolean, text
+from tools.nsk.managed import submit
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.subjects import refuse_unless_subject, required, warn_of_lost_dollars
@@ -80,7 +80,7 @@ def _add(session: Session, flags: Flags) -> ExportResult:
         export.service_latency = ServiceLatency(sampling=_sampling(flags.text("sampling")), results=results)
     claims = exchange.add_export(store, account, export, signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT))
     report = Report()
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     visibility = "private" if export.token_required else "public"
     report.ok(f"added {visibility} {export.type} export {quote(export.name)}")
     warn_of_lost_dollars(report, (subject, results))
@@ -171,7 +171,7 @@ def _edit(session: Session, flags: Flags) -> ExportResult:
         session.output.report(report)
         raise NskError(report.failure() or "", show_usage=True)
     claims = change.sign(session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT))
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     report.ok(f"edited {new.type} export {quote(new.name)}")
     warn_of_lost_dollars(report, (flags.text("latency"),))
     session.finish(report)
@@ -300,7 +300,7 @@ def _delete(session: Session, flags: Flags) -> ExportResult:
     export = exchange.delete_export(store, account, flags.text("subject"), signer=signer)
     report = Report()
     report.ok(f"deleted {export.type} export {quote(export.subject)}")
-    warn_if_self_signed(store, store.account(account), report)
+    submit(store, store.account(account), report)
     session.finish(report, summarise=True)
     return _result(account, export)
 

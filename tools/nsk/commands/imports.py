@@ -12,10 +12,10 @@ from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk import exchange
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.download import read_source
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.managed import submit
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.subjects import warn_of_lost_dollars
@@ -55,7 +55,7 @@ def _add(session: Session, flags: Flags) -> ImportResult:
     # Tracing goes into the importer's account with a stream; with a service the exporter decides.
     item.allow_trace = flags.boolean("allow-trace") and not item.is_service
     claims = exchange.add_import(store, account, item, signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT))
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     report.ok(f"added {item.type} import {quote(item.subject)}")
     warn_of_lost_dollars(report, (item.subject, item.local_subject))
     session.finish(report)
@@ -144,7 +144,7 @@ def _delete(session: Session, flags: Flags) -> ImportResult:
     item = exchange.delete_import(store, account, flags.text("subject"), flags.text("src-account"), signer=signer)
     report = Report()
     report.ok(f"deleted {item.type} import {quote(item.subject)}")
-    warn_if_self_signed(store, store.account(account), report)
+    submit(store, store.account(account), report)
     session.finish(report, summarise=True)
     return _result(account, item)
 

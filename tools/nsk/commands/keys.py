@@ -4,108 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
-from auth.claims import UserScope
 from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.cli import Command
 from tools.nsk.commands import LIST_FLAGS
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.render import Table, printable
+from tools.nsk.selection import Key, Selection
 from tools.nsk.session import Session
 
 _LEGEND = "[ T ] auth callout encryption target"
 _SEED_LEGEND = f"[ ! ] seed is not stored\n[ERR] error reading seed\n{_LEGEND}"
 _UNREFERENCED = "[?] unreferenced key - may belong to a different operator context"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key and what it belongs to. ``depth`` is 0 for the operator, 1 for accounts, 2 for users."""
-
-    name: str
-    public: str
-    depth: int
-    kind: KeyKind
-    token: str = ""
-    """The JWT of the entity whose identity the key is; none for its other keys."""
-    parent: str = ""
-    is_signing_key: bool = False
-    is_encryption_key: bool = False
-
-    @property
-    def mark(self) -> str:
-        """What the key is for, when it is no identity."""
-        return "T" if self.is_encryption_key else "*" if self.is_signing_key else ""
-
-    @property
-    def entity(self) -> str:
-        """The name, indented by what it is below."""
-        return " " * self.depth + printable(self.name)
-
-
-class Selection:
-    """Which keys the flags ask for."""
-
-    def __init__(self, session: Session, flags: Flags) -> None:
-        named = flags.given("operator", "accounts", "users", "curve")
-        everything = flags.boolean("all")
-        self.operator = everything or flags.boolean("operator") or not named
-        self.accounts = everything or flags.boolean("accounts") or not named
-        self.users = everything or flags.boolean("users") or not named
-        self.curve = self.accounts or flags.boolean("curve")
-        # Without a kind, only what is current is shown.
-        self._all_accounts = everything or (named and not flags.given("account"))
-        self._account = flags.text("account") or session.environment.account
-        self._user = flags.text("user")
-
-    def names(self, session: Session) -> list[str]:
-        """The accounts to look at. Raises StoreError."""
-        if self._all_accounts:
-            return session.store.accounts()
-        if not self._account:
-            return []
-        session.store.account_token(self._account)
-        return [self._account]
-
-    def users_of(self, session: Session, account: str) -> list[str]:
-        """The users to look at. Raises StoreError."""
-        users = session.store.users(account)
-        if not self._user:
-            return users
-        if not self._all_accounts:
-            session.store.user_token(account, self._user)
-        return [user for user in users if user == self._user]
-
-    def keys(self, session: Session) -> Iterator[Key]:
-        """The keys that the JWTs name, in the order of the tree. Raises StoreError."""
-        store = session.store
-        operator, token = store.operator(), store.operator_token()
-        if self.operator:
-            yield Key(store.name, operator.subject, 0, KeyKind.OPERATOR, token)
-            for public in sorted(operator.nats.signing_keys):
-                yield Key(store.name, public, 0, KeyKind.OPERATOR, is_signing_key=True)
-        for name in self.names(session):
-            account, token = store.account(name), store.account_token(name)
-            identity = Key(name, account.subject, 1, KeyKind.ACCOUNT, token, operator.subject)
-            if self.accounts:
-                yield identity
-                for item in account.nats.signing_keys:
-                    public = item.key if isinstance(item, UserScope) else item
-                    yield replace(identity, public=public, token="", parent="", is_signing_key=True)
-            if self.curve and (xkey := account.nats.authorization.xkey):
-                yield replace(identity, public=xkey, token="", parent="", is_encryption_key=True)
-            if self.users:
-                for user in self.users_of(session, name):
-                    public, token = store.user(name, user).subject, store.user_token(name, user)
-                    yield Key(user, public, 2, KeyKind.USER, token, account.subject)
-
-    def wants(self, kind: KeyKind) -> bool:
-        """Whether keys of a kind are asked for."""
-        wanted = {KeyKind.OPERATOR: self.operator, KeyKind.ACCOUNT: self.accounts, KeyKind.USER: self.users}
-        return wanted.get(kind, self.curve)
 
 
 def _list(session: Session, flags: Flags) -> None:
@@ -118,9 +29,7 @@ def _list(session: Session, flags: Flags) -> None:
         raise StoreError(
             "operator is not set -- set an operator first or try --not-referenced to list all keys not in the context"
         )
-    selection = Selection(session, flags)
-    keys = _unreferenced(session, selection) if unreferenced else list(selection.keys(session))
-    keys = [key for key in keys if flags.text("filter").upper() in key.public]
+    keys = selected(session, flags, Selection.of(session, flags, curves="curve"))
     if flags.boolean("json"):
         session.output.line(_json(session, keys, seeds=seeds))
     elif not keys:
@@ -132,22 +41,25 @@ def _list(session: Session, flags: Flags) -> None:
         session.output.line(f"{_keys(session, keys).render()}{note}{_LEGEND}\n")
 
 
-def _unreferenced(session: Session, selection: Selection) -> list[Key]:
-    known: set[str] = set()
-    if session.environment.operator:
-        known = {key.public for key in selection.keys(session)}
-    found = []
-    for public in session.keystore.public_keys():
-        kind = public_key_kind(public)
-        if public not in known and kind is not None and selection.wants(kind):
-            found.append(Key("?", public, 0, kind))
-    return found
+def selected(session: Session, flags: Flags, selection: Selection) -> list[Key]:
+    """The keys of a selection, or with ``--not-referenced`` the others. Raises StoreError."""
+    if not flags.boolean("not-referenced"):
+        return selection.keys(session.store)
+    return selection.unreferenced(session.store if session.environment.operator else None, session.keystore)
+
+
+def _entity(key: Key) -> str:
+    return " " * key.depth + printable(key.name)
+
+
+def _mark(key: Key) -> str:
+    return "T" if key.is_encryption_key else "*" if key.is_signing_key else ""
 
 
 def _keys(session: Session, keys: list[Key]) -> Table:
     table = Table("Keys", ("Entity", "Key", "Signing Key", "Stored"))
     for key in keys:
-        table.row(key.entity, key.public, key.mark, "*" if session.keystore.has_key(key.public) else "")
+        table.row(_entity(key), key.public, _mark(key), "*" if session.keystore.has_key(key.public) else "")
     return table
 
 
@@ -159,7 +71,7 @@ def _seeds(session: Session, keys: list[Key]) -> Table:
             shown = pair.seed if pair else f"{key.public} [!]"
         except StoreError:
             shown = f"{key.public} [ERR]"
-        table.row(key.entity, shown, key.mark)
+        table.row(_entity(key), shown, _mark(key))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ParamSpec
 
 from auth.claims import Claims
@@ -26,7 +27,7 @@ def _operators(session: Session, flags: Flags) -> None:
         session.output.line(f'no operators defined in store dir "{session.environment.store_root}"')
         session.output.line("init an environment or change the store root with `env --store <dir>`")
         return
-    entries = [(name, _key(_operator_claims, session, name)) for name in names]
+    entries = [_entry(name, _operator_claims, session, name) for name in names]
     _print(session, flags, "Operators", entries, session.environment.operator)
 
 
@@ -35,7 +36,7 @@ def _accounts(session: Session, flags: Flags) -> None:
     if not session.environment.operator:
         raise StoreError("no operator set - `env --operator <name>`")
     store = session.store
-    entries = [(name, _key(store.account, name)) for name in store.accounts()]
+    entries = [_entry(name, store.account, name) for name in store.accounts()]
     _print(session, flags, "Accounts", entries, session.environment.account)
 
 
@@ -53,7 +54,7 @@ def _users(session: Session, flags: Flags) -> None:
         raise StoreError(f"no account set - `{program} env --account <name>`")
     account = environment.account
     store.account_token(account)
-    entries = [(name, _key(store.user, account, name)) for name in store.users(account)]
+    entries = [_entry(name, store.user, account, name) for name in store.users(account)]
     # nsc marks the user that is called like its account.
     _print(session, flags, "Users", entries, account)
 
@@ -73,23 +74,35 @@ def _operator_claims(session: Session, name: str) -> Claims:
     return session.open_store(name).operator()
 
 
-def _key(read: Callable[Arguments, Claims], *arguments: Arguments.args, **named: Arguments.kwargs) -> str:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entity: the name that the store has it under, with its own where that is another one, and its key."""
+
+    name: str
+    shown: str
+    key: str
+
+
+def _entry(
+    name: str, read: Callable[Arguments, Claims], *arguments: Arguments.args, **named: Arguments.kwargs
+) -> _Entry:
     try:
-        return read(*arguments, **named).subject
+        claims = read(*arguments, **named)
     except StoreError as error:
-        return f"error loading jwt - {error.text}"
+        return _Entry(name, name, f"error loading jwt - {error.text}")
+    return _Entry(name, name if claims.name == name else f"{name} ({claims.name})", claims.subject)
 
 
-def _print(session: Session, flags: Flags, title: str, entries: list[tuple[str, str]], current: str) -> None:
+def _print(session: Session, flags: Flags, title: str, entries: list[_Entry], current: str) -> None:
     if flags.boolean("json"):
-        found = [{"name": name, "public_key": key} for name, key in entries]
+        found = [{"name": entry.name, "public_key": entry.key} for entry in entries]
         body = json.dumps(found or None, indent=1, ensure_ascii=False)
         session.output.line(body, Channel.LISTING)
         return
     table = Table(title, ("Name", "Public Key") if entries else ())
-    for name, key in entries:
-        cells = (printable(name), printable(key))
-        table.row(*(map(bold, cells) if name == current else cells))
+    for entry in entries:
+        cells = (printable(entry.shown), printable(entry.key))
+        table.row(*(map(bold, cells) if entry.shown == current else cells))
     if not entries:
         table.row("No entries defined")
     session.output.line(table.render(), Channel.LISTING)

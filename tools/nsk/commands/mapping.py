@@ -9,8 +9,8 @@ from auth.claims import AccountClaims, WeightedMapping
 from auth.nkey import KeyKind
 from tools.nsk import exchange
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.flags import BYTE, Flag, Flags, text
+from tools.nsk.managed import submit
 from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.subjects import required, warn_of_lost_dollars
@@ -52,7 +52,7 @@ def _add(session: Session, flags: Flags) -> MappingResult:
         store, account, source, target, signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     )
     report = Report()
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     report.ok(f"added mapping {source} -> {subject}, weight {target.effective_weight}%")
     warn_of_lost_dollars(report, (source, subject))
     session.finish(report)
@@ -101,7 +101,7 @@ def _delete(session: Session, flags: Flags) -> MappingResult:
         words = f"all mapping{f' in cluster {cluster}' if cluster else ''} for {source}"
     report.ok(f"deleted {words}")
     claims = store.account(account)
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     session.finish(report, summarise=True)
     return _result(account, source, claims)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from auth.claims import OperatorClaims
+from auth.claims.base import VERSION
 from auth.claims.operator import service_url_problem
 from auth.creds import parse_decorated_jwt
 from auth.envelope import JwtError
@@ -14,13 +18,18 @@ from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, strings, text
 from tools.nsk.names import given_or_random
-from tools.nsk.provision import add_system_account, create_operator
+from tools.nsk.provision import add_system_account, create_operator, import_operator
 from tools.nsk.report import Report
 from tools.nsk.results import OperatorResult, operator_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
 _WELL_KNOWN = {"synadia": "https://api.synadia.io/jwt/v1/operator"}
+_VARIABLE = re.compile(r"NSC_(.+)_OPERATOR", re.IGNORECASE)
+_OLD_JWT = (
+    "the operator jwt (v1) is incompatible this version of {program} - ask whoever made it for one of version 2, "
+    "or run `{program} upgrade-jwt` where the operator's key is"
+)
 
 
 def _add(session: Session, flags: Flags) -> OperatorResult:
@@ -28,7 +37,7 @@ def _add(session: Session, flags: Flags) -> OperatorResult:
     if flags.boolean("force") and not source:
         raise NskError("force only works with -u")
     if source:
-        return _import(session, flags, _fetch(session, source))
+        return _import(session, flags, source)
     start, expiry = times(flags)
     name = check_name(given_or_random(flags.name()), "operator")
     key = _identity(session)
@@ -75,39 +84,61 @@ def _identity(session: Session) -> KeyPair | None:
     return pair
 
 
-def _import(session: Session, flags: Flags, token: str) -> OperatorResult:
-    if flags.boolean("sys"):
-        raise NskError("importing an operator is not compatible with system account generation")
+def _import(session: Session, flags: Flags, source: str) -> OperatorResult:
+    location = _location(session, source)
+    try:
+        token = parse_decorated_jwt(read_source(session, location))
+    except FileNotFoundError as error:
+        raise NskError(f"error reading `{location}`: open {error.filename}: no such file or directory") from None
+    except NskError as error:
+        raise NskError(f"error reading `{location}`: {error.text}") from None
     try:
         claims = OperatorClaims.from_token(token)
     except JwtError as error:
-        raise NskError(f"the imported operator JWT cannot be used: {error}") from None
-    name = check_name(flags.name() or claims.name, "operator")
+        raise NskError(f"error importing operator jwt: {error}") from None
+    if claims.nats.version != VERSION:
+        raise NskError(_OLD_JWT.format(program=session.output.program))
+    if flags.boolean("sys"):
+        raise NskError("importing an operator is not compatible with system account generation")
+    name = flags.name() or _well_known_name(session, location) or claims.name
     report = Report()
-    if Store.exists(session.store_root, name):
-        if not flags.boolean("force"):
-            report.error(f"operator named {name} exists already please inspect and use --force to overwrite")
-            session.finish(report)
-        store = session.open_store(name)
-        store.set_managed(True)
-    else:
-        store = Store.create(session.store_root, name, session.keystore, managed=True)
-    session.keystore.prepare()
-    store.write_operator(token)
-    session.environment.remember(store_root=session.store_root, operator=name, account="")
-    report.ok(f"imported operator {quote(name)}")
+    force = flags.boolean("force")
+    if Store.exists(session.store_root, name) and not force:
+        report.error(f"operator named {name} exists already please inspect and use --force to overwrite")
+        session.finish(report)
+    store = import_operator(session.store_root, name, session.keystore, token, report, force=force)
+    session.environment.enter(store.name)
+    report.ok(f"imported operator {quote(store.name)}")
     report.ok("When running your own nats-server, make sure they run at least version 2.2.0")
     session.finish(report)
     return operator_result(claims)
 
 
-def _fetch(session: Session, source: str) -> str:
-    variable = f"NSC_{source.upper()}_OPERATOR"
-    location = session.environment.variables.get(variable) or _WELL_KNOWN.get(source.lower(), source)
-    path = session.environment.absolute(location.removeprefix("file://"))
-    if not location.startswith(("http:", "https:")) and not path.exists():
-        raise NskError(f"error reading `{source}`: open {path}: no such file or directory")
-    return parse_decorated_jwt(read_source(session, location))
+def _operators(session: Session) -> dict[str, str]:
+    """The well-known operators, and those that the environment names, with their URLs."""
+    variables = session.environment.variables
+    named = ((_VARIABLE.fullmatch(variable), url) for variable, url in variables.items())
+    return {**{match[1]: url for match, url in named if match}, **_WELL_KNOWN}
+
+
+def well_known_url(session: Session, name: str) -> str | None:
+    """Where an operator with a well-known name is found, in whatever case the name is written."""
+    found = (url for known, url in _operators(session).items() if known.lower() == name.lower())
+    return next(found, None)
+
+
+def _location(session: Session, source: str) -> str:
+    if urlsplit(source).scheme or session.environment.absolute(source).exists():
+        return source
+    return well_known_url(session, source) or source
+
+
+def _well_known_name(session: Session, location: str) -> str:
+    """The well-known name of the operator whose host a URL names, if there is one."""
+    host = urlsplit(location).hostname
+    if not host:
+        return ""
+    return next((name for name, url in _operators(session).items() if urlsplit(url).hostname == host), "")
 
 
 ADD = Command(

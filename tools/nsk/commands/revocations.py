@@ -9,9 +9,9 @@ from auth.claims.account import ALL_USERS
 from auth.gojson import quote
 from auth.nkey import KeyKind, is_public_key
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.errors import NskError
 from tools.nsk.flags import MOMENT, Flag, Flags, text
+from tools.nsk.managed import submit
 from tools.nsk.render import Table
 from tools.nsk.report import Report
 from tools.nsk.results import Revocations, revocations_result
@@ -64,7 +64,7 @@ def _add(session: Session, flags: Flags) -> Revocations:
 def _save(session: Session, claims: AccountClaims, report: Report) -> None:
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     session.store.sign_account(claims, signer, keep_issuer=False)
-    warn_if_self_signed(session.store, claims, report)
+    submit(session.store, claims, report)
 
 
 def _delete(session: Session, flags: Flags) -> Revocations:

@@ -6,10 +6,10 @@ from auth.claims import AccountClaims, UserScope
 from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk.cli import Command
-from tools.nsk.commands.account import warn_if_self_signed
 from tools.nsk.edits import SigningKeys, refuse_new_issues
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, text
+from tools.nsk.managed import submit
 from tools.nsk.permissions import USER_LIMIT_FLAGS, edit_limits
 from tools.nsk.report import Report
 from tools.nsk.results import SigningKeyResult
@@ -41,7 +41,7 @@ def _edit(session: Session, flags: Flags) -> SigningKeyResult:
     refuse_new_issues(claims, before)
     keys.store()
     store.sign_account(claims, signer)
-    warn_if_self_signed(store, claims, report)
+    submit(store, claims, report)
     report.ok(f"edited signing key {quote(key)}")
     session.finish(report)
     return SigningKeyResult(account, key, scope.role, scope.description)

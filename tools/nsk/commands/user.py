@@ -47,7 +47,7 @@ def _add(session: Session, flags: Flags) -> UserResult:
         public_key=public_key,
         not_before=start,
         expires_at=expiry,
-        tags=tuple(tags),
+        tags=tuple(sorted(tags)),
         limits=limits,
         signer=session.signer(KeyKind.ACCOUNT, account=owner),
     )
