@@ -267,7 +267,9 @@ class Authenticator:
         """What is the same as under earlier settings to those who are connected."""
         old, new = earlier._settings, self._settings
         if self._trust is not None:
-            same = frozenset(name for name, token in new.preload.items() if old.preload.get(name) == token)
+            # Another operator, or one with other keys or dates, is a question to every account.
+            kept = new.preload if (new.operators, new.trusted_keys) == (old.operators, old.trusted_keys) else {}
+            same = frozenset(name for name, token in kept.items() if old.preload.get(name) == token)
         else:
             known = earlier._accounts
             same = frozenset(name for name, found in self._accounts.items() if _is_same_account(found, known.get(name)))

@@ -152,7 +152,7 @@ RULES: Final = (
     _restart("lame_duck_grace_period", "LameDuckGracePeriod", _seconds),
     Rule("logging.max_traced_msg_len", Takes.ALL, "max_traced_msg_len"),
     _restart("trusted_keys", "TrustedKeys"),
-    _restart("operators", "TrustedOperators", _count("operators")),
+    Rule("operators", Takes.ALL, "TrustedOperators", _count("operators"), "Reloaded: operators"),
     _restart("resolver", "AccountResolver", None),
     Rule("resolver_preload", Takes.ALL, "resolver_preload", None, _SILENT),
     _restart("resolver_pinned_accounts", "ResolverPinnedAccounts"),

@@ -58,14 +58,17 @@ class ReloadPlan:
 def plan_reload(old: Options, new: Options) -> ReloadPlan:
     """What turns the one configuration into the other.
 
-    Where something is declared is no difference. A `no_auth_user` may go together with the user that it names.
+    Where something is declared is no difference. A `no_auth_user` may go together with the user that it names, and
+    operators may change as long as there are some before and after.
     """
     changes, refused = [], []
     for rule in RULES:
         before, after = value_at(old, rule.path), value_at(new, rule.path)
         if is_alike(before, after):
             continue
-        if rule.takes is not Takes.RESTART:
+        if rule.path == "operators" and not (before and after):
+            refused.append(Change(rule, before, after))
+        elif rule.takes is not Takes.RESTART:
             changes.append(Change(rule, before, after))
         elif rule.path != "no_auth_user" or new.no_auth_user or old.no_auth_user in _user_names(new):
             refused.append(Change(rule, before, after))

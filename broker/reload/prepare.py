@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.checked import check
-from broker.reload.plan import ReloadPlan, plan_reload
+from broker.reload.plan import ReloadError, ReloadPlan, plan_reload
 
 if TYPE_CHECKING:
     import ssl
@@ -41,6 +41,8 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
     plan = plan_reload(old, new)
     plan.check()
     authenticator = checked.authenticator
+    if authenticator.system_account != earlier.system_account:
+        raise ReloadError("config reload does not support another system account, as the operators name it")
     standing = authenticator.standing_since(earlier)
     for name in new.resolver_preload:
         # What is verified here is remembered, and need not be verified in the loop.
