@@ -30,6 +30,7 @@ ClaimsT = TypeVar("ClaimsT", bound=Claims)
 
 JWT_SUFFIX = ".jwt"
 _USERS = "users"
+_ROTATIONS = ".rotations"
 
 
 def check_name(name: str, what: str) -> str:
@@ -237,6 +238,21 @@ class Store:
     def delete_user(self, account: str, user: str) -> None:
         """Remove a user's JWT; key and creds are the keystore's."""
         self.files.remove(self.user_path(account, user))
+
+    # Rotations under way (``tools.nsk.rotation``).
+
+    @property
+    def rotations_path(self) -> Path:
+        """The file of rotations under way, which nsc passes over."""
+        return self.directory / _ROTATIONS
+
+    def rotation_records(self) -> str | None:
+        """The records of rotations, or None when there never was one."""
+        return self._read(self.rotations_path)
+
+    def write_rotation_records(self, text: str) -> None:
+        """Store the records of rotations."""
+        self.files.write(self.rotations_path, text)
 
     # Signing.
 

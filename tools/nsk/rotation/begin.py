@@ -1,4 +1,4 @@
-"""How rotations begin: the new key is made and stored, and stands beside the old one wherever servers must know both."""
+"""How rotations begin: the new key is made and stored, and stands beside the old one where servers must know both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Terms:
 def begin_user(store: Store, account: str, user: str, terms: Terms) -> Rotation:
     """A new key for a user, who keeps name, permissions and expiry. Raises StoreError."""
     owner, claims = store.account(account), store.user(account, user)
-    rotation = _record(store, Kind.USER, claims.subject, KeyKind.USER, terms, account=account, user=user)
+    rotation = record(store, Kind.USER, claims.subject, KeyKind.USER, terms, account=account, user=user)
     rotation.old_expires_at = claims.expires_at
     # Found out before anything is written: without a key that may sign it, the user stays as it is.
     store.account_signer(owner, preferred=claims.issuer)
@@ -43,10 +43,10 @@ def begin_user(store: Store, account: str, user: str, terms: Terms) -> Rotation:
 
 
 def begin_signing_key(store: Store, account: str, given: str, terms: Terms) -> Rotation:
-    """A new signing key for an account beside one that is named by key or role, with the same scope. Raises StoreError."""
+    """A new signing key for an account beside one that is named by key or role, with its scope. Raises StoreError."""
     owner = store.account(account)
     old = signing_key_of(owner, given)
-    rotation = _record(store, Kind.SIGNING_KEY, old, KeyKind.ACCOUNT, terms, account=account)
+    rotation = record(store, Kind.SIGNING_KEY, old, KeyKind.ACCOUNT, terms, account=account)
     found = owner.signing_key(old)
     if isinstance(found, UserScope):
         scope = msgspec.convert(msgspec.to_builtins(found), UserScope)
@@ -68,14 +68,17 @@ def begin_account(store: Store, account: str, terms: Terms) -> list[Rotation]:
         Book(store).refuse_second(key)
     if keys:
         return [begin_signing_key(store, account, key, terms) for key in keys]
-    rotation = _record(store, Kind.SIGNING_KEY, owner.subject, KeyKind.ACCOUNT, terms, account=account)
+    rotation = record(store, Kind.SIGNING_KEY, owner.subject, KeyKind.ACCOUNT, terms, account=account)
     rotation.old_stays = True
     owner.set_signing_key(rotation.new)
     return [_save_account(store, owner, rotation)]
 
 
 def begin_operator(store: Store, given: str, terms: Terms) -> Rotation:
-    """A new signing key for the operator beside the one that is named or the only one, or its first. Raises StoreError."""
+    """A new signing key for the operator beside the one that is named, or the only one; or its first.
+
+    Raises StoreError.
+    """
     if store.managed:
         raise StoreError(_MANAGED)
     operator = store.operator()
@@ -84,9 +87,10 @@ def begin_operator(store: Store, given: str, terms: Terms) -> Rotation:
         known = ", ".join(keys) or "none"
         raise StoreError(f"{given} is no signing key of operator {quote(store.name)}; there are: {known}")
     if not given and len(keys) > 1:
-        raise StoreError(f"operator {quote(store.name)} has several signing keys, name one with --sk: {', '.join(keys)}")
+        known = ", ".join(keys)
+        raise StoreError(f"operator {quote(store.name)} has several signing keys, name one with --sk: {known}")
     old = given or (keys[0] if keys else operator.subject)
-    rotation = _record(store, Kind.OPERATOR_SIGNING_KEY, old, KeyKind.OPERATOR, terms)
+    rotation = record(store, Kind.OPERATOR_SIGNING_KEY, old, KeyKind.OPERATOR, terms)
     rotation.old_stays = not keys
     keys.append(rotation.new)
     store.sign_operator(operator)
@@ -100,7 +104,7 @@ def begin_operator_identity(store: Store, terms: Terms) -> Rotation:
         raise StoreError(_MANAGED)
     operator = store.operator()
     store.identity_signer(operator.subject)
-    rotation = _record(store, Kind.OPERATOR, operator.subject, KeyKind.OPERATOR, terms)
+    rotation = record(store, Kind.OPERATOR, operator.subject, KeyKind.OPERATOR, terms)
     operator.subject = rotation.new
     if not operator.nats.strict_signing_key_usage:
         operator.nats.signing_keys.append(rotation.old)
@@ -127,7 +131,7 @@ def signing_key_of(owner: AccountClaims, given: str) -> str:
     raise StoreError(f"account {quote(owner.name)} has several such signing keys, name one with --sk: {known}")
 
 
-def _record(
+def record(
     store: Store, kind: Kind, old: str, key_kind: KeyKind, terms: Terms, *, account: str = "", user: str = ""
 ) -> Rotation:
     """The record of a rotation that begins, whose new key is stored. Raises StoreError."""

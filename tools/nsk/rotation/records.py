@@ -58,6 +58,8 @@ class Rotation(msgspec.Struct, kw_only=True, omit_defaults=True):
     user: str = ""
     kept_as: str = ""
     """The name under which the store keeps an account that another takes the place of."""
+    signing_keys: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of an account's identity: its old signing keys, and which new ones stand for them."""
     old_stays: bool = False
     """Whether the old key is an identity that a signing key takes work from: it remains what it is."""
     old_expires_at: int = 0
