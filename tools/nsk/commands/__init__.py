@@ -244,6 +244,20 @@ ROOT = _Root(
                 ),
             },
         ),
+        "rotate": Group(
+            "rotate",
+            "Replace keys by new ones, step by step and without a lost message",
+            {
+                "account": Member("Give an account other signing keys, or another identity", "rotate:ACCOUNT"),
+                "continue": Member("Go on with rotations", "rotate:CONTINUE"),
+                "operator": Member("Give the operator another signing key, or another identity", "rotate:OPERATOR"),
+                "retire": Member("Retire the old key of rotations now", "rotate:RETIRE"),
+                "signing-key": Member("Replace one signing key of an account", "rotate:SIGNING_KEY"),
+                "status": Member("Show the rotations under way, and who still uses the old keys", "rotate:STATUS"),
+                "user": Member("Give a user another key", "rotate:USER"),
+            },
+            beyond=True,
+        ),
         "select": Group(
             "select",
             "Set the current operator or account",

@@ -51,8 +51,8 @@ def advance(
 ) -> Progress:
     """Take all steps that can be taken now.
 
-    ``by_hand`` says that somebody has brought the JWTs to the servers, and that nobody there uses what is old; it stands
-    for what servers that are not reached would say. Raises NskError; what was done until then stays done.
+    ``by_hand`` says that somebody has brought the JWTs to the servers, and that nobody there uses what is old; it
+    stands for what servers that are not reached would say. Raises NskError; what was done until then stays done.
     """
     progress = Progress(rotation)
     with store.transaction():
@@ -130,7 +130,9 @@ def _operator_unknown(store: Store, rotation: Rotation, servers: Servers | None,
     behind = [
         trust.server
         for trust in servers.trust()
-        if wanted.subject not in trust.operators or trust.keys != frozenset(wanted.trusted_keys())
+        if wanted.subject not in trust.operators
+        or not trust.keys.issuperset(wanted.trusted_keys())
+        or (rotation.stage is Stage.RETIRED and rotation.old in trust.keys)
     ]
     return how.format(servers=", ".join(behind)) if behind else ""
 

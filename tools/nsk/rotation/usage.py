@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from auth.gojson import quote
-from tools.nsk.live import Servers, users_of
+from tools.nsk.live import Servers, words
 from tools.nsk.rotation.records import Kind, Rotation, Stage
 from tools.nsk.rotation.renew import imports_activated_by
 from tools.nsk.store import Store
@@ -76,4 +76,4 @@ def _live(store: Store, rotation: Rotation, servers: Servers) -> list[str]:
         connected = [one for one in connected if one.user == rotation.old]
     elif rotation.kind is Kind.SIGNING_KEY:
         connected = [one for one in connected if one.issuer == rotation.old]
-    return users_of(connected)
+    return words(connected)
