@@ -110,6 +110,7 @@ ROOT = _Root(
             },
             DESCRIBE_FLAGS,
         ),
+        "doctor": Member("Look for what is wrong, and say how to mend it", "doctor:DOCTOR", beyond=True),
         "edit": Group(
             "edit",
             "Edit assets such as operators, accounts, users, exports, scoped signing keys, "
