@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 PAGE: Final = 1024
 _KICK: Final = "$SYS.REQ.SERVER.{}.KICK"
 _SUBJECTS: Final = (*PUSH_SUBJECTS, ACCOUNTS, CONNECTIONS, VARIABLES, _KICK.format("*"))
+_OPEN: Final = 0
+_CLOSED: Final = 1
 _SKIPPED: Final = "jwt update skipped"
 """What servers say that read accounts from their configuration, of an account that nobody has used yet."""
 
@@ -59,6 +61,9 @@ class Connected:
     name: str = ""
     address: str = ""
     since: str = ""
+    until: str = ""
+    reason: str = ""
+    """Why it ended, if it did."""
     sent: int = 0
     received: int = 0
     subscriptions: tuple[str, ...] = ()
@@ -74,8 +79,8 @@ class Servers(Protocol):
     def trust(self) -> list[Trust]:
         """Whom each server trusts."""
 
-    def connections(self, account: str, *, subscriptions: bool = False) -> list[Connected]:
-        """The open connections of an account, by its key."""
+    def connections(self, account: str, *, subscriptions: bool = False, ended: bool = False) -> list[Connected]:
+        """The open connections of an account, by its key, or those that have ended and are remembered."""
 
     def account_issuers(self) -> dict[str, set[str]]:
         """The accounts that servers hold, by key, and by which keys their JWTs there are signed."""
@@ -108,15 +113,15 @@ class LiveServers:
 
         return self._run(work)
 
-    def connections(self, account: str, *, subscriptions: bool = False) -> list[Connected]:
-        """The open connections of an account."""
+    def connections(self, account: str, *, subscriptions: bool = False, ended: bool = False) -> list[Connected]:
+        """The connections of an account."""
 
         async def work(remote: Remote) -> list[Connected]:
             found: list[Connected] = []
             offset, is_more = 0, True
             while is_more:
                 request: dict[str, object] = {"auth": True, "acc": account, "limit": PAGE, "offset": offset}
-                request |= {"sort": "cid", "subscriptions": subscriptions}
+                request |= {"sort": "cid", "subscriptions": subscriptions, "state": _CLOSED if ended else _OPEN}
                 is_more, offset = False, offset + PAGE
                 for answer in await _answers(remote, CONNECTIONS, request):
                     page = answer.data.get("connections") or []
@@ -224,6 +229,8 @@ def _connection(answer: Answer, entry: Mapping[str, Any]) -> Connected:
         name=str(entry.get("name") or ""),
         address=f"{entry.get('ip', '')}:{entry.get('port', '')}",
         since=str(entry.get("start") or ""),
+        until=str(entry.get("stop") or ""),
+        reason=str(entry.get("reason") or ""),
         sent=int(entry.get("in_msgs") or 0),
         received=int(entry.get("out_msgs") or 0),
         subscriptions=tuple(map(str, entry.get("subscriptions_list") or ())),

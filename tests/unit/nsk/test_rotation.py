@@ -68,7 +68,7 @@ class Fleet:
         operator = self.store.operator()
         return [Trust("one", frozenset(operator.trusted_keys()), frozenset({operator.subject}))]
 
-    def connections(self, account: str, *, subscriptions: bool = False) -> list[Connected]:
+    def connections(self, account: str, *, subscriptions: bool = False, ended: bool = False) -> list[Connected]:
         self.tick()
         return [one for one in self.connected if one.account == account]
 

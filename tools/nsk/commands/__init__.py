@@ -167,6 +167,7 @@ ROOT = _Root(
             },
         ),
         "init": Member("Initialize an environment by creating an operator, account and user", "init:INIT"),
+        "leaked": Member("Deal with a credentials file that others may have", "leaked:LEAKED", beyond=True),
         "keys": Group(
             "keys",
             "Manage keys for operators, accounts, and users",

@@ -63,7 +63,7 @@ class Rotated:
     rotations: Annotated[list[RotationState], "one entry for each"]
 
 
-def _servers(session: Session, flags: Flags) -> Servers | None:
+def servers_of(session: Session, flags: Flags) -> Servers | None:
     """The servers to ask: those that a flag names, or the operator's; None where neither does."""
     if flags.boolean("by-hand"):
         return None
@@ -137,7 +137,7 @@ def _go_on(
 ) -> Rotated:
     """Take every step that can be taken now, each on the disk before the next one."""
     session.commit()
-    servers = _servers(session, flags)
+    servers = servers_of(session, flags)
     states = []
     for rotation in rotations:
         section = report.section(f"rotation {rotation.id}, {rotation.what}")
@@ -179,7 +179,7 @@ def _state(progress: Progress) -> RotationState:
 
 
 def _status(session: Session, flags: Flags) -> Rotated:
-    servers = _servers(session, flags)
+    servers = servers_of(session, flags)
     states = []
     for rotation in _named(session, flags):
         usage = usage_of(session.store, rotation, servers)

@@ -1,8 +1,8 @@
 """Revocations that nothing needs any more.
 
 A revocation guards against JWTs that are out of sight, so what the store has of a user proves little: an older one may
-live longer. Only two are surely of no use: one that the revocation of all users covers, and one of a key that a rotation
-took out of use and whose last JWT has expired.
+live longer. Only two are surely of no use: one that the revocation of all users covers, and one of a key that a
+rotation took out of use and whose last JWT has expired.
 """
 
 from __future__ import annotations
