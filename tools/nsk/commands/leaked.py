@@ -114,23 +114,33 @@ class LeakReport:
     next: Annotated[list[str], "commands that are to follow"]
 
 
+@dataclass(slots=True)
+class _Known:
+    """What was found out; None where nothing was asked."""
+
+    power: Abilities
+    log: list[Trace] | None = None
+    now: list[Connected] | None = None
+    ended: list[Connected] | None = None
+
+
 def _leaked(session: Session, flags: Flags) -> Answer:
     store = session.store
     leak = leaks.read_leak(store, _content(session, flags))
     if not leak.is_ours:
         return _not_ours(session, flags, leak)
-    power = _power(session, leak)
-    log = _log(session, flags, leak)
     servers = servers_of(session, flags)
-    now = None if servers is None else leaks.connections(store, leak, servers)
-    ended = None if servers is None else leaks.connections(store, leak, servers, ended=True)
-    before = _report(leak, power, log, now, ended)
+    known = _Known(_power(session, leak), _log(session, flags, leak))
+    if servers is not None:
+        known.now = leaks.connections(store, leak, servers)
+        known.ended = leaks.connections(store, leak, servers, ended=True)
+    before = _report(leak, known)
     _tell(session, _lines(before))
     if not (flags.boolean("yes") or _agreed(session, leak)):
         session.output.message("nothing was done: confirm with --yes")
         return _finished(session, flags, before, 1)
     done = _contain(session, flags, leak, servers)
-    after = _report(leak, power, log, now, ended, done, _next(session, leak, done, servers))
+    after = _report(leak, known, done, _next(session, leak, done, servers))
     _tell(session, ["", *_done_lines(after)])
     return _finished(session, flags, after, 1 if done.problems else 0)
 
@@ -146,7 +156,7 @@ def _content(session: Session, flags: Flags) -> str:
 
 
 def _not_ours(session: Session, flags: Flags, leak: Leak) -> Answer:
-    report = _report(leak, Abilities(), None, None, None, steps=_next(session, leak, None, None))
+    report = _report(leak, _Known(Abilities()), steps=_next(session, leak, None, None))
     _tell(session, _lines(report))
     return _finished(session, flags, report, 1)
 
@@ -230,15 +240,8 @@ def _tell(session: Session, lines: Iterable[str]) -> None:
 # The report.
 
 
-def _report(
-    leak: Leak,
-    power: Abilities,
-    log: list[Trace] | None,
-    now: list[Connected] | None,
-    ended: list[Connected] | None,
-    done: Containment | None = None,
-    steps: Iterable[str] = (),
-) -> LeakReport:
+def _report(leak: Leak, known: _Known, done: Containment | None = None, steps: Iterable[str] = ()) -> LeakReport:
+    power = known.power
     return LeakReport(
         standing=leak.standing.value,
         is_ours=leak.is_ours,
@@ -261,14 +264,18 @@ def _report(
             [Reached(one.account, one.subject, one.there, list(one.way)) for one in power.sends_to],
             [Reached(one.account, one.subject, one.there, list(one.way)) for one in power.hears_from],
         ),
-        log=None if log is None else [Line(one.time, one.address, one.text, one.is_refusal) for one in log],
-        connected=None if now is None else [_client(one) for one in now],
-        ended=None if ended is None else [_client(one) for one in ended],
+        log=None if known.log is None else [_line(one) for one in known.log],
+        connected=None if known.now is None else [_client(one) for one in known.now],
+        ended=None if known.ended is None else [_client(one) for one in known.ended],
         done=None
         if done is None
         else Done(done.revoked_until, done.was_revoked, done.pushed, done.disconnected, done.removed, done.problems),
         next=list(steps),
     )
+
+
+def _line(one: Trace) -> Line:
+    return Line(one.time, one.address, one.text, one.is_refusal)
 
 
 def _client(one: Connected) -> Client:
@@ -292,16 +299,16 @@ def _lines(report: LeakReport) -> Iterator[str]:
         if report.standing == Standing.FOREIGN.value:
             yield f"not ours: the file is of {who}, which this operator does not have"
         else:
-            yield f"not valid: the file is of {who}, and {report.issuer}, which signed it, is no key of that account now"
+            yield f"not valid: the file is of {who}"
+            yield f"the key that signed it, {report.issuer}, is no key of that account now"
             yield "no server of this operator lets its holder in"
             if report.next:
                 yield "but the private key in it is still that of the user"
                 yield from (f"  {step}" for step in report.next)
         return
-    origin = (
-        "" if report.standing == Standing.STORED.value else ", which a key of ours signed and the store does not have"
-    )
-    yield f"the file is of {who}{origin}"
+    yield f"the file is of {who}"
+    if report.standing == Standing.ISSUED.value:
+        yield "the store does not have this user, but a key of the account signed it"
     yield f"  issued     {format_date(report.issued_at)}"
     end, now = report.power.expires_at, time.time()
     yield f"  valid      {f'until {format_date(end)}, {format_distance(end, now)}' if end else 'for ever'}"
@@ -358,8 +365,8 @@ def _deed_lines(report: LeakReport) -> Iterator[str]:
 def _client_words(one: Client) -> str:
     span = f"since {one.since}" + (f" until {one.until}, {one.reason}" if one.until else "")
     heard = f", subscribed to {', '.join(one.subscriptions)}" if one.subscriptions else ""
-    name = one.name or "a client"
-    return f"{name} at {one.address}, cid {one.cid} on {one.server}, {span}: {one.sent} sent, {one.received} received{heard}"
+    place = f"{one.name or 'a client'} at {one.address}, cid {one.cid} on {one.server}"
+    return f"{place}, {span}: {one.sent} sent, {one.received} received{heard}"
 
 
 def _done_lines(report: LeakReport) -> Iterator[str]:
