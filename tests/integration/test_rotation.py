@@ -3,111 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nats
-import nats.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from auth import jwt
 from auth.claims import ActivationClaims, Export, Import
-from broker import Options, Server
-from broker.config.load import load
-from tests.support.serving import PATIENCE, serving, until
-from tools.nsk.__main__ import main
-from tools.nsk.keystore import KeyStore
+from tests.support.serving import PATIENCE, until
+from tests.support.shop import Shop, is_refused, open_shop, running
 from tools.nsk.live import LiveServers
 from tools.nsk.remote import Access
-from tools.nsk.resolver_config import memory_resolver
 from tools.nsk.rotation.records import Book
 from tools.nsk.store import Store
 
 
-@dataclass
-class Shop:
-    """An operator's store, worked on by the command line, and the server that trusts it."""
-
-    home: Path
-    capture: pytest.CaptureFixture[str]
-    url: str = ""
-
-    @property
-    def store(self) -> Store:
-        return Store.open(self.home, "O", KeyStore(self.home))
-
-    def now(self, *words: str) -> None:
-        """Run a command that must succeed, where no server is asked."""
-        assert main(["-H", str(self.home), *words]) == 0, self.capture.readouterr().err
-
-    async def rotate(self, *words: str) -> list[dict[str, Any]]:
-        """Run a ``rotate`` command that must succeed; the rotations that it tells of."""
-        self.capture.readouterr()
-        code = await asyncio.to_thread(main, ["-H", str(self.home), "rotate", *words, "--nats", self.url, "--json"])
-        out, err = self.capture.readouterr()
-        assert code == 0, out + err
-        found: list[dict[str, Any]] = json.loads(out)["result"]["rotations"]
-        return found
-
-    def options(self, base: Options | None = None) -> Options:
-        """The options of a server with the operator and the accounts as they are stored now."""
-        path = self.home / "server.conf"
-        path.write_text(memory_resolver(self.store))
-        made = load(str(path)).options
-        if base is None:
-            return made
-        return replace(base, operators=made.operators, resolver_preload=made.resolver_preload)
-
-    async def client(self, user: str, account: str = "A", **options: Any) -> Client:
-        """A client of a user, which looks into the creds file at each connection."""
-        return await nats.connect(
-            self.url,
-            user_credentials=str(self.store.creds_path(account, user)),
-            reconnect_time_wait=0.01,
-            max_reconnect_attempts=-1,
-            allow_reconnect=options.pop("allow_reconnect", True),
-            **options,
-        )
-
-    async def kick(self, account: str, user_key: str) -> None:
-        """End the connections of a user, by its key."""
-
-        def work() -> list[str]:
-            servers = LiveServers(self.store, Access(url=self.url))
-            found = servers.connections(self.store.account(account).subject)
-            return servers.kick(one for one in found if one.user == user_key)
-
-        assert await asyncio.to_thread(work) == []
-
-
 @pytest.fixture
 def shop(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """Account A, whose signing key signed two users and an activation with which account B asks a service."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("NSC_HOME", "NKEYS_PATH", "NSC_CWD_ONLY"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.chdir(tmp_path)
-    found = Shop(tmp_path / "h", capsys)
-    found.now("add", "operator", "O", "--sys")
-    found.now("add", "account", "A")
-    found.now("edit", "account", "A", "--sk", "generate")
-    key = str(found.store.account("A").nats.signing_keys[0])
-    for user in ("asks", "answers"):
-        found.now("add", "user", "-a", "A", user, "-K", key)
+    return open_shop(tmp_path, capsys, monkeypatch)
+
+
+async def rotate(shop: Shop, *words: str) -> list[dict[str, Any]]:
+    """Run a ``rotate`` command; the rotations that it tells of."""
+    found: list[dict[str, Any]] = (await shop.ask("rotate", *words))["rotations"]
     return found
-
-
-@asynccontextmanager
-async def running(shop: Shop) -> AsyncIterator[Server]:
-    async with serving(shop.options()) as server:
-        shop.url = server.url
-        yield server
 
 
 @dataclass
@@ -163,41 +87,27 @@ async def flowing(shop: Shop) -> AsyncIterator[tuple[Flow, list[Client]]]:
     assert flow.seen == list(range(1, flow.sent + 1))
 
 
-async def is_refused(shop: Shop, creds: str) -> bool:
-    """Whether no server admits anyone with the text of a creds file."""
-    path = shop.home.parent / "old.creds"
-    path.write_text(creds)
-    try:
-        client = await nats.connect(
-            shop.url, user_credentials=str(path), allow_reconnect=False, max_reconnect_attempts=0
-        )
-    except (nats.errors.Error, OSError):
-        return True
-    await client.close()
-    return False
-
-
 async def test_a_signing_key(shop: Shop) -> None:
     old_creds = shop.store.creds("A", "asks")
     async with running(shop), flowing(shop) as (flow, clients):
-        [begun] = await shop.rotate("signing-key", "-a", "A")
+        [begun] = await rotate(shop, "signing-key", "-a", "A")
         assert begun["stage"] == "adopted"
         assert len(begun["live"]) == 2
         await flow.goes_on()
-        [same] = await shop.rotate("continue")
+        [same] = await rotate(shop, "continue")
         assert "the old key is used by" in same["waiting"]
         # Those that answer take turns; the new one is there before the old one has finished.
         fresh = await flow.listen(await shop.client("answers"))
         await clients[1].drain()
         clients[1] = fresh
-        assert len((await shop.rotate("status"))[0]["live"]) == 1
+        assert len((await rotate(shop, "status"))[0]["live"]) == 1
         # The one that asks comes back by itself, with the creds file as it is now.
         async with flow.between:
             await shop.kick("A", shop.store.user("A", "asks").subject)
             await until(lambda: clients[0].stats["reconnects"] == 1 and clients[0].is_connected)
         await flow.goes_on()
-        assert (await shop.rotate("status"))[0]["live"] == []
-        [over] = await shop.rotate("continue")
+        assert (await rotate(shop, "status"))[0]["live"] == []
+        [over] = await rotate(shop, "continue")
         assert over["stage"] == "over"
         await flow.goes_on()
         assert await is_refused(shop, old_creds)
@@ -211,7 +121,7 @@ async def test_a_signing_key(shop: Shop) -> None:
 async def test_a_user(shop: Shop) -> None:
     old_creds = shop.store.creds("A", "asks")
     async with running(shop), flowing(shop) as (flow, clients):
-        [begun] = await shop.rotate("user", "-a", "A", "asks")
+        [begun] = await rotate(shop, "user", "-a", "A", "asks")
         assert begun["stage"] == "adopted"
         assert len(begun["live"]) == 1
         assert not await is_refused(shop, old_creds)
@@ -219,7 +129,7 @@ async def test_a_user(shop: Shop) -> None:
         async with flow.between:
             await shop.kick("A", begun["old"])
             await until(lambda: clients[0].stats["reconnects"] == 1 and clients[0].is_connected)
-        [over] = await shop.rotate("continue", begun["id"][:4])
+        [over] = await rotate(shop, "continue", begun["id"][:4])
         assert over["stage"] == "over"
         await flow.goes_on()
         assert await is_refused(shop, old_creds)
@@ -232,18 +142,18 @@ async def test_a_user(shop: Shop) -> None:
 @pytest.mark.parametrize("words", [(), ("--identity",)])
 async def test_an_operator(shop: Shop, words: tuple[str, ...]) -> None:
     async with running(shop) as server, flowing(shop) as (flow, clients):
-        [begun] = await shop.rotate("operator", *words)
+        [begun] = await rotate(shop, "operator", *words)
         assert begun["stage"] == "issued"
         assert "reload" in begun["waiting"]
         await server.reload(shop.options(server.options))
         await flow.goes_on()
         # The identity of an operator without signing keys stays what it is when it gets its first one.
-        [done] = await shop.rotate("continue")
+        [done] = await rotate(shop, "continue")
         if words:
             assert done["stage"] == "retired"
             assert "reload" in done["waiting"]
             await server.reload(shop.options(server.options))
-            [done] = await shop.rotate("continue")
+            [done] = await rotate(shop, "continue")
         assert done["stage"] == "over"
         await flow.goes_on()
         assert {shop.store.account(name).issuer for name in shop.store.accounts()} == {begun["new"]}
@@ -260,11 +170,11 @@ async def test_a_second_operator_signing_key(shop: Shop) -> None:
         shop.now("edit", "account", name, "--tag", "x", "-K", old)
     shop.now("edit", "operator", "--require-signing-keys", "-K", shop.store.operator().subject)
     async with running(shop) as server, flowing(shop) as (flow, clients):
-        await shop.rotate("operator")
+        await rotate(shop, "operator")
         for stage in ("retired", "over"):
             await server.reload(shop.options(server.options))
             await flow.goes_on()
-            [done] = await shop.rotate("continue")
+            [done] = await rotate(shop, "continue")
             assert done["stage"] == stage
         assert [client.stats["reconnects"] for client in clients] == [0, 0]
     assert shop.store.operator().nats.signing_keys == [done["new"]]
@@ -273,8 +183,8 @@ async def test_a_second_operator_signing_key(shop: Shop) -> None:
 async def test_whoever_still_uses_an_old_key_at_its_date_is_disconnected(shop: Shop) -> None:
     async with running(shop):
         client = await shop.client("asks", allow_reconnect=False)
-        await shop.rotate("signing-key", "-a", "A", "--retire-after", "2020-01-01")
-        [over] = await shop.rotate("continue")
+        await rotate(shop, "signing-key", "-a", "A", "--retire-after", "2020-01-01")
+        [over] = await rotate(shop, "continue")
         assert over["stage"] == "over"
         await until(lambda: client.is_closed)
 
@@ -284,11 +194,11 @@ async def test_an_account_without_signing_keys_gets_one(shop: Shop) -> None:
     shop.now("add", "user", "-a", "C", "u")
     async with running(shop):
         client = await shop.client("u", "C")
-        [begun] = await shop.rotate("account", "C")
+        [begun] = await rotate(shop, "account", "C")
         assert begun["old"] == shop.store.account("C").subject
         assert len(begun["live"]) == 1
         await client.close()
-        [over] = await shop.rotate("continue")
+        [over] = await rotate(shop, "continue")
         assert over["stage"] == "over"
         client = await shop.client("u", "C")
         await client.close()
@@ -319,11 +229,11 @@ async def test_the_identity_of_an_account(shop: Shop) -> None:
         await guest.flush()
         await old_client.flush()
         assert await ask() == b"old"
-        [begun] = await shop.rotate("account", "A", "--identity")
+        [begun] = await rotate(shop, "account", "A", "--identity")
         # The server reads accounts from its configuration, so it knows the new one by a reload.
         assert "reads this account from its configuration" in begun["waiting"]
         await server.reload(shop.options(server.options))
-        [begun] = await shop.rotate("continue")
+        [begun] = await rotate(shop, "continue")
         assert begun["stage"] == "adopted"
         assert "is used by" in begun["waiting"]
         new_client = await shop.client("answers")
@@ -334,7 +244,7 @@ async def test_the_identity_of_an_account(shop: Shop) -> None:
             assert await asyncio.wait_for(heard.get(), PATIENCE) == text
         assert await ask() == b"new"
         await old_client.close()
-        [over] = await shop.rotate("continue")
+        [over] = await rotate(shop, "continue")
         assert over["stage"] == "over"
         assert await ask() == b"new"
         await new_client.publish("news", b"3")

@@ -30,6 +30,7 @@ _EVERYTHING: Final = ">"
 _LINE: Final = re.compile(r"\[\d+\] (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) \[(?P<level>\w+)\] (?P<text>.*)")
 _ADDRESS: Final = re.compile(r"(?P<address>\S+:\d+) - cid:\d+")
 _REFUSED: Final = " - denial "
+_LOGIN: Final = "authentication error"
 
 
 class Standing(StrEnum):
@@ -238,30 +239,38 @@ def _reach(world: World, state: State, here: str, there: str, account: str) -> R
 
 
 def traces(lines: Iterable[str], public: str) -> Iterator[Trace]:
-    """The lines of a server's log, in either format, that are about a user's connections."""
-    named = f"jwt:{public}"
+    """The lines of a server's log, in either format, that are about a user's connections and attempts to connect."""
     for line in lines:
-        if named not in line:
+        if public not in line:
             continue
         if line.startswith("{"):
-            found = _structured(line, named)
+            found = _structured(line, public)
             if found is not None:
                 yield found
             continue
         parts = _LINE.match(line)
         text = parts["text"] if parts else line.rstrip("\n")
+        if f'/jwt:{public}" - ' not in text and not _is_refused_login(text, public):
+            continue
         address = _ADDRESS.search(text)
         yield Trace(parts["time"] if parts else "", address["address"] if address else "", text, _REFUSED in text)
 
 
-def _structured(line: str, named: str) -> Trace | None:
+def _is_refused_login(text: str, public: str) -> bool:
+    """Whether a line says that somebody came with a JWT of the user and was not let in."""
+    return _LOGIN in text and text.endswith(f": {public}")
+
+
+def _structured(line: str, public: str) -> Trace | None:
     try:
         fields = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(fields, dict) or fields.get("user") != named:
+    if not isinstance(fields, dict):
         return None
     text = str(fields.get("message", ""))
+    if fields.get("user") != f"jwt:{public}" and not _is_refused_login(text, public):
+        return None
     return Trace(str(fields.get("time", "")), str(fields.get("address", "")), text, bool(fields.get("denial")))
 
 
