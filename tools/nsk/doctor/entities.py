@@ -8,6 +8,7 @@ from auth.claims import AccountClaims, Claims
 from auth.gojson import quote
 from tools.nsk.doctor.findings import Examined, Finding, Severity
 from tools.nsk.provision import SYSTEM_ACCOUNT
+from tools.nsk.rotation.records import Stage
 from tools.nsk.values import format_date, format_distance
 
 RENEWED = "1y"
@@ -61,14 +62,12 @@ def _system_account(examined: Examined, place: str) -> Iterator[Finding]:
         return
     limits = examined.accounts[name].nats.limits
     if limits.is_jetstream_enabled:
-        off = ("--js-mem-storage", "0", "--js-disk-storage", "0")
-        numbers = [tier.removeprefix("R") for tier in sorted(limits.tiered_limits)] or ["0"]
         yield Finding(
             "system-account-jetstream",
             Severity.ERROR,
             f"account {quote(name)}",
             "is the system account and has JetStream, which servers refuse",
-            " && ".join(examined.run("edit", "account", "--name", name, "--js-tier", tier, *off) for tier in numbers),
+            examined.run("edit", "account", "--name", name, "--js-disable"),
         )
 
 
@@ -87,7 +86,7 @@ def _signature(examined: Examined, name: str, claims: AccountClaims) -> Iterator
 
 def _overdue(examined: Examined) -> Iterator[Finding]:
     for rotation in examined.rotations:
-        if rotation.retire_after and rotation.retire_after <= examined.now:
+        if rotation.stage is not Stage.RETIRED and 0 < rotation.retire_after <= examined.now:
             yield Finding(
                 "rotation-overdue",
                 Severity.WARNING,
