@@ -102,13 +102,12 @@ def _activate(examined: Examined, importer: str, found: Import) -> str:
     if not any(map(examined.store.keystore.has_key, keys)):
         return ""
     target, file = examined.accounts[importer].subject, f"{importer}-from-{exporter}.activation.jwt"
-    service = ("--service",) if found.is_service else ()
     renamed = ("--local-subject", found.local_subject) if found.local_subject else ()
     return " && ".join(
         (
             examined.run(
                 *("generate", "activation", "--account", exporter, "--subject", found.exported_subject),
-                *("--target-account", target, *service, "--output-file", file),
+                *("--target-account", target, "--output-file", file),
             ),
             _delete(examined, importer, found),
             examined.run(
