@@ -11,7 +11,7 @@ from typing import Final
 
 from accounts.compile import BUILT_IN
 from accounts.explain import Who, links_of
-from accounts.flow import Stage, State, World, anything, spread
+from accounts.flow import Requested, Stage, State, Streamed, World, anything, spread
 from accounts.limits import UNLIMITED, effective_payload, effective_subscriptions
 from accounts.policy import Rule
 from accounts.subject import contains
@@ -204,7 +204,9 @@ def _sends_to(world: World, who: Who, granted: Iterable[str]) -> Iterator[Reach]
         for state in spread(world, own, first.term, stage=Stage.DELIVERED) if first is not None else ():
             origin, there = state.origin.pattern, state.term.pattern
             denied = any(contains(rule.subject, origin) for rule in who.policy.publish_deny)
-            if state.account != own and not denied and (state.account, origin, there) not in seen:
+            if state.account == own or denied or not _is_declared(world, state):
+                continue
+            if (state.account, origin, there) not in seen:
                 seen.add((state.account, origin, there))
                 yield _reach(world, state, origin, there, state.account)
 
@@ -217,7 +219,7 @@ def _hears_from(world: World, who: Who, granted: Iterable[str]) -> Iterator[Reac
         if name == own:
             continue
         for state in spread(world, name, anything()):
-            if state.account != own:
+            if state.account != own or not _is_declared(world, state):
                 continue
             for pattern in granted:
                 part = state.matched(pattern.partition(" ")[0])
@@ -228,6 +230,12 @@ def _hears_from(world: World, who: Who, granted: Iterable[str]) -> Iterator[Reac
                 if not denied and (name, here, there) not in seen:
                     seen.add((name, here, there))
                     yield _reach(world, part, here, there, name)
+
+
+def _is_declared(world: World, state: State) -> bool:
+    """Whether a way goes by imports that accounts declare, and by none that each has of the system account."""
+    links = (step.link for step in state.path if isinstance(step, Streamed | Requested))
+    return all(link.imported in world.accounts[link.importer].imports for link in links)
 
 
 def _reach(world: World, state: State, here: str, there: str, account: str) -> Reach:

@@ -103,6 +103,7 @@ REFUSED = [
     (Options(), Options(tls=replace(TLS, verify_and_map=True)), "TLSMap: old=false, new=true"),
     (Options(tls=TLS), Options(tls=replace(TLS, connection_rate_limit=5)), "TLSRateLimit: old=0, new=5"),
     (Options(), Options(operators=(OperatorOptions("secret"),)), "TrustedOperators: old=0 operators, new=1 operators"),
+    (Options(operators=(OperatorOptions("secret"),)), Options(), "TrustedOperators: old=1 operators, new=0 operators"),
     (Options(), Options(trusted_keys=("OA",)), "TrustedKeys: old=[], new=[OA]"),
     (Options(), Options(resolver_pinned_accounts=frozenset({"B", "A"})), "ResolverPinnedAccounts: old=[], new=[A B]"),
 ]
@@ -113,6 +114,12 @@ def test_what_is_refused(old: Options, new: Options, text: str) -> None:
     with pytest.raises(ReloadError) as caught:
         plan_reload(old, new).check()
     assert str(caught.value) == f"config reload not supported for {text}"
+
+
+def test_operators_may_change() -> None:
+    plan = plan_reload(Options(operators=(OperatorOptions("a"),)), Options(operators=(OperatorOptions("b"),)))
+    plan.check()
+    assert [change.line for change in plan.changes] == ["Reloaded: operators"]
 
 
 def test_a_resolver_cannot_come_or_go() -> None:

@@ -72,6 +72,11 @@ def finish(store: Store, rotation: Rotation) -> list[str]:
         done += identity.finish(store, rotation)
     elif not (rotation.keep_key or rotation.old_stays) and store.keystore.remove_key(rotation.old):
         done.append(f"deleted the private key of {rotation.old}")
+    if rotation.old_stays and rotation.kind.is_operators and not store.operator().nats.strict_signing_key_usage:
+        done.append(
+            "the operator's identity signs no accounts any more: 'nsk edit operator --require-signing-keys' has "
+            "servers insist on that, and its private key can be kept elsewhere"
+        )
     Book(store).finish(rotation)
     return done
 
