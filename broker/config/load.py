@@ -163,7 +163,7 @@ OPERATOR_KEYS: Final = {
         field="operators",
         read=operators,
         kind="JWT or path, or list of them",
-        doc="Operators that are trusted.",
+        doc="Operators that are trusted. Another system account needs a restart.",
     ),
     **keys(
         "trusted",

@@ -299,15 +299,17 @@ def test_every_kind_is_tried() -> None:
 # What the command does besides.
 
 
-def test_a_command_that_was_cut_off(tool: Tool) -> None:
+def test_a_command_that_was_cut_off(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed command leaves is a journal whose changes are not all made."""
     path = tool.home / "P" / "left"
-    child = os.fork()
-    if child == 0:
-        Path.unlink = lambda *_, **__: os._exit(9)  # type: ignore[method-assign]
-        write([Change("write", path, "x")], [tool.home])
-        os._exit(0)
-    os.waitpid(child, 0)
+    with monkeypatch.context() as patch:
+        # The end of a transaction is that its journal goes.
+        patch.setattr(Path, "unlink", lambda *_, **__: os._exit(9))
+        child = os.fork()
+        if child == 0:
+            write([Change("write", path, "x")], [tool.home])
+            os._exit(0)
+        os.waitpid(child, 0)
     assert (tool.home / NAME).is_file()
     assert [one["id"] for one in findings(tool, "warning", 1)] == ["journal-left"]
     assert findings(tool, "warning") == []
