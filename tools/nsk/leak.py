@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -30,6 +30,8 @@ _EVERYTHING: Final = ">"
 _LINE: Final = re.compile(r"\[\d+\] (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) \[(?P<level>\w+)\] (?P<text>.*)")
 _ADDRESS: Final = re.compile(r"(?P<address>\S+:\d+) - cid:\d+")
 _REFUSED: Final = " - denial "
+_TOLD: Final = ("cid", "program", "method", "action", "target", "denial", "reason")
+"""What is told of an entry of a ledger, beside its time, its kind and the client's address."""
 _LOGIN: Final = "authentication error"
 
 
@@ -99,7 +101,7 @@ class Abilities:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One line of a log that names the user."""
+    """One line of a log, or entry of a ledger, that is about the user."""
 
     time: str
     address: str
@@ -262,6 +264,18 @@ def traces(lines: Iterable[str], public: str) -> Iterator[Trace]:
             continue
         address = _ADDRESS.search(text)
         yield Trace(parts["time"] if parts else "", address["address"] if address else "", text, _REFUSED in text)
+
+
+def ledger_traces(entries: Iterable[Mapping[str, object]], public: str) -> Iterator[Trace]:
+    """The entries of a server's audit ledger that are about a user: what it did, was refused, and had done to it."""
+    for entry in entries:
+        if not any(str(entry.get(name, "")).endswith(public) for name in ("user", "target", "reason")):
+            continue
+        shown = (f"{name}={value}" for name, value in entry.items() if name in _TOLD)
+        text = " ".join((str(entry.get("event", "")), *shown))
+        yield Trace(
+            str(entry.get("time", "")), str(entry.get("address", "")), text, is_refusal=entry.get("event") == "denied"
+        )
 
 
 def _is_refused_login(text: str, public: str) -> bool:

@@ -14,7 +14,7 @@ from auth.nkey import KeyKind, KeyPair
 from tests.unit.nsk.tool import Tool, tool_at
 from tools.nsk.errors import NskError
 from tools.nsk.keystore import KeyStore
-from tools.nsk.leak import Standing, abilities, read_leak, traces
+from tools.nsk.leak import Standing, abilities, ledger_traces, read_leak, traces
 from tools.nsk.scene import scene_of_tokens
 from tools.nsk.store import Store
 
@@ -155,3 +155,26 @@ def test_lines_of_a_log() -> None:
     assert (first.time, first.address, first.is_refusal) == ("2026/11/28 10:00:00.5", "10.0.0.9:51", True)
     assert (third.address, third.is_refusal) == ("h:2", True)
     assert (second.text, second.address, second.is_refusal) == ("authenticated by jwt", "h:1", False)
+
+
+def test_entries_of_a_ledger() -> None:
+    entries = [
+        {"seq": 1, "time": "t1", "event": "authenticated", "user": "jwt:UA", "address": "h:1", "cid": 3, "prev": "0"},
+        {
+            "seq": 2,
+            "time": "t2",
+            "event": "denied",
+            "user": "jwt:UA",
+            "address": "h:1",
+            "action": "publish",
+            "target": "f",
+        },
+        {"seq": 3, "time": "t3", "event": "denied", "address": "h:2", "action": "connect", "reason": "revoked: UA"},
+        {"seq": 4, "time": "t4", "event": "revoked", "user": "jwt:US", "target": "A/UA"},
+        {"seq": 5, "time": "t5", "event": "authenticated", "user": "jwt:UB"},
+        {"seq": 6, "time": "t6", "event": "sealed"},
+    ]
+    found = list(ledger_traces(entries, "UA"))
+    assert [(one.time, one.is_refusal) for one in found] == [("t1", False), ("t2", True), ("t3", True), ("t4", False)]
+    assert found[0].text == "authenticated cid=3"
+    assert found[1].text == "denied action=publish target=f"

@@ -13,6 +13,8 @@ import click
 
 from accounts.flow import TooManyWaysError
 from auth.gojson import quote
+from broker.audit.entry import LineError
+from broker.audit.verify import entries
 from tools.nsk import leak as leaks
 from tools.nsk.cli import Answer, Command
 from tools.nsk.commands.rotate import SERVER_FLAGS, servers_of
@@ -178,8 +180,12 @@ def _log(session: Session, flags: Flags, leak: Leak) -> list[Trace] | None:
         return None
     path = session.environment.absolute(given)
     try:
+        if path.is_dir():
+            return list(leaks.ledger_traces(entries(path), leak.claims.subject))
         with path.open(encoding="utf-8", errors="backslashreplace") as lines:
             return list(leaks.traces(lines, leak.claims.subject))
+    except LineError as problem:
+        raise NskError(f"the ledger in `{path}` cannot be read: {problem}") from None
     except OSError as problem:
         raise NskError(f"`{path}` cannot be read: {problem.strerror}") from None
 
@@ -396,7 +402,7 @@ LEAKED = Command(
     "The exit code is 0 where everything was done, and 1 where something is left to do.",
     _leaked,
     (
-        text("log", "", "a server's log, to tell what was done with the file"),
+        text("log", "", "a server's log, or the directory of its audit ledger, to tell what was done with the file"),
         text("report", "", "file to write the report to"),
         boolean("yes", "y", "revoke and disconnect without asking"),
         boolean("whole-key", "", "revoke all that was issued to the key until now, not only until the file was"),
