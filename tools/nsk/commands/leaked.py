@@ -357,15 +357,19 @@ def _deed_lines(report: LeakReport) -> Iterator[str]:
     else:
         refused = sum(line.is_refusal for line in report.log)
         places = sorted({line.address.rpartition(":")[0] for line in report.log if line.address})
-        yield f"  log        {len(report.log)} lines, {refused} refusals, from {', '.join(places) or 'nowhere'}"
+        yield f"  log        {_count(len(report.log), 'line')}, {_count(refused, 'refusal')}, from {', '.join(places) or 'nowhere'}"
         yield from (f"             {line.time} {line.text}" for line in report.log[-_SHOWN:])
     for title, found in (("connected", report.connected), ("before", report.ended)):
         if found is None:
             yield f"  {title:<10} no server was asked"
             continue
-        yield f"  {title:<10} {len(found)} connections"
+        yield f"  {title:<10} {_count(len(found), 'connection')}"
         for one in found[:_SHOWN]:
             yield f"             {_client_words(one)}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _client_words(one: Client) -> str:
