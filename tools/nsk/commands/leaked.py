@@ -357,7 +357,8 @@ def _deed_lines(report: LeakReport) -> Iterator[str]:
     else:
         refused = sum(line.is_refusal for line in report.log)
         places = sorted({line.address.rpartition(":")[0] for line in report.log if line.address})
-        yield f"  log        {_count(len(report.log), 'line')}, {_count(refused, 'refusal')}, from {', '.join(places) or 'nowhere'}"
+        counts = f"{_count(len(report.log), 'line')}, {_count(refused, 'refusal')}"
+        yield f"  log        {counts}, from {', '.join(places) or 'nowhere'}"
         yield from (f"             {line.time} {line.text}" for line in report.log[-_SHOWN:])
     for title, found in (("connected", report.connected), ("before", report.ended)):
         if found is None:
