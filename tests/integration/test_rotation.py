@@ -206,6 +206,23 @@ async def test_an_account_without_signing_keys_gets_one(shop: Shop) -> None:
     assert shop.store.keystore.has_key(begun["old"])
 
 
+async def test_the_signing_key_of_the_system_account(shop: Shop) -> None:
+    """Where signing keys are required, what speaks to servers is signed by the very key that is rotated."""
+    operator = shop.store.operator()
+    shop.now("edit", "operator", "--sk", "generate")
+    [key] = shop.store.operator().nats.signing_keys
+    for name in ("A", "SYS"):
+        shop.now("edit", "account", name, "--tag", "x", "-K", key)
+    shop.now("edit", "operator", "--require-signing-keys", "-K", operator.subject)
+    async with running(shop):
+        for _ in range(3):
+            [begun] = await rotate(shop, "signing-key", "-a", "SYS")
+            assert begun["stage"] == "adopted"
+            [over] = await rotate(shop, "continue")
+            assert over["stage"] == "over"
+    assert shop.store.user("SYS", "sys").issuer == over["new"]
+
+
 async def test_the_identity_of_an_account(shop: Shop) -> None:
     shop.now("edit", "account", "A", "--tag", "x")
     shop.now("add", "account", "B")

@@ -294,6 +294,16 @@ def test_users_named_for_an_auth_callout_stay_so(store: Store) -> None:
     assert store.account("A").nats.authorization.auth_users == [rotation.new]
 
 
+def test_a_user_does_not_lose_its_role(store: Store) -> None:
+    scoped = store.user("A", "w").issuer
+    store.keystore.remove_key(scoped)
+    before = store.user_token("A", "w")
+    with pytest.raises(StoreError, match="has its permissions from the signing key"), store.transaction():
+        begin_user(store, "A", "w", TERMS)
+    assert store.user_token("A", "w") == before
+    assert Book(store).rotations() == []
+
+
 def test_the_system_account_keeps_its_identity(store: Store) -> None:
     with pytest.raises(StoreError, match="stands in the operator's JWT"):
         begin_account_identity(store, "SYS", TERMS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -71,7 +71,21 @@ def servers_of(session: Session, flags: Flags) -> Servers | None:
     url = flags.text("nats") or operator.account_server_url
     if not url.startswith(("nats:", "tls:", "ws:", "wss:")):
         url = ",".join(operator.operator_service_urls)
-    return LiveServers(session.store, access_of(session, flags, url=url)) if url else None
+    if not url:
+        return None
+    access = access_of(session, flags, url=url)
+    return LiveServers(session.store, replace(access, user=access.user or _stored_system_user(session)))
+
+
+def _stored_system_user(session: Session) -> str:
+    """A user of the system account whose key is stored, while that account's signing keys are being rotated: servers
+    may not know yet what would sign a temporary one. Nothing otherwise."""
+    store = session.store
+    name = store.account_with_key(store.operator().nats.system_account)
+    if name is None or all(rotation.account != name for rotation in Book(store).rotations()):
+        return ""
+    stored = (user for user in store.users(name) if store.keystore.has_key(store.user(name, user).subject))
+    return next(stored, "")
 
 
 def _terms(flags: Flags) -> Terms:

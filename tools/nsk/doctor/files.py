@@ -65,7 +65,7 @@ def _creds(examined: Examined) -> Iterator[Finding]:
                 f"is of a user {quote(user)} that account {quote(account)} does not have",
                 f"rm {shlex.quote(str(path))}",
             )
-        elif parse_decorated_jwt(path.read_text("utf-8")) != store.user_token(account, user):
+        elif parse_decorated_jwt(path.read_text("utf-8", "replace")) != store.user_token(account, user):
             yield Finding(
                 "creds-outdated",
                 Severity.WARNING,

@@ -33,11 +33,13 @@ def _findings_of(
     if not owner.did_sign(claims):
         # The expiry that it has already: nothing changes but the signature.
         expiry = format_date(claims.expires_at) or "0"
+        lost = "; it had its permissions from a role, and may do nothing until it is given some of its own"
         yield Finding(
             "user-foreign",
             Severity.ERROR,
             place,
-            f"is signed by {claims.issuer}, which is no key of the account now: servers refuse the user",
+            f"is signed by {claims.issuer}, which is no key of the account now: servers refuse the user"
+            + (lost if claims.nats.is_empty else ""),
             examined.run(*edit, "--expiry", expiry),
         )
         return

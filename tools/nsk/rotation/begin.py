@@ -33,7 +33,12 @@ def begin_user(store: Store, account: str, user: str, terms: Terms) -> Rotation:
     rotation = record(store, Kind.USER, claims.subject, KeyKind.USER, terms, account=account, user=user)
     rotation.old_expires_at = claims.expires_at
     # Found out before anything is written: without a key that may sign it, the user stays as it is.
-    store.account_signer(owner, preferred=claims.issuer)
+    signer = store.account_signer(owner, preferred=claims.issuer)
+    if signer.public != claims.issuer and isinstance(owner.signing_key(claims.issuer), UserScope):
+        raise StoreError(
+            f"user {quote(user)} has its permissions from the signing key {claims.issuer}, whose private key is not "
+            f"stored: bring it with 'nsk import keys', or rotate it with 'nsk rotate signing-key'"
+        )
     if claims.subject in owner.nats.authorization.auth_users:
         owner.nats.authorization.auth_users.append(rotation.new)
         store.sign_account(owner)
