@@ -141,6 +141,15 @@ def test_without_a_server_the_revocation_is_written_and_what_is_left_is_said(too
     assert parse_creds(creds(tool))[1] not in tool.out
 
 
+def test_servers_that_are_not_reached_hold_up_no_revocation(tool: Tool) -> None:
+    (tool.home.parent / "u.creds").write_text(creds(tool))
+    assert tool("leaked", "u.creds", "--yes", "--nats", "nats://127.0.0.1:1", "--json") == 1
+    result = json.loads(tool.out)["result"]
+    assert result["connected"] is None
+    assert result["done"]["problems"][0].startswith("servers do not know of it: ")
+    assert store_of(tool).user("A", "u").subject in store_of(tool).account("A").nats.revocations
+
+
 def test_lines_of_a_log() -> None:
     lines = [
         '[7] 2026/11/28 10:00:00.5 [ERR] 10.0.0.9:51 - cid:3 - "v1:python:x" - "A/jwt:UA" - Publish Violation - '
