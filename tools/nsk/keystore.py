@@ -26,6 +26,7 @@ class KeyStore:
         self.files = files or Files()
         """What reads and writes here and in the stores that use this keystore."""
         self._write_ignore_file = write_ignore_file
+        self._lent: dict[str, KeyPair] = {}
 
     @property
     def keys_directory(self) -> Path:
@@ -68,7 +69,7 @@ class KeyStore:
         return public_key_kind(public) is not None and self.files.is_file(self.key_path(public))
 
     def key(self, public: str) -> KeyPair | None:
-        """The key pair of a public key, or None when its seed is not stored.
+        """The key pair of a public key, or None when its seed is neither stored nor lent.
 
         Raises StoreError when the file holds something else than the seed of that key.
         """
@@ -78,13 +79,17 @@ class KeyStore:
         try:
             seed = self.files.read(path)
             if seed is None:
-                return None
+                return self._lent.get(public)
             pair = KeyPair.from_seed(seed.strip())
         except (NKeyError, UnicodeDecodeError):
             pair = None
         if pair is None or pair.public != public:
             raise StoreError(f"`{path}` does not hold the seed of {public}")
         return pair
+
+    def lend(self, pair: KeyPair) -> None:
+        """Let ``key`` find a key whose seed is kept elsewhere, as long as this object lives. It is not stored."""
+        self._lent[pair.public] = pair
 
     def store_key(self, pair: KeyPair) -> Path:
         """Store a seed. Storing the same one again changes nothing.

@@ -154,6 +154,12 @@ class Session:
             raise NskError("unexpected resolved keytype type")
         return pair
 
+    def lend_signer(self) -> None:
+        """Let what ``-K`` names sign, beside the keys that are stored. Raises NskError for a key that cannot be had."""
+        pair = self.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
+        if pair is not None:
+            self.keystore.lend(pair)
+
     def _role_key(self, account: AccountClaims) -> KeyPair | None:
         keys = [
             item.key

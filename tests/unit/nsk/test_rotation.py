@@ -312,7 +312,8 @@ def test_an_operator_that_is_elsewhere_is_not_rotated(store: Store) -> None:
 
 
 def test_an_import_that_nobody_here_can_activate_is_left_out(store: Store) -> None:
-    for key in [store.account("A").subject, *map(str, store.account("A").nats.signing_keys[:1])]:
+    giver = store.account("A")
+    for key in (giver.subject, *(key for key in giver.nats.signing_keys if isinstance(key, str))):
         store.keystore.remove_key(key)
     rotation, notes = begin_account_identity(store, "B", TERMS)
     assert "have it activated for " + rotation.new in notes[0]
@@ -351,3 +352,18 @@ def test_what_cannot_be_seamless_is_said(tool: Tool) -> None:
 def _said(tool: Tool, *words: str) -> str:
     assert tool(*words) == 0, tool.err
     return tool.out + tool.err
+
+
+def test_a_key_that_is_kept_elsewhere(tool: Tool) -> None:
+    store = opened(tool.home)
+    identity, before = store.identity_signer(store.operator().subject), store.operator().nats.signing_keys
+    store.keystore.remove_key(identity.public)
+    seed = tool.home / "elsewhere"
+    seed.write_text(identity.seed)
+    assert "unable to resolve" in tool.refused("rotate", "operator")
+    assert Book(opened(tool.home)).rotations() == []
+    _said(tool, "rotate", "operator", "-K", str(seed))
+    assert "the rotation is over" in _said(tool, "rotate", "continue", "--by-hand", "-K", str(seed))
+    assert len(store.operator().nats.signing_keys) == 1
+    assert store.operator().nats.signing_keys != before
+    assert not opened(tool.home).keystore.has_key(identity.public)

@@ -101,6 +101,7 @@ def _agreed(session: Session, leak: Leak) -> bool:
 
 def _contain(session: Session, flags: Flags, leak: Leak, servers: Servers | None) -> Containment:
     """Revoke, and write that down before servers are told."""
+    session.lend_signer()
     store, done = session.store, Containment()
     until = int(time.time()) if flags.boolean("whole-key") else leak.claims.issued_at
     leaks.revoke(store, leak, until, done)

@@ -97,6 +97,7 @@ def _terms(flags: Flags) -> Terms:
 
 
 def _operator(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     if flags.boolean("identity") and flags.text("sk"):
         raise NskError("--sk names a signing key, and --identity is about the operator's own key: use one of them")
     terms = _terms(flags)
@@ -108,6 +109,7 @@ def _operator(session: Session, flags: Flags) -> Rotated:
 
 
 def _account(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     store, name, terms = session.store, session.account_name(flags.name()), _terms(flags)
     report = Report()
     if not flags.boolean("identity"):
@@ -119,22 +121,26 @@ def _account(session: Session, flags: Flags) -> Rotated:
 
 
 def _user(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     store, account = session.store, session.account_name(flags.text("account"))
     rotation = begin_user_rotation(store, account, user_name(store, account, flags.name()), _terms(flags))
     return _go_on(session, flags, [rotation], Retirement.LATER, Report())
 
 
 def _signing_key(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     account = session.account_name(flags.text("account"))
     rotation = begin_signing_key(session.store, account, flags.text("sk"), _terms(flags))
     return _go_on(session, flags, [rotation], Retirement.LATER, Report())
 
 
 def _continue(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     return _go_on(session, flags, _named(session, flags), Retirement.UNUSED, Report())
 
 
 def _retire(session: Session, flags: Flags) -> Rotated:
+    session.lend_signer()
     if not flags.arguments:
         raise NskError("name the rotation whose old key is to be retired; 'nsk rotate status' lists them")
     retirement = Retirement.FORCED if flags.boolean("force") else Retirement.UNUSED
