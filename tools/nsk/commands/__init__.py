@@ -167,7 +167,6 @@ ROOT = _Root(
             },
         ),
         "init": Member("Initialize an environment by creating an operator, account and user", "init:INIT"),
-        "leaked": Member("Deal with a credentials file that others may have", "leaked:LEAKED", beyond=True),
         "keys": Group(
             "keys",
             "Manage keys for operators, accounts, and users",
@@ -177,6 +176,7 @@ ROOT = _Root(
                 ),
             },
         ),
+        "leaked": Member("Deal with a credentials file that others may have", "leaked:LEAKED", beyond=True),
         "list": Group(
             "list",
             "List assets such as operators, accounts, users and keys",
