@@ -13,7 +13,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, is_public_key, public_key_kind
 from tools.nsk.environment import DirectoryFlags, Environment
 from tools.nsk.errors import NskError, StoreError
-from tools.nsk.files import write_file
+from tools.nsk.files import FILE_MODE, write_file
 from tools.nsk.keystore import KeyStore
 from tools.nsk.output import Output
 from tools.nsk.report import Report
@@ -75,10 +75,10 @@ class Session:
         """Write down what was changed so far, such as before a server is told of it."""
         self.files.commit()
 
-    def write_output(self, name: str, text: str) -> Path:
+    def write_output(self, name: str, text: str, *, mode: int = FILE_MODE) -> Path:
         """Write a file that the person named, at once and whatever becomes of the command. Raises OSError."""
         path = self.environment.absolute(name)
-        write_file(path, text)
+        write_file(path, text, mode=mode)
         return path
 
     def open_store(self, operator: str) -> Store:

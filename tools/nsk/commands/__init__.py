@@ -126,6 +126,7 @@ ROOT = _Root(
         "explain": Member(
             "Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN", beyond=True
         ),
+        "expirations": Member("Create a new expiration report", "expirations:EXPIRATIONS"),
         "export": Group(
             "export",
             "Export assets such as nkeys",
@@ -147,8 +148,20 @@ ROOT = _Root(
             {
                 "activation": Member("Generate an export activation jwt token", "activation:GENERATE"),
                 "config": Member("Generate an account config file for an operator", "generate:CONFIG"),
+                "context": Member("Generate nats cli user context", "context:CONTEXT"),
                 "creds": Member("Generate a credentials file for an user", "generate:CREDS"),
+                "diagram": Group(
+                    "diagram",
+                    "Generate diagrams for this store",
+                    {
+                        "component": Member(
+                            "Generate a plantuml component diagram for this store", "diagram:COMPONENT"
+                        ),
+                        "object": Member("Generate a plantuml object diagram for this store", "diagram:OBJECT"),
+                    },
+                ),
                 "nkey": Member("Generates an nkey", "generate:NKEY"),
+                "profile": Member("Generate a profile from nsc 'URL' that can be used by tooling", "profile:PROFILE"),
             },
         ),
         "help": Member("Help about any command", "help:HELP"),

@@ -1,0 +1,43 @@
+"""Contexts of the nats command line tool: server, credentials and inbox prefix of a user in one file of JSON.
+
+``nats --context NAME`` reads those in ``<XDG_CONFIG_HOME>/nats/context``. Another one lies beside the creds file of
+every user with a private inbox, where programs find the prefix that goes with the credentials.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from auth.gojson import dumps
+from tools.nsk.environment import Environment
+from tools.nsk.private_inbox import inbox_prefix
+from tools.nsk.store import Store
+
+CONTEXT_SUFFIX = ".json"
+
+
+class _Context(msgspec.Struct, omit_defaults=True):
+    nsc: str
+    url: str = ""
+    creds: str = ""
+    inbox_prefix: str = ""
+
+
+def context_path(environment: Environment, name: str) -> Path:
+    """Where the nats command line tool looks for a context of that name."""
+    return environment.context_directory / (name if name.endswith(CONTEXT_SUFFIX) else f"{name}{CONTEXT_SUFFIX}")
+
+
+def context_text(store: Store, account: str, user: str, creds: Path) -> str:
+    """The context of a user with the creds file; it names the operator's first service URL. Raises StoreError."""
+    operator = store.operator()
+    urls = operator.nats.operator_service_urls
+    context = _Context(
+        nsc=f"nsc://{operator.name}/{account}/{user}",
+        url=urls[0] if urls else "",
+        creds=str(creds),
+        inbox_prefix=inbox_prefix(store.user(account, user)),
+    )
+    return dumps(context).decode()
