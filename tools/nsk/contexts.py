@@ -12,10 +12,9 @@ import msgspec
 
 from auth.gojson import dumps
 from tools.nsk.environment import Environment
+from tools.nsk.keystore import CONTEXT_SUFFIX
 from tools.nsk.private_inbox import inbox_prefix
 from tools.nsk.store import Store
-
-CONTEXT_SUFFIX = ".json"
 
 
 class _Context(msgspec.Struct, omit_defaults=True):

@@ -105,6 +105,8 @@ class Flag(click.Option):
             default = values.format_rfc3339(default or 0)
         elif self.type is TEXT and default:
             default = f'"{default}"'
+        elif self.type is TIME_RANGES:
+            default = "[]"
         note = f" (default {default})" if default not in (None, "", 0, False, ()) else ""
         return f"{self.short or '  '}{',' if self.short else ' '} {self.long}{kind}", (self.help or "") + note
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from auth.claims import Permissions, UserClaims
 
-_SHARED = "_INBOX"
+SHARED_INBOX = "_INBOX"
 _KEPT = "!\"#$&'()+,-/:;<=@[\\]^_`{|}~"
 """Characters that a token of a subject may hold beside letters and digits; the percent sign begins what may not."""
 
@@ -22,7 +22,7 @@ def private_prefix(user: str) -> str:
     Dots, wildcards, blanks and what is not ASCII become ``%`` and two hexadecimal digits a byte. A name with a dot
     would otherwise have its inbox inside that of another user: ``a.b`` below ``a``.
     """
-    return f"{_SHARED}_{quote(user, safe=_KEPT).replace('.', '%2E')}"
+    return f"{SHARED_INBOX}_{quote(user, safe=_KEPT).replace('.', '%2E')}"
 
 
 def grant_private_inbox(permissions: Permissions, user: str) -> list[str]:
@@ -40,13 +40,13 @@ def withdraw_private_inbox(permissions: Permissions, user: str) -> bool:
     allowed = permissions.subscribe.allow
     if own not in allowed:
         return False
-    permissions.subscribe.allow = sorted({*allowed, f"{_SHARED}.>"}.difference({own}))
+    permissions.subscribe.allow = sorted({*allowed, f"{SHARED_INBOX}.>"}.difference({own}))
     return True
 
 
 def _is_shared(entry: str) -> bool:
     subject = entry.partition(" ")[0]
-    return subject == _SHARED or subject.startswith(f"{_SHARED}.")
+    return subject == SHARED_INBOX or subject.startswith(f"{SHARED_INBOX}.")
 
 
 def inbox_prefix(claims: UserClaims) -> str:

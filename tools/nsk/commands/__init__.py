@@ -35,6 +35,9 @@ TOOL_FLAGS = (
 class _Root(Group):
     """The tool itself."""
 
+    def _usage_lines(self, ctx: click.Context) -> str:
+        return f"  {ctx.command_path} [flags]\n{super()._usage_lines(ctx)}"
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if ctx.params["version"]:
@@ -61,7 +64,7 @@ def installed_version() -> str:
 
 ROOT = _Root(
     "nsk",
-    "nsk creates NATS operators, accounts, users, and manages their permissions.",
+    "nsk creates NATS operators, accounts, users, and manage their permissions.",
     {
         "add": Group(
             "add",
