@@ -15,6 +15,7 @@ from tools.nsk.commands import ROOT
 from tools.nsk.errors import NskError
 
 _INTERRUPTED = 130
+_PATH = "check the path, and who may read and write there"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_document(error))
             return error.exit_code
         print(f"Error: {error.text}", file=sys.stderr)
+        if error.remedy and not compatible:
+            print(f"  \u2192 {error.remedy}", file=sys.stderr)
         if error.usage:
             print(error.usage, file=sys.stderr)
         return error.exit_code
@@ -50,15 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _refuse(_describe(error), structured)
+        return _refuse(_describe(error), structured, remedy="" if compatible else _PATH)
     return outcome if isinstance(outcome, int) else 0
 
 
-def _refuse(text: str, structured: bool) -> int:
+def _refuse(text: str, structured: bool, remedy: str = "") -> int:
     if structured:
-        print(_document(NskError(text)))
+        print(_document(NskError(text, remedy=remedy)))
     else:
         print(f"Error: {text}", file=sys.stderr)
+        if remedy:
+            print(f"  \u2192 {remedy}", file=sys.stderr)
     return 1
 
 

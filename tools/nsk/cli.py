@@ -291,6 +291,9 @@ def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool =
             error.usage = command.usage_text(ctx)
         if isinstance(command, Command):
             error.exit_code = command.error_code
+        if not error.remedy and not error.usage:
+            known = import_module("tools.nsk.remedies").remedy_for(error.text)
+            error.remedy = known or f"{ctx.command_path} --help shows what it takes"
         raise
 
 

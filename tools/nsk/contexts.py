@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from auth.claims import UserClaims
 from auth.gojson import dumps
 from tools.nsk.environment import Environment
 from tools.nsk.keystore import CONTEXT_SUFFIX
@@ -40,3 +41,17 @@ def context_text(store: Store, account: str, user: str, creds: Path) -> str:
         inbox_prefix=inbox_prefix(store.user(account, user)),
     )
     return dumps(context).decode()
+
+
+def write_context(store: Store, account: str, claims: UserClaims) -> Path | None:
+    """Write the context beside the creds file of a user with a private inbox, and drop that of any other.
+
+    Raises StoreError.
+    """
+    path = store.keystore.context_path(store.name, account, claims.name)
+    creds = store.creds_path(account, claims.name)
+    if not inbox_prefix(claims):
+        store.files.remove(path)
+        return None
+    store.files.write(path, context_text(store, account, claims.name, creds))
+    return path

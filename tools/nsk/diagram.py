@@ -111,7 +111,7 @@ def _arrow(drawing: Drawing, account: AccountClaims, item: Import, exporter: Acc
         drawing.line(f'interface " " << not-found {_kind(export)} >> as {place}')
     renamed = f'"{_RENAMED}{local}" ' if local != remote else ""
     drawing.line(f'{account.subject} {renamed}..> {place} : "{_label(remote)}"')
-    problems = [*item.issues(account.subject)]
+    problems: list[Issue | str] = [*item.issues(account.subject)]
     if export.token_required and not item.token:
         problems.append("Export is private but no activation token")
     elif item.token and not export.token_required:

@@ -50,7 +50,8 @@ class ProfileRequest:
         for name in asked:
             if name not in known:
                 raise NskError(f"error parsing {quote(url)}: {quote(name)} cannot be asked for")
-        return cls(*(parts + ["", ""])[:3], asked)
+        operator, account, user, *_ = (*parts, "", "")
+        return cls(operator, account, user, asked)
 
     def wants(self, level: str, word: str) -> bool:
         """Whether the query asks for the ``name``, ``key`` or ``seed`` of a level, which the path reaches."""
@@ -113,8 +114,8 @@ def profile(store: Store, request: ProfileRequest) -> Profile:
         user = _user_name(store, account, request.user)
         claims["user"] = store.user(account, user)
     details = {level: _details(store, request, level, found) for level, found in claims.items()}
-    details["operator"] = details["operator"] or _Details()
-    details["operator"].service = store.operator().nats.operator_service_urls
+    details["operator"] = operator = details["operator"] or _Details()
+    operator.service = store.operator().nats.operator_service_urls
     creds = store.creds_path(account, user)
     return Profile(user_creds=str(creds) if user and creds.is_file() else "", **details)
 

@@ -24,6 +24,7 @@ from auth.resolver.memory import MemoryResolver
 from auth.trust import TrustedOperators
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.remedies import one_of
 from tools.nsk.session import Session
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def load_user(session: Session, flags: Flags, scene: Scene) -> Who:
     if not user:
         users = store.users(account)
         if len(users) != 1:
-            raise NskError("a user is required")
+            raise NskError("a user is required", remedy=one_of(users, "--user"))
         user = users[0]
     return scene.user_of_token(store.user_token(account, user))
 

@@ -16,6 +16,7 @@ from tools.nsk.errors import NskError, StoreError
 from tools.nsk.files import FILE_MODE, write_file
 from tools.nsk.keystore import KeyStore
 from tools.nsk.output import Output
+from tools.nsk.remedies import one_of
 from tools.nsk.report import Report
 from tools.nsk.store import Store
 from tools.nsk.transaction import Files
@@ -98,7 +99,10 @@ class Session:
             return store.account_name(given)
         current = self.environment.account
         if not current:
-            raise StoreError('reading account "" failed: account  does not exist in the current operator')
+            raise StoreError(
+                'reading account "" failed: account  does not exist in the current operator',
+                remedy=one_of(store.accounts(), "--account") or "add one: nsk add account <name>",
+            )
         return current
 
     def working_account(self, given: str = "") -> str:

@@ -24,6 +24,7 @@ from tools.nsk.environment import ACCOUNTS, STORE_INFO
 from tools.nsk.errors import StoreError
 from tools.nsk.issuer import UserIssuer, encoded
 from tools.nsk.keystore import KeyStore
+from tools.nsk.remedies import meant
 from tools.nsk.transaction import settle
 
 ClaimsT = TypeVar("ClaimsT", bound=Claims)
@@ -160,7 +161,9 @@ class Store:
         """An account's JWT. Raises StoreError when there is none."""
         token = self._read(self.account_path(account)) if account else None
         if token is None:
-            raise StoreError(f"account {account} does not exist in the current operator")
+            raise StoreError(
+                f"account {account} does not exist in the current operator", remedy=meant(account, self.accounts())
+            )
         return token
 
     def account(self, account: str) -> AccountClaims:
@@ -180,7 +183,10 @@ class Store:
 
     def unknown_account(self, account: str) -> StoreError:
         """The error for an account that this operator does not have."""
-        return StoreError(f"{quote(account)} not in accounts for operator {quote(self.name)} in `{self.root}`")
+        return StoreError(
+            f"{quote(account)} not in accounts for operator {quote(self.name)} in `{self.root}`",
+            remedy=meant(account, self.accounts()),
+        )
 
     def account_with_key(self, public: str) -> str | None:
         """The name of the account with a public key. Accounts that cannot be read are passed over."""
@@ -219,7 +225,9 @@ class Store:
         """A user's JWT. Raises StoreError when there is none."""
         token = self._read(self.user_path(account, user)) if user else None
         if token is None:
-            raise StoreError(f"user {user} does not exist in the current account")
+            raise StoreError(
+                f"user {user} does not exist in the current account", remedy=meant(user, self.users(account))
+            )
         return token
 
     def user(self, account: str, user: str) -> UserClaims:

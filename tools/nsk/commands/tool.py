@@ -19,6 +19,7 @@ from tools.nsk.commands import TOOL_FLAGS
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, text
 from tools.nsk.output import Channel
+from tools.nsk.remedies import one_of
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
@@ -64,7 +65,7 @@ def _stored_creds(session: Session, flags: Flags) -> Path:
     if not user:
         users = store.users(account)
         if len(users) != 1:
-            raise NskError("a user is required")
+            raise NskError("a user is required", remedy=one_of(users, "--user"))
         user = users[0]
     return store.creds_path(account, user)
 
