@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from auth.claims import UserClaims
+from auth.claims import OperatorClaims, UserClaims
 from auth.gojson import dumps
 from tools.nsk.environment import Environment
 from tools.nsk.keystore import CONTEXT_SUFFIX
@@ -30,28 +30,29 @@ def context_path(environment: Environment, name: str) -> Path:
     return environment.context_directory / (name if name.endswith(CONTEXT_SUFFIX) else f"{name}{CONTEXT_SUFFIX}")
 
 
-def context_text(store: Store, account: str, user: str, creds: Path) -> str:
-    """The context of a user with the creds file; it names the operator's first service URL. Raises StoreError."""
-    operator = store.operator()
+def context_text(operator: OperatorClaims, account: str, claims: UserClaims, creds: Path) -> str:
+    """The context of a user with its creds file; it names the operator's first service URL."""
     urls = operator.nats.operator_service_urls
     context = _Context(
-        nsc=f"nsc://{operator.name}/{account}/{user}",
+        nsc=f"nsc://{operator.name}/{account}/{claims.name}",
         url=urls[0] if urls else "",
         creds=str(creds),
-        inbox_prefix=inbox_prefix(store.user(account, user)),
+        inbox_prefix=inbox_prefix(claims),
     )
     return dumps(context).decode()
 
 
-def write_context(store: Store, account: str, claims: UserClaims) -> Path | None:
+def write_context(
+    store: Store, account: str, claims: UserClaims, operator: OperatorClaims | None = None
+) -> Path | None:
     """Write the context beside the creds file of a user with a private inbox, and drop that of any other.
 
-    Raises StoreError.
+    The operator's claims are read when they are not given. Raises StoreError.
     """
     path = store.keystore.context_path(store.name, account, claims.name)
-    creds = store.creds_path(account, claims.name)
     if not inbox_prefix(claims):
         store.files.remove(path)
         return None
-    store.files.write(path, context_text(store, account, claims.name, creds))
+    creds = store.creds_path(account, claims.name)
+    store.files.write(path, context_text(operator or store.operator(), account, claims, creds))
     return path

@@ -78,6 +78,8 @@ def _limits(flags: Flags, name: str, issuer: UserIssuer, report: Report) -> User
     if role or flags.boolean("private-inbox"):
         tell_permissions(limits, granted)
         report.children[:] = granted.children
+    for issue in limits.issues():
+        raise NskError(f"{issue.description}: servers would refuse the JWT, so the user was not added")
     return limits
 
 

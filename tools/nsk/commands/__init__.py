@@ -76,6 +76,7 @@ ROOT = _Root(
                 "mapping": Member("Add (or modify) a mapping entry", "mapping:ADD"),
                 "operator": Member("Add an operator", "operator:ADD"),
                 "user": Member("Add an user to the account", "user:ADD"),
+                "users": Member("Add many users to the account", "users:ADD", beyond=True),
             },
             aliases=("create",),
         ),

@@ -47,7 +47,7 @@ def _context(session: Session, flags: Flags) -> GeneratedContext:
         raise NskError(f'creds file "{creds}" - doesn\'t exist - {session.output.program} generate creds first')
     path = context_path(session.environment, name)
     make_directory(path.parent)
-    write_file(path, context_text(store, account, user, creds), mode=PUBLIC_MODE)
+    write_file(path, context_text(store.operator(), account, store.user(account, user), creds), mode=PUBLIC_MODE)
     session.output.message(str(path))
     report = Report()
     report.ok(f"wrote nats cli context file to {session.display(path)}")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Coroutine
 from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +16,7 @@ from tools.nsk.commands import TOOL_FLAGS
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, text
 from tools.nsk.output import Channel
+from tools.nsk.progress import progress
 from tools.nsk.remedies import one_of
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
@@ -108,7 +106,7 @@ def _shown(payload: bytes) -> str:
 def _pub(session: Session, flags: Flags) -> Published:
     subject, payload, count = flags.arguments[0], _payload(flags), _positive(flags, "count")
     target = _target(session, flags, "pub")
-    with _progress(count, f"publishing to {subject}") as advance:
+    with progress(count, f"publishing to {subject}", least=_PROGRESS_FROM) as advance:
         seconds = _run(tool.publish(target, subject, payload, count=count, progress=advance)) or 0.0
     if count == 1:
         session.output.message(f'Published [{subject}] : "{_shown(payload)}"')
@@ -116,21 +114,6 @@ def _pub(session: Session, flags: Flags) -> Published:
         rate = count / seconds if seconds else 0
         session.output.message(f"Published {count} messages to [{subject}] in {seconds:.2f} s ({rate:,.0f}/s)")
     return Published(subject, count, seconds)
-
-
-@contextmanager
-def _progress(count: int, label: str) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on stderr, where a terminal shows it and the work is long."""
-    console_type: Any = None
-    if count >= _PROGRESS_FROM and sys.stderr.isatty():
-        console_type = import_module("rich.console").Console
-    if console_type is None:
-        yield None
-        return
-    bar: Any = import_module("rich.progress").Progress(console=console_type(stderr=True), transient=True)
-    with bar:
-        task = bar.add_task(label, total=count)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _positive(flags: Flags, name: str) -> int:
