@@ -19,7 +19,7 @@ _SCENARIOS = sorted((_HERE / "scenarios").glob("*.yaml"))
 @pytest.mark.parametrize("compatible", [True, False], ids=["nsc", "nsk"])
 @pytest.mark.parametrize("path", _SCENARIOS, ids=lambda path: path.stem)
 def test_scenario(path: Path, compatible: bool) -> None:
-    scenario = Scenario.load(path, _DIFFERENCES)
+    scenario = Scenario.load(path, _DIFFERENCES, compatible=compatible)
     # Tables are as wide as their longest path, so the home directory's name must be short.
     with tempfile.TemporaryDirectory(prefix="nsk", dir="/tmp") as home:
         found = Player(scenario, Path(home), compatible=compatible).play()

@@ -132,7 +132,7 @@ class Command(click.Command):
         if least == most > 0 and len(ctx.args) != most:
             raise NskError(f"accepts {most} arg(s), received {len(ctx.args)}")
         if len(ctx.args) < least:
-            raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}")
+            raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
         if len(ctx.args) > most:
             raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
         try:

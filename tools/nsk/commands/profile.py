@@ -31,6 +31,8 @@ class GeneratedProfile:
 
 
 def _profile(session: Session, flags: Flags) -> GeneratedProfile:
+    if not flags.arguments:
+        raise NskError("requires at least 1 arg(s), only received 0", remedy="write nsc://operator/account/user")
     request = ProfileRequest.parse(flags.arguments[0])
     made = profile(_store(session, request), request)
     written = msgspec.json.format(dumps(made), indent=2).decode() + "\n"
@@ -64,7 +66,7 @@ PROFILE = Command(
     "Generate a profile from nsc 'URL' that can be used by tooling",
     _profile,
     (OUTPUT_FLAG,),
-    arguments=(1, 1),
+    arguments=(0, 1),
     examples="""\
 nsk generate profile nsc://operator
 nsk generate profile nsc://operator/account
