@@ -25,7 +25,7 @@ class Crowd:
                 secret = password(account, number) + "-changed" * (is_changed and number == self.users - 1)
                 own = ""
                 if self.own_permissions:
-                    own = f", permissions: {_permissions(subjects, f'{name}.private.{number}')}"
+                    own = f', permissions: {_permissions(subjects, f"{name}.private.{number}")}'
                 lines.append(f'      {{ user: "{user(account, number)}", password: "{secret}"{own} }}')
             lines.append("    ] }")
         return "\n".join([*lines, "}"]) + "\n"
@@ -47,5 +47,5 @@ def password(account: int, number: int) -> str:
 
 
 def _permissions(subjects: str, denied: str = "") -> str:
-    lists = f'{{ allow: [{subjects}], deny: ["{denied}"] }}' if denied else f"[{subjects}]"
+    lists = f"{{ allow: [{subjects}], deny: [\"{denied}\"] }}" if denied else f"[{subjects}]"
     return f"{{ publish: {lists}, subscribe: {lists} }}"

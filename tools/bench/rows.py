@@ -63,7 +63,9 @@ class Row(abc.ABC):
     """Whether one round says everything."""
     ceiling_processes = 1
 
-    def __init__(self, key: str, *metrics: Metric, tls: bool = False, plans: Sequence[AccountPlan] = ALONE) -> None:
+    def __init__(
+        self, key: str, *metrics: Metric, tls: bool = False, plans: Sequence[AccountPlan] = ALONE
+    ) -> None:
         self.key = key
         self.metrics = metrics
         self.tls = tls

@@ -220,6 +220,12 @@ class Group(click.Group):
     def _is_shown(ctx: click.Context, member: Member | Group) -> bool:
         return not member.hidden and not (member.beyond and _is_nsc(ctx))
 
+    def offered(self, beginning: str) -> Iterator[tuple[str, str]]:
+        """The commands that begin so and stand in the help, each with its description."""
+        for name, member in sorted(self._members.items()):
+            if name.startswith(beginning) and not member.hidden:
+                yield name, member.description
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._members)
 

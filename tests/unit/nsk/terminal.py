@@ -50,6 +50,14 @@ def talk(words: Sequence[str], answers: Sequence[tuple[str, str]], environment: 
             os.close(theirs)
 
 
+def read_until(descriptor: int, text: str) -> str:
+    """What a terminal shows, up to a text and whatever comes with it."""
+    shown = ""
+    while text not in shown:
+        shown += _read(descriptor, shown)
+    return shown
+
+
 def _converse(process: subprocess.Popen[str], ours: int, answers: Sequence[tuple[str, str]]) -> Talk:
     shown, read = "", 0
     for question, answer in answers:

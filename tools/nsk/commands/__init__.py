@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -62,6 +63,17 @@ def installed_version() -> str:
         return "unknown"
 
 
+_TOOLS = {
+    "pub": Member("Publish to a subject from a NATS account", "tool:PUB"),
+    "reply": Member("Reply to requests on a subject on a NATS account", "tool:REPLY"),
+    "req": Member("Send a request to a subject on a NATS account", "tool:REQ"),
+    "rtt": Member("Calculate the round trip time to the server", "tool:RTT"),
+    "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
+}
+
+# Early versions of nsc had the tools at the top.
+_ALIASES = {name: replace(member, hidden=True) for name, member in _TOOLS.items()}
+
 ROOT = _Root(
     "nsk",
     "nsk creates NATS operators, accounts, users, and manage their permissions.",
@@ -91,6 +103,18 @@ ROOT = _Root(
             beyond=True,
         ),
         "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I", beyond=True),
+        "completion": Group(
+            "completion",
+            "Generate the autocompletion script for the specified shell",
+            {
+                "bash": Member("Generate the autocompletion script for bash", "completion:BASH"),
+                "fish": Member("Generate the autocompletion script for fish", "completion:FISH"),
+                "powershell": Member("Generate the autocompletion script for powershell", "completion:POWERSHELL"),
+                "zsh": Member("Generate the autocompletion script for zsh", "completion:ZSH"),
+            },
+            introduction="Generate the autocompletion script for nsk for the specified shell.\n"
+            "See each sub-command's help for details on how to use the generated script.",
+        ),
         "delete": Group(
             "delete",
             "Delete assets such as accounts/users, imports/exports, mappings",
@@ -277,15 +301,11 @@ ROOT = _Root(
         "tool": Group(
             "tool",
             "NATS tools: pub, sub, req, reply, rtt",
-            {
-                "pub": Member("Publish to a subject from a NATS account", "tool:PUB"),
-                "reply": Member("Reply to requests on a subject on a NATS account", "tool:REPLY"),
-                "req": Member("Send a request to a subject on a NATS account", "tool:REQ"),
-                "rtt": Member("Calculate the round trip time to the server", "tool:RTT"),
-                "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
-            },
+            _TOOLS,
             TOOL_FLAGS,
         ),
+        "__complete": Member("Answer what a shell asks", "completion:COMPLETE", hidden=True),
+        **_ALIASES,
         "update": Member("Update this tool to latest version", "upgrade:UPDATE"),
         "upgrade-jwt": Member("Update jwt w", "upgrade:UPGRADE_JWT", hidden=True),
         "validate": Member("Validate an operator, account(s), and users", "validate:VALIDATE"),
