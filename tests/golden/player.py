@@ -29,7 +29,7 @@ _REFERENCE = re.compile(r"@\{([^{}@]+)\}")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _REMEDY = "  \N{RIGHTWARDS ARROW} "
 """Begins what nsk says beyond nsc when something is refused."""
-_PROGRAM = re.compile(r"(?<![/.\w])nsc\b")
+_PROGRAM = re.compile(r"(?<![/.\w])nsc\b(?!://| url)")
 
 
 @dataclass(frozen=True, slots=True)

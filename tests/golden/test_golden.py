@@ -21,7 +21,7 @@ _SCENARIOS = sorted((_HERE / "scenarios").glob("*.yaml"))
 def test_scenario(path: Path, compatible: bool) -> None:
     scenario = Scenario.load(path, _DIFFERENCES, compatible=compatible)
     # Tables are as wide as their longest path, so the home directory's name must be short.
-    with tempfile.TemporaryDirectory(prefix="nsk", dir="/tmp") as home:
+    with tempfile.TemporaryDirectory(prefix="ns", dir="/tmp") as home:
         found = Player(scenario, Path(home), compatible=compatible).play()
     assert not found, "\n".join(found)
 

@@ -351,6 +351,9 @@ _TABLE: Final = (
     ),
     ("the lines above say which, and why", ("jobs? failed", "of the jobs succeeded")),
     ("the command's --help shows what there is", ("not have", "there is no")),
+    ("ask the exporting account for an activation for this account", ("activation",)),
+    ("give the public key, as nsk list keys shows it", ("public key", "names a signing key")),
+    ("the command's --help shows what it takes", ("prune only", "type a number", "Write ")),
 )
 """Remedies with the beginnings or fragments of errors, as regular expressions; the first that fits counts."""
 _REMEDIES: Final = tuple((re.compile("|".join(fragments)), remedy) for remedy, fragments in _TABLE)

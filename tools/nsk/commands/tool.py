@@ -14,7 +14,7 @@ from tools.nsk import tool
 from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
 from tools.nsk.errors import NskError
-from tools.nsk.flags import COUNT, Flag, Flags, text
+from tools.nsk.flags import COUNT, Flag, Flags, boolean, text
 from tools.nsk.output import Channel
 from tools.nsk.progress import progress
 from tools.nsk.remedies import one_of
@@ -33,6 +33,7 @@ _PROGRESS_FROM = 10_000
 _WHO = (text("account", "a", "account name"), text("user", "u", "user name"))
 _COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1)
 _QUEUE = text("queue", "q", "queue name of the subscription")
+_ENCRYPT = boolean("encrypt", "E", "", hidden=True)
 _MAXIMUM = Flag("max-messages", "", "end after so many messages (-1 is never)", kind=COUNT, default=-1)
 
 
@@ -195,13 +196,15 @@ def _command(
     name: str,
     description: str,
     run: Callable[[Session, Flags], object],
-    flags: tuple[Flag, ...],
+    own: tuple[Flag, ...],
     *,
     result: type[Any],
     least: int = 1,
 ) -> Command:
     def explained(session: Session, flags: Flags) -> object:
         try:
+            if _ENCRYPT in own and flags.boolean("encrypt"):
+                raise NskError("the experimental --encrypt option is no longer supported", remedy="leave it out")
             for subject in flags.arguments[:1]:
                 refuse_unless_subject(subject)
             return run(session, flags)
@@ -214,7 +217,7 @@ def _command(
         name,
         description,
         explained,
-        (*_WHO, *flags),
+        (*_WHO, *own),
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
         result=result,
@@ -223,8 +226,8 @@ def _command(
 
 
 PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,), result=Published)
-SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM), result=Received)
-REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT,), result=Received)
+SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM, _ENCRYPT), result=Received)
+REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT, _ENCRYPT), result=Received)
 REPLY = _command(
     "reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM), result=Received
 )
