@@ -23,7 +23,10 @@ _PLACEHOLDER = re.compile(
     r"|<(?P<now>NOW[^<>]*)>"
     r"|<(?P<word>HOME|JTI|NUID|HASH|RELATIVE|CLI|2)>"
 )
-_DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
+_DATE = (
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC"
+    r"|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
+)
 _WORDS = {
     "JTI": r"[A-Z2-7]{52}",
     "HASH": r"[A-Z2-7]{52}====",

@@ -16,6 +16,7 @@ from tests.unit.nsk.tool import Tool, tool_at
 from tools.nsk.bulk import numbered
 from tools.nsk.private_inbox import grant_private_inbox, private_prefix, withdraw_private_inbox
 from tools.nsk.roles import ROLES
+from tools.nsk.values import format_duration
 
 
 @pytest.fixture
@@ -267,3 +268,13 @@ def test_what_cannot_be_added_together_is_refused(tool: Tool, words: list[str], 
     before = tool.files()
     assert message in tool.refused("add", "users", *words)
     assert tool.files() == before
+
+
+def test_the_documented_table_of_roles_is_the_data() -> None:
+    lines = (Path(__file__).resolve().parents[3] / "docs" / "users.md").read_text().splitlines()
+    for name, role in ROLES.items():
+        publish, subscribe = (
+            " ".join(f"`{entry}`" for entry in entries) or "nothing" for entries in (role.publish, role.subscribe)
+        )
+        answers = f"{role.responses} in {format_duration(role.response_ttl)}" if role.responses else "none"
+        assert f"| `{name}` | {role.purpose} | {publish} | {subscribe} | {answers} |" in lines
