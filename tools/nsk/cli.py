@@ -70,7 +70,7 @@ class Command(click.Command):
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
     ``result`` is the dataclass of what the command returns, which ``--json`` prints; a command that prints
     JSON of its own form has ``own_json``. ``own_examples`` show what nsc has not. The help begins with the
-    ``introduction``, or else the description.
+    ``introduction``, or else the description; ``usage`` stands behind the command's name.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Command(click.Command):
         own_examples: str = "",
         introduction: str = "",
         asks_without_flags: bool = False,
+        usage: str = "",
     ) -> None:
         own_json = own_json or any(flag.long == _JSON.long for flag in (*flags, *group_flags))
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS, *(() if own_json else (_JSON,)))
@@ -103,6 +104,7 @@ class Command(click.Command):
         self._own_examples = f"\n{own_examples}" if examples and own_examples else own_examples
         self.introduction = introduction
         self.asks_without_flags = asks_without_flags
+        self._usage = f"{usage} " if usage else ""
         self._aliases = aliases
         self._usage_on_error = usage_on_error
         self._changes = changes
@@ -158,11 +160,11 @@ class Command(click.Command):
             return self._invoke(ctx)
 
     def get_help(self, ctx: click.Context) -> str:
-        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx)}"
+        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx).rstrip()}"
 
     def usage_text(self, ctx: click.Context) -> str:
         """Everything below the description."""
-        parts = [f"Usage:\n  {ctx.command_path} [flags]\n"]
+        parts = [f"Usage:\n  {ctx.command_path} {self._usage}[flags]\n"]
         if self._aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self._aliases))}\n")
         examples = self._examples if _is_nsc(ctx) else self._examples + self._own_examples
@@ -264,7 +266,7 @@ class Group(click.Group):
             click.echo(self.get_help(context))
 
     def get_help(self, ctx: click.Context) -> str:
-        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx)}"
+        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx).rstrip()}"
 
     def _usage_lines(self, ctx: click.Context) -> str:
         return f"  {ctx.command_path} [command]"
@@ -327,4 +329,4 @@ def _flag_table(ctx: click.Context, title: str, flags: Sequence[Flag]) -> str:
 
 def _usage_of(ctx: click.Context, flag: Flag) -> tuple[str, str]:
     left, right = flag.usage()
-    return left, f"help for {ctx.info_name}" if flag is HELP else right
+    return left, f"help for {ctx.info_name}" if flag is HELP else _named(ctx, right)

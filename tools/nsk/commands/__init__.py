@@ -12,7 +12,7 @@ from tools.nsk.cli import Group, Member
 from tools.nsk.errors import NskError
 from tools.nsk.flags import boolean, text
 
-_VERSION = boolean("version", "v", "version of this tool")
+_VERSION = boolean("version", "v", "version for nsk")
 
 DESCRIBE_FLAGS = (
     boolean("json", "J", "display JWT body as JSON"),
@@ -23,13 +23,13 @@ DESCRIBE_FLAGS = (
 LIST_FLAGS = (boolean("json", "J", "describe as JSON"),)
 TOOL_FLAGS = (
     text("nats", "", "nats url, defaults to the operator's service URLs"),
-    text("creds", "", "credentials file, instead of an account and user of the store"),
+    text("creds", "", "credentials file, instead of an account and user of the store", beyond=True),
     text("ca-cert", "", "ca certificate file for tls connections"),
-    text("ca", "", "the same as --ca-cert"),
+    text("ca", "", "the same as --ca-cert", beyond=True),
     text("client-cert", "", "client certificate file for tls connections"),
     text("client-key", "", "client key file for tls connections"),
     boolean("tls-first", "", "use tls-first when connecting to the nats server"),
-    text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s"),
+    text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s", beyond=True),
 )
 
 
@@ -146,7 +146,9 @@ ROOT = _Root(
                 "authcallout": Member("Edit an account authorization callout", "authcallout:EDIT"),
                 "export": Member("Edit an export", "exports:EDIT"),
                 "operator": Member("Edit the operator", "operator:EDIT"),
-                "signing-key": Member("Edit a scoped signing key or promote a signing key", "signing_key:EDIT"),
+                "signing-key": Member(
+                    "Edit a scoped signing key or promote a signing key to be scoped", "signing_key:EDIT"
+                ),
                 "user": Member("Edit an user", "user:EDIT"),
             },
         ),

@@ -265,6 +265,7 @@ DELETE = Command(
         boolean("force", "F", "managed accounts must supply --force"),
     ),
     arguments=(0, 1),
+    examples="nsk delete account -n name\nnsk delete account -i\n",
     usage_on_error=True,
     changes=True,
     result=DeletedAccount,

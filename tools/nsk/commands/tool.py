@@ -31,10 +31,12 @@ Result = TypeVar("Result")
 
 _PROGRESS_FROM = 10_000
 _WHO = (text("account", "a", "account name"), text("user", "u", "user name"))
-_COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1)
-_QUEUE = text("queue", "q", "queue name of the subscription")
+_COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1, beyond=True)
+_QUEUE = text("queue", "q", "subscription queue name")
+_REPLY_QUEUE = text("queue", "q", "reply queue name")
 _ENCRYPT = boolean("encrypt", "E", "", hidden=True)
-_MAXIMUM = Flag("max-messages", "", "end after so many messages (-1 is never)", kind=COUNT, default=-1)
+_MAXIMUM = Flag("max-messages", "", "max messages", kind=COUNT, default=-1)
+_MOST_HEARD = Flag("max-messages", "", "max messages", kind=COUNT, default=-1, beyond=True)
 
 
 def _target(session: Session, flags: Flags, name: str) -> tool.Target:
@@ -197,6 +199,7 @@ def _command(
     description: str,
     run: Callable[[Session, Flags], object],
     own: tuple[Flag, ...],
+    examples: str,
     *,
     result: type[Any],
     least: int = 1,
@@ -221,14 +224,43 @@ def _command(
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
         result=result,
-        examples=f"nsk tool {name}{' <subject> [payload]' if least else ''} --creds user.creds --nats tls://host:4222",
+        examples=examples,
+        own_examples=f"nsk tool {name}{' <subject>' if least else ''} --creds user.creds --nats tls://host:4222",
     )
 
 
-PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,), result=Published)
-SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM, _ENCRYPT), result=Received)
-REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT, _ENCRYPT), result=Received)
-REPLY = _command(
-    "reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM), result=Received
+PUB = _command(
+    "pub",
+    "Publish to a subject from a NATS account",
+    _pub,
+    (_COUNT,),
+    "nsk tool pub <subject> <opt_payload>",
+    result=Published,
 )
-RTT = _command("rtt", "Calculate the round trip time to the server", _rtt, (), result=RoundTrip, least=0)
+SUB = _command(
+    "sub",
+    "Subscribe to a subject on a NATS account",
+    _sub,
+    (_QUEUE, _MOST_HEARD, _ENCRYPT),
+    "nsk tool sub <subject>\nnsk tool --queue <name> subject",
+    result=Received,
+)
+REQ = _command(
+    "req",
+    "Send a request to a subject on a NATS account",
+    _req,
+    (_COUNT, _ENCRYPT),
+    "ngs tool req <subject> <opt_payload>",
+    result=Received,
+)
+REPLY = _command(
+    "reply",
+    "Reply to requests on a subject on a NATS account",
+    _reply,
+    (_REPLY_QUEUE, _MAXIMUM),
+    "nsk tool reply <subject> <opt_reply>\nnsk tool reply --queue <name> subject <opt_reply>",
+    result=Received,
+)
+RTT = _command(
+    "rtt", "Calculate the round trip time to the server", _rtt, (), "nsk tool rtt", result=RoundTrip, least=0
+)

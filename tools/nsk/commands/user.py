@@ -229,7 +229,7 @@ DELETE = Command(
     "Delete an user",
     _delete,
     (
-        strings("name", "n", "name of user(s) to delete"),
+        strings("name", "n", "name of user(s) to delete", told=False),
         text("account", "a", "account name"),
         boolean("revoke", "R", "revoke user before deleting"),
         NO_REVOKE_FLAG,
