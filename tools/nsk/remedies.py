@@ -354,6 +354,15 @@ _TABLE: Final = (
     ("ask the exporting account for an activation for this account", ("activation",)),
     ("give the public key, as nsk list keys shows it", ("public key", "names a signing key")),
     ("the command's --help shows what it takes", ("prune only", "type a number", "Write ")),
+    ("nobody answers there: nsk tool reply <subject> does, or start the service", ("no responders",)),
+    (
+        "the user may not do that: nsk explain tells why, and which change would allow it",
+        ("[Pp]ermissions [Vv]iolation",),
+    ),
+    (
+        "check that the server trusts the operator, and that the user is neither expired nor revoked: nsk validate",
+        ("[Aa]uthori[sz]ation [Vv]iolation", "authentication"),
+    ),
 )
 """Remedies with the beginnings or fragments of errors, as regular expressions; the first that fits counts."""
 _REMEDIES: Final = tuple((re.compile("|".join(fragments)), remedy) for remedy, fragments in _TABLE)
