@@ -30,9 +30,8 @@ _DATE = (
 _WORDS = {
     "JTI": r"[A-Z2-7]{52}",
     "HASH": r"[A-Z2-7]{52}====",
-    "RELATIVE": r"(?i:[Ii]n \d+ \w+|\d+ \w+ [Aa]go|now)",
+    "RELATIVE": r"(?i:in \d+ \w+|\d+ \w+ ago|now)",
     "NUID": r"[A-Za-z0-9]{22}",
-    "RELATIVE": r"(?:[Ii]n \d+ \w+|\d+ \w+ [Aa]go|now)",
     "CLI": r"ns[ck]",
     "2": r"[A-Z2-7]{2}",
 }

@@ -363,6 +363,8 @@ _TABLE: Final = (
         "check that the server trusts the operator, and that the user is neither expired nor revoked: nsk validate",
         ("[Aa]uthori[sz]ation [Vv]iolation", "authentication"),
     ),
+    ("check that the path holds what it is to hold", ("^`[^`]*`: ",)),
+    ("pip install --upgrade natskeep", ("does not replace itself",)),
 )
 """Remedies with the beginnings or fragments of errors, as regular expressions; the first that fits counts."""
 _REMEDIES: Final = tuple((re.compile("|".join(fragments)), remedy) for remedy, fragments in _TABLE)

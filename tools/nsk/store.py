@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from auth.claims import AccountClaims, Claims, OperatorClaims, UserClaims, UserScope
+from auth.claims import AccountClaims, Claims, OperatorClaims, UserClaims
 from auth.creds import CredsError, format_creds
 from auth.envelope import JwtError
 from auth.gojson import quote
