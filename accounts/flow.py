@@ -448,9 +448,7 @@ class _Spread:
                 yield mapped
                 continue
             denied = tuple((mapped.term, pattern) for pattern in self._denies)
-            yield replace(
-                mapped, exclusions=(*mapped.exclusions, *denied), path=(*mapped.path, Refusal(self._denies))
-            )
+            yield replace(mapped, exclusions=(*mapped.exclusions, *denied), path=(*mapped.path, Refusal(self._denies)))
 
     def _mapped(self, state: State) -> Iterator[State]:
         """What the mappings of the account do: the first that matches decides."""
@@ -582,5 +580,3 @@ def _sized(word: str, width: int) -> str:
     if not width:
         return word
     return word[-width:] if len(word) >= width else word + "x" * (width - len(word))
-
-

@@ -89,4 +89,3 @@ class SubjectMapping:
             if roll < ceiling:
                 return None if transform is None else transform.apply(subject, choose)
         return subject
-

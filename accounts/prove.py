@@ -347,5 +347,3 @@ def _passages(account: str, states: Iterable[State]) -> dict[str, Passage]:
 
 def _elsewhere(account: str, states: Iterable[State]) -> list[State]:
     return [state for state in states if state.account != account]
-
-

@@ -352,6 +352,7 @@ def _random(text: str, arguments: Sequence[str]) -> _Piece:
     if len(arguments) > 1:
         raise InvalidTransformError(f"{_TOO_MANY} in {text}")
     count = _number(text, arguments[0])
+
     def render(matched: _Match, choose: Choose) -> str:
         return str(choose(count) if count else 0)
 

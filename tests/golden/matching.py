@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(
     r"|<seed of <(?P<seed>[^<>]+)>>"
     r"|<(?P<key>[OAUNCX](?:\d+|![^<>]+))>"
     r"|<(?P<now>NOW[^<>]*)>"
-    r"|<(?P<word>HOME|JTI|NUID|HASH|RELATIVE|CLI|2)>"
+    r"|<(?P<word>HOME|JTI|NUID|HASH|RELATIVE|CLI|PORT|RTT|2)>"
 )
 _DATE = (
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC"
@@ -33,6 +33,7 @@ _WORDS = {
     "RELATIVE": r"(?i:in \d+ \w+|\d+ \w+ ago|now)",
     "NUID": r"[A-Za-z0-9]{22}",
     "CLI": r"ns[ck]",
+    "RTT": r"[\d.]+[µmn]?s",
     "2": r"[A-Z2-7]{2}",
 }
 _BLANKS = re.compile(r" {2,}")
@@ -50,6 +51,8 @@ class Bindings:
     def __init__(self, home: str) -> None:
         self.home = home
         self.keys: dict[str, str] = {}
+        self.port = 0
+        """Of the server that the scenario starts."""
         self._begin = time.time()
 
     def bind(self, label: str, key: str) -> bool:
@@ -95,6 +98,8 @@ class Bindings:
         if placeholder["now"]:
             return f"({_DATE})"
         word = placeholder["word"]
+        if word == "PORT":
+            return f"({self.port})"
         return f"({re.escape(self.home)})" if word == "HOME" else f"({_WORDS[word]})"
 
     def _holds(self, placeholder: re.Match[str], found: str) -> bool:

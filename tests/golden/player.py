@@ -22,6 +22,8 @@ from auth import envelope
 from auth.gojson import dumps
 from auth.nkey import KeyKind, KeyPair
 from tests.golden.matching import Bindings
+from tests.support.ports import reserve_port
+from tests.support.servers import ServerProcess, Target
 from tools.nsk.__main__ import main
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,6 +39,7 @@ class Scenario:
     """Recorded command lines with their output, and the files that they leave; README.md tells the format."""
 
     name: str
+    needs_server: bool
     environment: Mapping[str, str]
     steps: list[dict[str, Any]]
     tree: dict[str, dict[str, Any]]
@@ -50,7 +53,8 @@ class Scenario:
         for own in (always,) if compatible else (always, always.get("own", {})):
             steps = [_revised(step, own.get("steps", {}).get(number, {})) for number, step in enumerate(steps, 1)]
             tree = _merged(tree, own.get("tree", {}))
-        return cls(document["name"], document.get("env", {}), steps, tree)
+        needs_server = document.get("needs") == "server"
+        return cls(document["name"], needs_server, document.get("env", {}), steps, tree)
 
 
 def _revised(step: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def _merged(recorded: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 class Player:
     """The home directory of one play, and what its placeholders stand for."""
 
-    def __init__(self, scenario: Scenario, home: Path, *, compatible: bool) -> None:
+    def __init__(self, scenario: Scenario, home: Path, *, compatible: bool, server: Target | None = None) -> None:
         self.scenario = scenario
         self.home = home
         self.work = home / "work"
@@ -89,17 +93,24 @@ class Player:
         self.bindings = Bindings(str(home))
         self._data = home / ".local/share/nats/nsc"
         self._captured: dict[str, str] = {}
+        self._server = server
+        self._servers: list[ServerProcess] = []
 
     def play(self) -> list[str]:
         """Everything that came out otherwise than recorded."""
-        found = []
+        try:
+            return [*self._steps(), *self._tree()]
+        finally:
+            for server in self._servers:
+                server.stop()
+
+    def _steps(self) -> Iterator[str]:
         for number, step in enumerate(self.scenario.steps, 1):
             if "do" in step:
                 self._prepare(step)
             else:
                 title = f"step {number}: {shlex.join(step['argv'])}"
-                found += [f"{title}\n    {difference}" for difference in self._command(step)]
-        return [*found, *self._tree()]
+                yield from (f"{title}\n    {difference}" for difference in self._command(step))
 
     # Command lines.
 
@@ -112,8 +123,9 @@ class Player:
             yield f"exit code {code}, recorded {step['rc']}: {errors.strip()}"
         if step.get("streams") == "ignore":
             return
-        recorded = _lines(step["stdout"]), _lines(step["stderr"])
-        found = _lines(output), _lines(errors)
+        recorded, found = ([_lines(text, step.get("ignore")) for text in pair] for pair in (
+            (step["stdout"], step["stderr"]), (output, errors)
+        ))  # fmt: skip
         if self.compatible:
             ordered = not step.get("unordered")
             for stream, old, new in zip(("stdout", "stderr"), recorded, found, strict=True):
@@ -168,6 +180,9 @@ class Player:
                 return str(self._data / "keys")
             case "op":
                 return _subject(stores.glob(f"*/{rest or '*'}.jwt"))
+            case "port":
+                self.bindings.port = self.bindings.port or reserve_port()
+                return str(self.bindings.port)
             case "acct":
                 return _subject(stores.glob(f"*/accounts/{rest}/{rest}.jwt"))
             case "pub" | "priv":
@@ -195,6 +210,10 @@ class Player:
                 path.write_text(self._fill(step["text"]))
             case "rm":
                 shutil.rmtree(path)
+            case "replace":
+                path.write_text(path.read_text().replace(step["old"], step["new"]))
+            case "server":
+                self._start(path)
             case "mkdir":
                 path.mkdir(parents=True)
             case "copy":
@@ -206,6 +225,13 @@ class Player:
                 path.write_text(self._forge(step))
             case other:
                 raise AssertionError(f"no such step: {other}")
+
+    def _start(self, configuration: Path) -> None:
+        """Run a server to the end of the scenario."""
+        assert self._server is not None, "the scenario needs a server"
+        server = ServerProcess(self._server, ["-c", str(configuration)], self.work)
+        self._servers.append(server)
+        assert server.wait_until_ready(), server.output
 
     def _forge(self, step: Mapping[str, Any]) -> str:
         """A token with the given claims, signed as tokens of its generation are."""
@@ -256,7 +282,9 @@ class Player:
             recorded = entry["text"].split("\n")
             if not self.compatible:
                 recorded = [_own_words(line) for line in recorded]
-            yield from self.bindings.differences(recorded, content.split("\n"))
+            # Accounts are sorted by key there.
+            ordered = "resolver_preload" not in entry["text"]
+            yield from self.bindings.differences(recorded, content.split("\n"), ordered=ordered)
 
 
 @contextlib.contextmanager
@@ -274,9 +302,9 @@ def _surroundings(environment: Mapping[str, str], directory: Path) -> Iterator[N
         os.umask(umask)
 
 
-def _lines(text: str) -> list[str]:
+def _lines(text: str, ignored: str | None = None) -> list[str]:
     """The lines that say something, without what follows the head of a usage text, which is nsk's own."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not (ignored and re.search(ignored, line))]
     usage = next((number for number, line in enumerate(lines) if line.startswith("Usage:")), len(lines))
     return lines[: usage + 1]
 

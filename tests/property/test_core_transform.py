@@ -84,8 +84,7 @@ PATTERNS = [
     ">", "*", "*.*", "*.*.*", "a.>", "a.*.c", "a.b.*", "q.a.*", "q.*.b", "P.>", "P.pub.a", "x.a.*", "x.*.b", "x.a.b",
     "x.a.a", "a.x.>", "*.x.b.>", "b", "c",
 ]  # fmt: skip
-WORLD = [".".join(parts) for size in range(1, 4) for parts in product(
-    ("a", "b", "c", "pub", "s"), repeat=size)]
+WORLD = [".".join(parts) for size in range(1, 4) for parts in product(("a", "b", "c", "pub", "s"), repeat=size)]
 
 
 @pytest.mark.parametrize(("source", "destination"), IMPORTS)

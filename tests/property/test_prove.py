@@ -19,9 +19,7 @@ from tests.oracle.walls import Walls
 
 NAMES = ("A", "B", "C")
 PATTERNS = ("a", "*", ">", "a.a", "a.*", "*.a", "a.>", "*.*")
-UNIVERSE = tuple(
-    ".".join(parts) for length in (1, 2, 3, 4) for parts in itertools.product(("a", "z"), repeat=length)
-)
+UNIVERSE = tuple(".".join(parts) for length in (1, 2, 3, 4) for parts in itertools.product(("a", "z"), repeat=length))
 """With `z` for every token that no pattern names, and as long as two accounts in a row can tell apart."""
 
 

@@ -15,6 +15,8 @@ from tools.nsk.commands import ROOT
 from tools.nsk.errors import NskError
 
 _INTERRUPTED = 130
+_ADVICE = "NSK_REMEDIES"
+"""Variable that shows remedies, when it is ``always``, also where no terminal does."""
 _PATH = "check the path, and who may read and write there"
 
 
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return error.exit_code
         print(f"Error: {error.text}", file=sys.stderr)
         if error.remedy and not compatible:
-            print(f"  \u2192 {error.remedy}", file=sys.stderr)
+            _advise(error.remedy)
         if error.usage:
             print(error.usage, file=sys.stderr)
         return error.exit_code
@@ -63,8 +65,14 @@ def _refuse(text: str, structured: bool, remedy: str = "") -> int:
     else:
         print(f"Error: {text}", file=sys.stderr)
         if remedy:
-            print(f"  \u2192 {remedy}", file=sys.stderr)
+            _advise(remedy)
     return 1
+
+
+def _advise(remedy: str) -> None:
+    """Tells a person what to do. Scripts that compare nsc's texts read no further line unless they ask for it."""
+    if sys.stderr.isatty() or os.environ.get(_ADVICE) == "always":
+        print(f"  \u2192 {remedy}", file=sys.stderr)
 
 
 def _document(error: NskError) -> str:

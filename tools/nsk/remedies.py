@@ -50,6 +50,11 @@ _TABLE: Final = (
         "nsk list operators shows what there is; nsk env --store <directory> goes elsewhere",
         (r"operator \".*\" not in", "^operator .*No such", "no operator found with public key"),
     ),
+    ("nsk pull --overwrite-newer replaces the local one", ("is newer than remote version",)),
+    (
+        "ask whoever runs the account server: what it sent is not what was asked for",
+        (": not stored$", "error decoding remote token", "unsupported token type"),
+    ),
     ("nsk keys migrate sorts the keys into the present layout", ("needs migration",)),
     ("nsk upgrade-jwt, when you have the operator's key", ("only supports jwtV2", "is still of version")),
     (

@@ -7,7 +7,7 @@ that the server itself runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -29,7 +29,9 @@ from tools.nsk.session import Session
 
 if TYPE_CHECKING:
     from auth.authenticate import Authenticator
+    from auth.claims import OperatorClaims
     from auth.settings import AuthSettings, NkeyEntry, UserEntry
+    from auth.user import Binding, SignedUser
 
 SOURCE_FLAGS = (
     text("config", "c", "a server's configuration file, instead of the store"),
@@ -71,30 +73,16 @@ class Scene:
 
     def user_of_token(self, token: str) -> Who:
         """The user of a JWT. Raises RefusedError, and NskError where nothing here trusts JWTs."""
+        return who_of(*self.appraised(token))
+
+    def appraised(self, token: str) -> tuple[SignedUser, Binding]:
+        """A user's JWT, and what the user has. Raises RefusedError, and NskError where nothing here trusts JWTs."""
         if self._trust is None:
             raise NskError("the configuration names no operators, so no JWT gives access; name a user with --name")
         try:
-            user, binding = appraise(self._trust, token, self.now)
+            return appraise(self._trust, token, self.now)
         except AuthError as problem:
             raise RefusedError(problem.log_text) from None
-        own = user.issuer == binding.account.name
-        scope = binding.scope
-        if scope is not None and not scope.permissions.is_empty:
-            place = f"template of signing key {user.issuer}"
-        elif binding.permissions is None and binding.account.default_permissions is not None:
-            place = "default permissions of the account"
-        else:
-            place = "user JWT"
-        return Who(
-            name=f"{user.name} ({user.public_key})" if user.name else user.public_key,
-            account=binding.account,
-            policy=binding.policy,
-            limits=binding.limits,
-            signing_key="" if own else user.issuer,
-            role="" if scope is None else scope.role,
-            origin="user JWT",
-            place=place,
-        )
 
     def user_of_configuration(self, name: str) -> Who:
         """A user of the configuration file. Raises NskError."""
@@ -103,6 +91,28 @@ class Scene:
             known = f" There are: {', '.join(sorted(self._entries))}." if self._entries else ""
             raise NskError(f"the configuration has no user {quote(name)}.{known}")
         return who
+
+
+def who_of(user: SignedUser, binding: Binding) -> Who:
+    """A user of a JWT, as questions about policy are asked of it."""
+    own = user.issuer == binding.account.name
+    scope = binding.scope
+    if scope is not None and not scope.permissions.is_empty:
+        place = f"template of signing key {user.issuer}"
+    elif binding.permissions is None and binding.account.default_permissions is not None:
+        place = "default permissions of the account"
+    else:
+        place = "user JWT"
+    return Who(
+        name=f"{user.name} ({user.public_key})" if user.name else user.public_key,
+        account=binding.account,
+        policy=binding.policy,
+        limits=binding.limits,
+        signing_key="" if own else user.issuer,
+        role="" if scope is None else scope.role,
+        origin="user JWT",
+        place=place,
+    )
 
 
 def load_scene(session: Session, flags: Flags) -> Scene:
@@ -144,14 +154,19 @@ def token_of_creds(path: str) -> str:
 def _stored(session: Session, now: float) -> Scene:
     store = session.store
     operator = store.operator()
-    tokens = {}
-    for name in store.accounts():
-        tokens[store.account(name).subject] = store.account_token(name)
-    trust = TrustedOperators(
-        [operator], (), resolver=MemoryResolver(tokens), system_account=operator.nats.system_account
-    )
+    return scene_of_tokens([operator], store.account_tokens(), now, system_account=operator.nats.system_account)
+
+
+def scene_of_tokens(
+    operators: Iterable[OperatorClaims], tokens: Mapping[str, str], now: float, *, system_account: str
+) -> Scene:
+    """The accounts of these JWTs by public key, as a server sees them that trusts the operators.
+
+    ``now`` are Unix seconds.
+    """
+    trust = TrustedOperators(operators, (), resolver=MemoryResolver(tokens), system_account=system_account)
     accounts, unusable = _usable(tokens, trust)
-    return Scene(World(accounts, now, system=operator.nats.system_account), now, unusable, trust)
+    return Scene(World(accounts, now, system=system_account), now, unusable, trust)
 
 
 def _usable(names: Iterable[str], trust: TrustedOperators) -> tuple[list[Account], tuple[str, ...]]:

@@ -166,6 +166,10 @@ class Store:
             )
         return token
 
+    def account_tokens(self) -> dict[str, str]:
+        """All accounts' JWTs by public key. Raises StoreError for one that cannot be read."""
+        return {self.account(name).subject: self.account_token(name) for name in self.accounts()}
+
     def account(self, account: str) -> AccountClaims:
         """An account's claims. Raises StoreError."""
         return _decoded(AccountClaims, self.account_token(account))

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,24 +49,36 @@ _SERVER_TEXTS = (
 )
 
 
+class UnreachableError(NskError):
+    """There is no server where one was looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which server to connect to, and as whom. ``timeout`` in seconds is for connecting and for replies."""
+    """Which server to connect to, and as whom: ``identity`` is a user's JWT and key, ``creds`` the file of them.
+
+    ``curves`` are those that TLS may use, by the names of OpenSSL; the first one is used, since Python takes no more.
+    ``timeout`` in seconds is for connecting and for replies.
+    """
 
     urls: Sequence[str]
     creds: Path | None = None
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+    curves: tuple[str, ...] = ()
     tls_first: bool = False
     timeout: float = 5.0
     name: str = "nsk"
+    identity: tuple[str, KeyPair] | None = field(default=None, repr=False)
 
     def tls_context(self) -> ssl.SSLContext:
         """TLS 1.2 or newer, with the system's authorities unless another is named. Raises NskError."""
         try:
             context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.curves:
+                context.set_ecdh_curve(self.curves[0])
             if self.certificate:
                 context.load_cert_chain(self.certificate, self.key)
         except FileNotFoundError as error:
@@ -79,8 +91,8 @@ class Target:
 
     def credentials(self) -> tuple[str, KeyPair] | None:
         """The user's JWT and key. Raises NskError."""
-        if self.creds is None:
-            return None
+        if self.identity is not None or self.creds is None:
+            return self.identity
         try:
             token, seed = parse_creds(self.creds.read_text("utf-8"))
             return token, KeyPair.from_seed(seed)
@@ -128,7 +140,8 @@ class Link:
             )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
-            raise NskError(self._why(error)) from None
+            kind = UnreachableError if isinstance(error, nats.errors.NoServersError | OSError) else NskError
+            raise kind(self._why(error)) from None
         except NskError:
             await self.close()
             raise

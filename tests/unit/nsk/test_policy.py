@@ -154,7 +154,9 @@ class TestCanI:
 class TestExplain:
     def test_a_publish(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "publish", "legacy.eu", "-n", "web", "-c", configuration) == 0
-        assert tool.out == f"""\
+        assert (
+            tool.out
+            == f"""\
 publish "legacy.eu": allowed
   granted by publish allow "orders.>" ({configuration}:5)
 
@@ -169,6 +171,7 @@ would be received by subscribers of
 
 to deny it: add publish deny "orders.eu" to the user at {configuration}:5
 """
+        )
 
     def test_who_receives_in_other_accounts(self, tool: Keeper, configuration: str) -> None:
         assert tool("explain", "publish", "orders.eu.de", "-n", "web", "-c", configuration, "-J") == 0

@@ -298,5 +298,3 @@ def test_an_overlay_is_like_the_disk(tmp_path_factory: pytest.TempPathFactory, f
         apply(files, overlaid, second)
         assert view(files, overlaid, overlaid) == tree(plain)
     assert tree(overlaid) == tree(plain)
-
-

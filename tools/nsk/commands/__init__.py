@@ -92,6 +92,7 @@ ROOT = _Root(
             },
             aliases=("create",),
         ),
+        "apply": Member("Push what a plan shows, and nothing else", "plan:APPLY", beyond=True),
         "audit": Group(
             "audit",
             "Read a server's ledger of security events, and prove that it is whole",
@@ -232,6 +233,7 @@ ROOT = _Root(
             },
             LIST_FLAGS,
         ),
+        "plan": Member("Show what pushing accounts would change on the running servers", "plan:PLAN", beyond=True),
         "load": Member("load entities for an operator, account and keys", "load:LOAD"),
         "migrate": Member("Migrate an account to the current operator", "migrate:MIGRATE", hidden=True),
         "prove": Group(
@@ -243,6 +245,10 @@ ROOT = _Root(
             },
             beyond=True,
         ),
+        "pull": Member(
+            "Pull an operator or account jwt replacing the local jwt with the server's version", "pull:PULL"
+        ),
+        "push": Member("Push an account jwt to an Account JWT Server", "push:PUSH"),
         "reissue": Group(
             "reissue",
             "Re-issue objects with a new identity key",

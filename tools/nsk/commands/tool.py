@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from os import environ
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from auth.claims.base import subject_issues
 from auth.gojson import quote
 from tools.nsk import tool
 from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
+from tools.nsk.commands.access import named_file
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, boolean, text
 from tools.nsk.output import Channel
@@ -21,7 +22,7 @@ from tools.nsk.remedies import one_of
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
-from tools.nsk.subjects import refuse_unless_subject
+from tools.nsk.subjects import shell_hint
 from tools.nsk.values import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def _target(session: Session, flags: Flags, name: str) -> tool.Target:
     return tool.Target(
         urls=urls,
         creds=Path(given).expanduser() if given else _stored_creds(session, flags),
-        ca=_file(flags, "NATS_CA", "ca", "ca-cert"),
-        certificate=_file(flags, "NATS_CERT", "client-cert"),
-        key=_file(flags, "NATS_KEY", "client-key"),
+        ca=named_file(flags, "NATS_CA", "ca", "ca-cert"),
+        certificate=named_file(flags, "NATS_CERT", "client-cert"),
+        key=named_file(flags, "NATS_KEY", "client-key"),
         tls_first=flags.boolean("tls-first"),
         timeout=_seconds(flags.text("timeout")),
         name=f"nsk_{name}",
@@ -69,11 +70,6 @@ def _stored_creds(session: Session, flags: Flags) -> Path:
             raise NskError("a user is required", remedy=one_of(users, "--user"))
         user = users[0]
     return store.creds_path(account, user)
-
-
-def _file(flags: Flags, variable: str, *names: str) -> Path | None:
-    given = next((flags.text(name) for name in names if flags.text(name)), "") or environ.get(variable, "")
-    return Path(given).expanduser() if given else None
 
 
 def _seconds(given: str) -> float:
@@ -209,7 +205,8 @@ def _command(
             if _ENCRYPT in own and flags.boolean("encrypt"):
                 raise NskError("the experimental --encrypt option is no longer supported", remedy="leave it out")
             for subject in flags.arguments[:1]:
-                refuse_unless_subject(subject)
+                if any(subject_issues(subject)):
+                    raise NskError(f"nats: invalid subject{shell_hint(subject)}")
             return run(session, flags)
         except NskError as error:
             # nsc shows the usage whatever went wrong.
