@@ -70,6 +70,7 @@ class Authenticator:
                 settings.trusted_keys,
                 resolver=settings.resolver,
                 system_account=self.system_account,
+                bootstraps=settings.bootstraps,
             )
         self._known: BoundedCache[bytes, tuple[SignedUser, Binding]] = BoundedCache(_REMEMBERED_USERS)
         self._accounts = dict(settings.accounts)
@@ -137,6 +138,23 @@ class Authenticator:
     def trust(self) -> TrustedOperators | None:
         """The operators that accounts are verified against, in operator mode."""
         return self._trust
+
+    def wanted_account(self, evidence: Evidence, now: float) -> str:
+        """The account whose token has to be found before this evidence can be judged; empty where nothing is wanting.
+
+        Only a user whose own token holds can make a server look for an account.
+        """
+        if self._trust is None:
+            return ""
+        try:
+            user, _ = self._user_of(evidence)
+            check_claims(user, now)
+        except AuthError:
+            return ""
+        name = user.issuer_account
+        if self._pinned and name not in self._pinned:
+            return ""
+        return name if self._trust.is_wanting(name, now) else ""
 
     @property
     def required(self) -> bool:
@@ -263,10 +281,15 @@ class Authenticator:
         except AuthError:
             return None
 
-    def standing_since(self, earlier: Authenticator) -> Standing:
-        """What is the same as under earlier settings to those who are connected."""
+    def standing_since(self, earlier: Authenticator, changed: frozenset[str] = frozenset()) -> Standing:
+        """What is the same as under earlier settings to those who are connected.
+
+        ``changed`` are accounts whose tokens are others now in a resolver that both settings share.
+        """
         old, new = earlier._settings, self._settings
-        if self._trust is not None:
+        if new.resolver is not None and new.resolver is old.resolver:
+            same = frozenset(new.resolver.loaded()) - changed
+        elif self._trust is not None:
             same = frozenset(name for name, token in new.preload.items() if old.preload.get(name) == token)
         else:
             known = earlier._accounts

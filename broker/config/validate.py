@@ -10,7 +10,7 @@ from collections import Counter
 from accounts.account import Account
 from accounts.exchange import import_problems
 from broker.config.errors import ConfigError, Problem
-from broker.config.options import Options
+from broker.config.options import Options, ResolverKind
 from broker.config.values import MAX_SIZE
 
 
@@ -110,7 +110,7 @@ def _monitoring(options: Options) -> list[str]:
 def _accounts(options: Options) -> list[str]:
     names = Counter(account.name for account in options.accounts)
     messages = [f"Duplicate Account Entry: {name}" for name in sorted(names) if names[name] > 1]
-    if options.resolver_preload and options.resolver is None:
+    if options.resolver_preload and (options.resolver is None or options.resolver.kind is ResolverKind.URL):
         messages.append("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")
     return messages
 
