@@ -47,6 +47,7 @@ from auth.windows import is_within
 __all__ = ["Authenticator", "CertificateFacts", "ConnectionType", "Evidence"]
 
 _REMEMBERED_USERS: Final = 4096
+_RECENT_USERS: Final = 64
 _REDACTED: Final = "[REDACTED]"
 
 _mint = claim_minter()
@@ -61,6 +62,11 @@ class Authenticator:
         self._settings = settings
         operators = load_operators(settings)
         self.system_account: str = resolve_system_account(settings, operators)
+        if settings.needs_system_account and not self.system_account:
+            raise SettingsError(
+                "using nats based account resolver - the system account needs to be specified in configuration or the "
+                "operator jwt"
+            )
         self._pinned = settings.pinned_accounts and settings.pinned_accounts | {self.system_account}
         self._sentinel = load_sentinel(settings)
         self._trust: TrustedOperators | None = None
@@ -73,6 +79,8 @@ class Authenticator:
                 bootstraps=settings.bootstraps,
             )
         self._known: BoundedCache[bytes, tuple[SignedUser, Binding]] = BoundedCache(_REMEMBERED_USERS)
+        self._recent: BoundedCache[bytes, SignedUser] = BoundedCache(_RECENT_USERS)
+        """Users whose tokens have just been verified, and whose accounts may not be known yet."""
         self._accounts = dict(settings.accounts)
         self._accounts.setdefault(GLOBAL_ACCOUNT, Account(GLOBAL_ACCOUNT, origin="built-in"))
         self._users: dict[str, UserEntry] = {entry.name: entry for entry in settings.users}
@@ -471,8 +479,13 @@ class Authenticator:
         return self._read(self._sentinel), Method.SENTINEL
 
     def _read(self, token: str) -> SignedUser:
-        known = self._known.find(_digest(token))
-        return known[0] if known is not None else read_user(token)
+        digest = _digest(token)
+        known = self._known.find(digest)
+        user = known[0] if known is not None else self._recent.find(digest)
+        if user is None:
+            user = read_user(token)
+            self._recent.keep(digest, user)
+        return user
 
     def _bind(self, trust: TrustedOperators, user: SignedUser, account: Account) -> Binding:
         """What the user has in the account; remembered once the whole chain has been verified."""

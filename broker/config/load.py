@@ -183,8 +183,8 @@ OPERATOR_KEYS: Final = {
         field="resolver",
         read=resolver,
         kind="`MEMORY`, `URL(…)` or map",
-        doc="Where account JWTs come from: `resolver_preload` alone, an account server (`URL(https://host/path)`), or a "
-        "directory. Without it, the account server that the only operator names.",
+        doc="Where account JWTs come from: `resolver_preload` alone, an account server (`URL(https://host/path)`), or "
+        "a directory. Without it, the account server that the only operator names.",
     ),
     **keys(
         "resolver_tls",

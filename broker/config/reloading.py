@@ -191,8 +191,8 @@ MEANINGLESS: Final = frozenset({"config_file", "config_digest", "authorization.t
 def value_at(options: Options, path: str) -> object:
     """The value of an option.
 
-    Of `tls` as a whole it is what the rows of its single fields leave, of `resolver` whether there is none; a block that
-    is not there has their defaults.
+    Of `tls` as a whole it is what the rows of its single fields leave, of `resolver` whether there is none; a block
+    that is not there has their defaults.
     """
     first, _, rest = path.partition(".")
     if path == "tls":

@@ -12,7 +12,19 @@ from auth.resolver.directory import check_directory
 from broker.config.options import DEFAULT_CACHE_LIMIT, OperatorOptions, ResolverKind, ResolverOptions
 from broker.config.tls_block import tls_fields
 from broker.config.tree import Entry, Table
-from broker.config.values import NOWHERE, Key, Keys, Problems, boolean, fail, integer, keys, read_block, seconds_of, string
+from broker.config.values import (
+    NOWHERE,
+    Key,
+    Keys,
+    Problems,
+    boolean,
+    fail,
+    integer,
+    keys,
+    read_block,
+    seconds_of,
+    string,
+)
 from tls.context import client_context
 from tls.policy import TLSSettings, TLSSettingsError
 
@@ -123,8 +135,8 @@ def _seconds(entry: Entry, problems: Problems) -> float:
 
 _TEXT: Final = "duration in quotes"
 KEYS: Final[Keys] = {
-    **keys("type", field="type", read=string, kind="`full`, `cache` or `memory`", doc="Which JWTs are kept: all that are "
-           "pushed, or those in use, which are looked up in the system account."),
+    **keys("type", field="type", read=string, kind="`full`, `cache` or `memory`",
+           doc="Which JWTs are kept: all that are pushed, or those in use, which are looked up in the system account."),
     **keys("dir", field="directory", read=string, kind="path",
            doc="Directory of the JWTs, made where there is none. Required."),
     **keys("allow_delete", field="allow_delete", read=boolean, default="`false`",
