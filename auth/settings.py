@@ -152,6 +152,8 @@ def check_settings(settings: AuthSettings) -> None:
     """Refuse contradictions. Raises SettingsError."""
     if settings.is_operator_mode:
         _check_operator_mode(settings)
+    elif settings.bootstraps:
+        raise SettingsError("no operator key found: an account resolver needs an operator whose accounts it may trust")
     else:
         _check_static_users(settings)
     for key in settings.trusted_proxies:

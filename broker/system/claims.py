@@ -122,9 +122,13 @@ class Claims:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def handlers(self) -> dict[str, Callable[[Received], None]]:
-        """What answers each of the services about claims."""
-        return {
+        """What answers each of the services about claims; most of them need a directory."""
+        found: dict[str, Callable[[Received], None]] = {
             "CLAIMS.UPDATE": lambda received: self._update(received, account_in(received.subject)),
+        }
+        if self._keeper is None:
+            return found
+        return found | {
             "CLAIMS.UPDATE ANY": lambda received: self._update(received, None),
             "CLAIMS.LOOKUP": self._lookup,
             "CLAIMS.LIST": self._list,

@@ -178,8 +178,6 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
             f"authorization {{ auth_callout {{ issuer: {ACCOUNT_KEY}, users: [u] }} }}",
             ['field "auth_callout" needs auth callout'],
         ),
-        ("resolver: URL(http://x)", ["the URL account resolver is not available in this version; use MEMORY"]),
-        ("resolver { type: full, dir: x }", ["the full account resolver is not available in this version"]),
     ],
 )
 def test_an_absent_part_is_named(text: str, messages: list[str]) -> None:
