@@ -79,7 +79,7 @@ class DirectoryResolver:
     """The tokens of one directory. Tokens that have been asked for are held in memory from then on, and what replaces
     them too; files that somebody else changes are seen by `survey`.
 
-    `file`, `write`, `remove` and `survey` touch files alone and may run in a thread, one at a time; all else belongs to
+    `file`, `write`, `remove`, `settle` and `survey` touch files alone and may run in a thread, one at a time; all else belongs to
     the thread that serves.
     """
 
@@ -109,8 +109,7 @@ class DirectoryResolver:
             names = self._names()
         except OSError as error:
             raise StoreError(f"{self.path}: {reason(error)}") from None
-        for name in names:
-            self.index.note(name)
+        self.index.note(names)
 
     def _names(self) -> list[str]:
         found = []
@@ -153,7 +152,8 @@ class DirectoryResolver:
         return Filed(token, content, ends if isinstance(ends, int) else 0)
 
     def write(self, name: str, token: str) -> None:
-        """Puts a token into the file of an account, whole or not at all. Raises StoreError."""
+        """Puts a token into the file of an account, whole or not at all; after a power cut it is the one before or this
+        one, and surely this one after `settle`. Raises StoreError."""
         path = self._path_of(name)
         unfinished = path.with_name(f".{name}{_UNFINISHED}")
         try:
@@ -168,7 +168,6 @@ class DirectoryResolver:
             except BaseException:
                 unfinished.unlink(missing_ok=True)
                 raise
-            self._settle()
         except OSError as error:
             raise StoreError(f"{path}: {reason(error)}") from None
 
@@ -180,19 +179,21 @@ class DirectoryResolver:
                 path.replace(path.with_name(path.name + DELETED))
             else:
                 path.unlink()
-            self._settle()
         except FileNotFoundError:
             return
         except OSError as error:
             raise StoreError(f"{path}: {reason(error)}") from None
 
-    def _settle(self) -> None:
-        """Has the names of the directory written to the disk."""
-        descriptor = os.open(self.path, os.O_RDONLY)
+    def settle(self) -> None:
+        """Has what was written and removed outlive a power cut. Raises StoreError."""
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {reason(error)}") from None
 
     # What is asked
 
@@ -221,7 +222,7 @@ class DirectoryResolver:
         if filed is None:
             self.index.drop(name)
         else:
-            self.index.note(name)
+            self.index.note((name,))
             self.index.read(name, filed.content, filed.expires_at)
 
     def forget(self, name: str) -> None:
@@ -236,6 +237,7 @@ class DirectoryResolver:
         if dropped is not None:
             self.remove(dropped)
         self.write(name, token)
+        self.settle()
         if dropped is not None:
             self.index.drop(dropped)
         self.adopt(name, token)
@@ -295,8 +297,7 @@ class DirectoryResolver:
         for name in survey.known - names:
             if not (self.path / f"{name}{SUFFIX}").exists():
                 self.index.drop(name)
-        for name in survey.names:
-            self.index.note(name)
+        self.index.note(survey.names)
         self.index.doubt()
         changed = set()
         for name, token in survey.now.items():

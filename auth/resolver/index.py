@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,7 +48,7 @@ class Index:
         self.evicts = evicts
         self.ttl = ttl
         self._clock = clock
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: dict[str, Entry] = {}
         self._sum = 0
 
     # What there is
@@ -104,10 +103,12 @@ class Index:
 
     # What changes
 
-    def note(self, name: str) -> None:
-        """There is a file of an account, of which nothing more is known yet."""
-        if name not in self._entries:
-            self._entries[name] = Entry(asked_at=self._clock())
+    def note(self, names: Iterable[str]) -> None:
+        """There are files of accounts, of which nothing more is known yet unless they are known already."""
+        now = self._clock()
+        for name in names:
+            if name not in self._entries:
+                self._entries[name] = Entry(asked_at=now)
 
     def doubt(self) -> None:
         """Somebody else may have changed the files: all of them count as not read."""
@@ -132,7 +133,7 @@ class Index:
         entry = self._entries.get(name)
         if entry is not None:
             entry.asked_at = self._clock()
-            self._entries.move_to_end(name)
+            self._entries[name] = self._entries.pop(name)
 
     def drop(self, name: str) -> bool:
         """The token of an account is gone; says whether it was there."""

@@ -75,7 +75,10 @@ class Keeper:
     # Changes
 
     async def keep(self, name: str, token: str) -> None:
-        """Puts a verified JWT in place of the one that an account has. Raises StoreError; then nothing has changed."""
+        """Puts a verified JWT in place of the one that an account has. Raises StoreError.
+
+        The one before then holds, unless it was only left unsure whether the new one outlives a power cut.
+        """
         async with self._turn:
             await self._keep(name, token)
 
@@ -89,6 +92,8 @@ class Keeper:
             resolver.let_go(dropped, entirely=False)
         resolver.adopt(name, token)
         self._apply(name)
+        # It is in force already; whoever pushed it is answered when it outlives a power cut too.
+        await self._aside(resolver.settle)
 
     def _replace(self, name: str, token: str, dropped: str | None) -> None:
         if dropped is not None:
@@ -133,6 +138,10 @@ class Keeper:
                 self._apply(name)
             forget_accounts(self._control)
             self._flush()
+            try:
+                await self._aside(self.resolver.settle)
+            except StoreError as error:
+                failures.append(str(error))
         return failures
 
     def _apply(self, name: str) -> None:
