@@ -128,7 +128,7 @@ class Fetcher:
                     LOGGER.log(level, "Account [%s] fetch took %.3fs", name, spent)
                 await self._find_exporters(account)
         except TimeoutError:
-            LOGGER.warning("Account fetch failed: fetching jwt timed out: %s", name)
+            LOGGER.warning("Account fetch failed: %s: fetching jwt timed out", name)
         except (FetchError, AuthError, StoreError) as error:
             LOGGER.warning("Account fetch failed: %s: %s", name, printable(str(error)))
 
