@@ -79,8 +79,8 @@ class DirectoryResolver:
     """The tokens of one directory. Tokens that have been asked for are held in memory from then on, and what replaces
     them too; files that somebody else changes are seen by `survey`.
 
-    `file`, `write`, `remove`, `settle` and `survey` touch files alone and may run in a thread, one at a time; all else belongs to
-    the thread that serves.
+    `file`, `write`, `remove`, `settle` and `survey` touch files alone and may run in a thread, one at a time; all else
+    belongs to the thread that serves.
     """
 
     def __init__(self, path: str, index: Index, *, keeps_all: bool = True) -> None:

@@ -71,6 +71,7 @@ class Fetcher:
         self._timeout = timeout
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tried: BoundedCache[str, float] = BoundedCache(REMEMBERED)
+        self._leaving: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
         self._closed = False
 
@@ -100,10 +101,18 @@ class Fetcher:
             task.add_done_callback(lambda _: self._running.pop(name, None))
         return task
 
-    async def turn_to(self, source: Source) -> None:
-        """Asks another source from now on; searches that have begun at the one before fail."""
+    def turn_to(self, source: Source) -> None:
+        """Asks another source from now on; the one before is let go of when the searches that have begun are over."""
         before, self._source = self._source, source
-        await before.close()
+        task = asyncio.get_running_loop().create_task(self._leave(before, list(self._running.values())))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, source: Source, searches: list[asyncio.Task[None]]) -> None:
+        try:
+            await asyncio.gather(*map(asyncio.shield, searches), return_exceptions=True)
+        finally:
+            await source.close()
 
     async def close(self) -> None:
         """Calls off every search."""
@@ -111,7 +120,7 @@ class Fetcher:
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._leaving, return_exceptions=True)
         await self._source.close()
 
     async def _fetch(self, name: str) -> None:

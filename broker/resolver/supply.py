@@ -163,7 +163,7 @@ class AccountSupply:
             limit_index(self._resolver, self._options)
             await self.preload(self._service.options)
         elif self._fetcher is not None:
-            await self._fetcher.turn_to(self._url_source())
+            self._fetcher.turn_to(self._url_source())
 
     # Other servers
 

@@ -1,4 +1,4 @@
-"""A full resolver at work: what is pushed, asked and deleted, by whom, and what that does to those who are connected."""
+"""A full resolver at work: what is pushed, asked and deleted, by whom, and what that does to whoever is connected."""
 
 from __future__ import annotations
 
@@ -340,7 +340,8 @@ async def test_a_missing_account_is_refused_at_once_where_nobody_can_be_asked(
     estate = Estate()
     async with serving(estate.full(tmp_path, timeout=3600.0)) as server:
         assert VIOLATION in await (await estate.realm.attempt(server)).rest()
-    assert f"Account fetch failed: {estate.name}: account jwt not found, and nobody else in the system account keeps any" in caplog.text
+    why = "account jwt not found, and nobody else in the system account keeps any"
+    assert f"Account fetch failed: {estate.name}: {why}" in caplog.text
 
 
 async def test_newer_jwts_of_others_are_taken(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measures a server whose full resolver holds very many accounts: its start, its memory, and a push until it is in force.
+"""Measures a server whose full resolver holds very many accounts: its start, its memory, and how soon a push counts.
 
 A push revokes a user who is connected. It is in force when the server has told that user so.
 """
