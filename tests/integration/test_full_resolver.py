@@ -334,6 +334,16 @@ async def test_a_missing_account_that_nobody_has_is_refused(tmp_path: Path, answ
         assert VIOLATION in await client.rest()
 
 
+async def test_a_look_up_takes_no_longer_than_it_may(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    estate = Estate()
+    async with serving(estate.full(tmp_path, timeout=0.1)) as server:
+        peer = await estate.administrator(server)
+        await peer.send(f"SUB {lookup('*')} 1\r\n".encode())
+        assert await peer.ping() == []
+        assert VIOLATION in await (await estate.realm.attempt(server)).rest()
+    assert f"Account fetch failed: {estate.name}: fetching jwt timed out" in caplog.text
+
+
 async def test_a_missing_account_is_refused_at_once_where_nobody_can_be_asked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
