@@ -120,6 +120,13 @@ class TrustedOperators:
         self.check_account_times(account, now)
         return account
 
+    def usable(self, token: str | None, name: str) -> Account | None:
+        """The account of a token, None where there is none that can be used. Nothing is remembered of it."""
+        try:
+            return None if token is None else self.verify_account(token, name)
+        except AuthError:
+            return None
+
     def is_wanting(self, name: str, now: float) -> bool:
         """Whether no token is known of an account, or only one whose time is over."""
         try:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 from auth.envelope import JwtError, open_unverified
 from auth.resolver import StoreError
 from auth.resolver.directory import Filed, Survey, UnreadableError
-from broker.control.live import account_changed
+from broker.control.live import account_changed, record_change
 from broker.control.review import forget_accounts
 from broker.log.text import printable
 
 if TYPE_CHECKING:
+    from accounts.account import Account
     from auth.resolver.directory import DirectoryResolver
     from broker.control.control import Control
+    from broker.session.session import Session
 
 LOGGER: Final = logging.getLogger("natskeep.resolver")
 
@@ -74,26 +76,44 @@ class Keeper:
 
     # Changes
 
-    async def keep(self, name: str, token: str) -> None:
+    async def keep(self, name: str, token: str, by: Session | None = None) -> None:
         """Puts a verified JWT in place of the one that an account has. Raises StoreError.
 
-        The one before then holds, unless it was only left unsure whether the new one outlives a power cut.
+        The one before then holds, unless it was only left unsure whether the new one outlives a power cut. ``by`` is
+        the client that pushed it.
         """
         async with self._turn:
-            await self._keep(name, token)
+            await self._keep(name, token, by, "claims")
 
-    async def _keep(self, name: str, token: str) -> None:
+    async def _keep(self, name: str, token: str, by: Session | None, cause: str) -> None:
         resolver = self.resolver
         if resolver.holds(name, token):
             return
+        before = await self._recorded(name)
         dropped = resolver.surplus(name)
         await self._aside(self._replace, name, token, dropped)
         if dropped is not None:
             resolver.let_go(dropped, entirely=False)
         resolver.adopt(name, token)
         self._apply(name)
+        if self._control.trail.recorder is not None:
+            record_change(self._control, name, before, self._usable(name, token), by=by, cause=cause)
         # It is in force already; whoever pushed it is answered when it outlives a power cut too.
         await self._aside(resolver.settle)
+
+    async def _recorded(self, name: str) -> Account | None:
+        """An account as it is, for the ledger where there is one; nothing is loaded into memory for that."""
+        if self._control.trail.recorder is None:
+            return None
+        try:
+            filed = await self._aside(self.resolver.file, name)
+        except (UnreadableError, StoreError):
+            return None
+        return None if filed is None else self._usable(name, filed.token)
+
+    def _usable(self, name: str, token: str) -> Account | None:
+        trust = self._control.authenticator.trust
+        return None if trust is None else trust.usable(token, name)
 
     def _replace(self, name: str, token: str, dropped: str | None) -> None:
         if dropped is not None:
@@ -108,7 +128,7 @@ class Keeper:
         async with self._turn:
             if not await self._is_newer(name, token):
                 return False
-            await self._keep(name, token)
+            await self._keep(name, token, None, "resolver")
             return True
 
     async def _is_newer(self, name: str, token: str) -> bool:
@@ -124,11 +144,12 @@ class Keeper:
         same = bool(now.get("jti")) and before.get("jti") == now.get("jti")
         return not same and _issued_at(before) <= _issued_at(now)
 
-    async def delete(self, names: Iterable[str], *, softly: bool) -> list[str]:
+    async def delete(self, names: Iterable[str], *, softly: bool, by: Session | None = None) -> list[str]:
         """Takes accounts away, with all who are connected to them; returns why some could not be, each in a line."""
         failures = []
         async with self._turn:
             for name in names:
+                before = await self._recorded(name)
                 try:
                     await self._aside(partial(self.resolver.remove, name, softly=softly))
                 except StoreError as error:
@@ -136,6 +157,7 @@ class Keeper:
                     continue
                 self.resolver.let_go(name, entirely=True)
                 self._apply(name)
+                record_change(self._control, name, before, None, by=by, cause="deleted")
             forget_accounts(self._control)
             self._flush()
             try:

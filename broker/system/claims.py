@@ -185,7 +185,7 @@ class Claims:
             account = self._check(token, claims)
             imports = self._imports(account)
             try:
-                update_account(self._control, token)
+                update_account(self._control, token, received.session)
             except AuthError as error:
                 raise ClaimsError(claims.subject, self._words.failed, str(error)) from None
             self._answer(received, self._done(account.name, self._words.updated, imports))
@@ -202,7 +202,7 @@ class Claims:
             account = self._check(token, claims)
             imports = self._imports(account)
             try:
-                await keeper.keep(account.name, token)
+                await keeper.keep(account.name, token, received.session)
             except StoreError as error:
                 raise ClaimsError(account.name, self._words.failed, str(error)) from None
             self._answer(received, self._done(account.name, self._words.updated, imports))
@@ -316,7 +316,7 @@ class Claims:
         names = self._deleted(received.payload)
         options = self._options
         softly = options.kind is ResolverKind.FULL and not options.hard_delete
-        failures = await keeper.delete(names, softly=softly)
+        failures = await keeper.delete(names, softly=softly, by=received.session)
         message = f"deleted {len(names) - len(failures)} accounts"
         if failures:
             raise ClaimsError("", f"{message}, failed for {len(failures)}", "\n".join(failures))

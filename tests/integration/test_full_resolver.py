@@ -12,7 +12,8 @@ import pytest
 from auth import jwt
 from auth.claims import Export, Import
 from auth.nkey import KeyKind, KeyPair
-from broker.config.options import ResolverKind
+from broker.audit.verify import entries
+from broker.config.options import AuditOptions, ResolverKind
 from broker.reload.plan import ReloadError
 from tests.support.estate import DELETE, LIST, PACK, UPDATE, Estate, ask, lookup, pack, push, request
 from tests.support.loops import in_every_loop
@@ -433,6 +434,38 @@ async def test_what_a_reload_changes_of_a_resolver(tmp_path: Path) -> None:
         for change in (replace(resolver, directory=str(tmp_path / "x")), replace(resolver, kind=ResolverKind.CACHE)):
             with pytest.raises(ReloadError, match="config reload not supported for AccountResolver"):
                 await reload(server, resolver=change)
+
+
+async def test_the_ledger_tells_who_pushed_and_deleted_what(tmp_path: Path) -> None:
+    estate = Estate()
+    realm = estate.realm
+    audit = AuditOptions(directory=str(tmp_path / "ledger"), seal_interval=0.01)
+    options = replace(estate.full(tmp_path / "jwt", allow_delete=True), audit=audit)
+    async with serving(options) as server:
+        admin = await estate.administrator(server)
+        await push(admin, realm.account_token())
+        realm.account.nats.revocations[realm.user_key.public] = int(time.time())
+        await push(admin, realm.account_token())
+        await ask(admin, DELETE, estate.deletion(estate.name))
+        (tmp_path / "jwt" / f"{estate.name}.jwt.deleted").rename(tmp_path / "jwt" / f"{estate.name}.jwt")
+        await push(admin, estate.other.account_token())
+        await (await estate.other.connect(server)).ping()
+        (tmp_path / "jwt" / f"{estate.other.account_key.public}.jwt").unlink()
+        await reload(server)
+    events = ("account_changed", "revoked")
+    found = [one for one in entries(tmp_path / "ledger") if one["event"] in events]
+    system, other = estate.system.account_key.public, estate.other.account_key.public
+    told = [(one["event"], one["target"].split("/")[0], one["cause"], one.get("account")) for one in found]
+    assert told == [
+        ("account_changed", system, "resolver", None),
+        ("account_changed", estate.name, "claims", system),
+        ("account_changed", estate.name, "claims", system),
+        ("revoked", estate.name, "claims", system),
+        ("account_changed", estate.name, "deleted", system),
+        ("account_changed", other, "claims", system),
+        ("account_changed", other, "reload", None),
+    ]
+    assert [one["changes"] for one in found if one["cause"] == "deleted"] == [["account removed"]]
 
 
 async def test_only_the_system_account_is_answered(tmp_path: Path) -> None:
