@@ -127,6 +127,10 @@ class TrustedOperators:
         except AuthError:
             return None
 
+    def is_bootstrapped(self, name: str) -> bool:
+        """Whether an account is the system account, and stands in for itself as long as its token is not known."""
+        return self._bootstrap is not None and name == self._system_account and not self.resolver.lookup(name)
+
     def is_wanting(self, name: str, now: float) -> bool:
         """Whether no token is known of an account, or only one whose time is over."""
         try:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -107,9 +109,25 @@ class DirectoryResolver:
         try:
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             names = self._names()
+            for left in self.path.glob(f".A*{_UNFINISHED}"):
+                # Whoever wrote it was ended amid that; it never counted.
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"{self.path}: {reason(error)}") from None
         self.index.note(names)
+
+    def look(self, preload: Mapping[str, str]) -> list[str]:
+        """Reads the directory of a server from outside: what lies there, and ``preload`` where it does not.
+
+        Returns all accounts. Nothing is made or written. Raises StoreError.
+        """
+        try:
+            names = self._names() if self.path.is_dir() else []
+        except OSError as error:
+            raise StoreError(f"{self.path}: {reason(error)}") from None
+        self.index.note(names)
+        self._tokens.update((name, token) for name, token in preload.items() if name not in self.index)
+        return sorted({*names, *preload})
 
     def _names(self) -> list[str]:
         found = []
@@ -155,7 +173,7 @@ class DirectoryResolver:
         """Puts a token into the file of an account, whole or not at all; after a power cut it is the one before or this
         one, and surely this one after `settle`. Raises StoreError."""
         path = self._path_of(name)
-        unfinished = path.with_name(f".{name}{_UNFINISHED}")
+        unfinished = path.with_name(f".{name}.{threading.get_ident():x}{_UNFINISHED}")
         try:
             self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             try:

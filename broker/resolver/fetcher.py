@@ -139,7 +139,10 @@ class Fetcher:
         except TimeoutError:
             LOGGER.warning("Account fetch failed: %s: fetching jwt timed out", name)
         except (FetchError, AuthError, StoreError) as error:
-            LOGGER.warning("Account fetch failed: %s: %s", name, printable(str(error)))
+            trust = self._control.authenticator.trust
+            # A system account that nobody has brought yet is no failure.
+            level = logging.DEBUG if trust is not None and trust.is_bootstrapped(name) else logging.WARNING
+            LOGGER.log(level, "Account fetch failed: %s: %s", name, printable(str(error)))
 
     async def _find(self, name: str) -> Account:
         """Brings a JWT that is in force. Raises FetchError, AuthError, StoreError and TimeoutError."""

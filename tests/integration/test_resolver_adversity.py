@@ -98,6 +98,8 @@ async def test_a_server_that_is_killed_amid_pushes_leaves_whole_files(tmp_path: 
             assert (await admin.request(lookup(estate.name), b"", timeout=PATIENCE)).data == left.encode()
         async with connected(process, realm) as client:
             assert client.is_connected
+    names = sorted(path.name for path in (tmp_path / "jwt").iterdir())
+    assert names == sorted(f"{one.account_key.public}.jwt" for one in (realm, estate.system))
 
 
 async def test_a_damaged_file_harms_its_account_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

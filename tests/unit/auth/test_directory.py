@@ -258,6 +258,24 @@ def test_reading_a_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         resolver.file(FIRST)
 
 
+def test_a_look_from_outside_makes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jwt"
+    resolver = DirectoryResolver(str(path), Index())
+    assert resolver.look({}) == []
+    assert not path.exists()
+    resolver_in(path).store(FIRST, token_of(FIRST, label="stored"))
+    preload = {FIRST: token_of(FIRST), SECOND: token_of(SECOND)}
+    assert resolver.look(preload) == sorted([FIRST, SECOND])
+    assert resolver.lookup(FIRST) == (path / f"{FIRST}.jwt").read_text()
+    assert resolver.lookup(SECOND) == preload[SECOND]
+
+
+def test_what_a_killed_server_left_unfinished_goes(tmp_path: Path) -> None:
+    (tmp_path / f".{FIRST}.7f.new").write_text("half a tok")
+    assert list(resolver_in(tmp_path).index) == []
+    assert files(tmp_path) == []
+
+
 def test_which_directories_can_hold_tokens(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert check_directory(str(tmp_path / "one" / "two")) == ""
