@@ -67,6 +67,16 @@ class AccountSupply:
 
         Raises SettingsError where a server must not start; nothing is left behind then.
         """
+        try:
+            await self._open()
+            system = self._control.system_account
+            if system and self._control.account(system) is None:
+                raise SettingsError(f"the account resolver does not know the system account {system}")
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
         resolver, options = self._resolver, self._options
         if isinstance(resolver, DirectoryResolver):
             try:
@@ -81,15 +91,30 @@ class AccountSupply:
             await self._try(self._url_source())
 
     async def _try(self, source: Source) -> None:
+        """Asks an account server for nothing, which it must answer, and for the system account."""
         try:
             async with asyncio.timeout(self._options.timeout):
                 await source.fetch("")
+            await self._fetch_system_account(source)
         except FetchError as error:
             raise SettingsError(str(error)) from None
         except TimeoutError:
             raise SettingsError("the account server does not answer in time") from None
         finally:
             await source.close()
+
+    async def _fetch_system_account(self, source: Source) -> None:
+        name, trust = self._control.system_account, self._control.authenticator.trust
+        if not name or trust is None:
+            return
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                token = await source.fetch(name)
+            trust.check_update(token, name, time.time())
+        except (FetchError, AuthError, TimeoutError) as error:
+            LOGGER.warning("Account fetch failed: %s: %s", name, printable(str(error) or "timed out"))
+        else:
+            self._resolver.store(name, token)
 
     def _url_source(self) -> Source:
         tls = self._service.options.resolver_tls

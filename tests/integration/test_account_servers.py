@@ -231,6 +231,23 @@ async def test_a_server_does_not_start_without_its_account_server() -> None:
                 pass
 
 
+async def test_a_server_of_several_operators_must_know_its_system_account(tmp_path: Path) -> None:
+    estate, second = Estate(), Estate()
+    second.realm.operator.nats.system_account = ""
+    options = estate.options(ResolverKind.FULL, tmp_path)
+    both = replace(
+        options,
+        operators=(*options.operators, *second.options(ResolverKind.FULL).operators),
+        system_account=estate.system.account_key.public,
+    )
+    with pytest.raises(SettingsError, match="the account resolver does not know the system account A"):
+        async with serving(both):
+            pass
+    (tmp_path / f"{estate.system.account_key.public}.jwt").write_text(estate.system.account_token())
+    async with serving(both) as server:
+        assert await (await estate.administrator(server)).ping() == []
+
+
 async def test_no_password_of_an_account_server_is_shown(caplog: pytest.LogCaptureFixture) -> None:
     estate = Estate()
     with account_server() as accounts:
