@@ -47,6 +47,7 @@ from auth.windows import is_within
 __all__ = ["Authenticator", "CertificateFacts", "ConnectionType", "Evidence"]
 
 _REMEMBERED_USERS: Final = 4096
+_RECENT_USERS: Final = 64
 _REDACTED: Final = "[REDACTED]"
 
 _mint = claim_minter()
@@ -61,6 +62,11 @@ class Authenticator:
         self._settings = settings
         operators = load_operators(settings)
         self.system_account: str = resolve_system_account(settings, operators)
+        if settings.needs_system_account and not self.system_account:
+            raise SettingsError(
+                "using nats based account resolver - the system account needs to be specified in configuration or the "
+                "operator jwt"
+            )
         self._pinned = settings.pinned_accounts and settings.pinned_accounts | {self.system_account}
         self._sentinel = load_sentinel(settings)
         self._trust: TrustedOperators | None = None
@@ -70,8 +76,11 @@ class Authenticator:
                 settings.trusted_keys,
                 resolver=settings.resolver,
                 system_account=self.system_account,
+                bootstraps=settings.bootstraps,
             )
         self._known: BoundedCache[bytes, tuple[SignedUser, Binding]] = BoundedCache(_REMEMBERED_USERS)
+        self._recent: BoundedCache[bytes, SignedUser] = BoundedCache(_RECENT_USERS)
+        """Users whose tokens have just been verified, and whose accounts may not be known yet."""
         self._accounts = dict(settings.accounts)
         self._accounts.setdefault(GLOBAL_ACCOUNT, Account(GLOBAL_ACCOUNT, origin="built-in"))
         self._users: dict[str, UserEntry] = {entry.name: entry for entry in settings.users}
@@ -137,6 +146,23 @@ class Authenticator:
     def trust(self) -> TrustedOperators | None:
         """The operators that accounts are verified against, in operator mode."""
         return self._trust
+
+    def wanted_account(self, evidence: Evidence, now: float) -> str:
+        """The account whose token has to be found before this evidence can be judged; empty where nothing is wanting.
+
+        Only a user whose own token holds can make a server look for an account.
+        """
+        if self._trust is None:
+            return ""
+        try:
+            user, _ = self._user_of(evidence)
+            check_claims(user, now)
+        except AuthError:
+            return ""
+        name = user.issuer_account
+        if self._pinned and name not in self._pinned:
+            return ""
+        return name if self._trust.is_wanting(name, now) else ""
 
     @property
     def required(self) -> bool:
@@ -263,13 +289,19 @@ class Authenticator:
         except AuthError:
             return None
 
-    def standing_since(self, earlier: Authenticator) -> Standing:
-        """What is the same as under earlier settings to those who are connected."""
+    def standing_since(self, earlier: Authenticator, changed: frozenset[str] = frozenset()) -> Standing:
+        """What is the same as under earlier settings to those who are connected.
+
+        ``changed`` are accounts whose tokens are others now in a resolver that both settings share.
+        """
         old, new = earlier._settings, self._settings
-        if self._trust is not None:
+        if self._trust is not None and (new.operators, new.trusted_keys) != (old.operators, old.trusted_keys):
             # Another operator, or one with other keys or dates, is a question to every account.
-            kept = new.preload if (new.operators, new.trusted_keys) == (old.operators, old.trusted_keys) else {}
-            same = frozenset(name for name, token in kept.items() if old.preload.get(name) == token)
+            same: frozenset[str] = frozenset()
+        elif new.resolver is not None and new.resolver is old.resolver:
+            same = frozenset(new.resolver.loaded()) - changed
+        elif self._trust is not None:
+            same = frozenset(name for name, token in new.preload.items() if old.preload.get(name) == token)
         else:
             known = earlier._accounts
             same = frozenset(name for name, found in self._accounts.items() if _is_same_account(found, known.get(name)))
@@ -450,8 +482,13 @@ class Authenticator:
         return self._read(self._sentinel), Method.SENTINEL
 
     def _read(self, token: str) -> SignedUser:
-        known = self._known.find(_digest(token))
-        return known[0] if known is not None else read_user(token)
+        digest = _digest(token)
+        known = self._known.find(digest)
+        user = known[0] if known is not None else self._recent.find(digest)
+        if user is None:
+            user = read_user(token)
+            self._recent.keep(digest, user)
+        return user
 
     def _bind(self, trust: TrustedOperators, user: SignedUser, account: Account) -> Binding:
         """What the user has in the account; remembered once the whole chain has been verified."""

@@ -67,12 +67,16 @@ class AuthSettings:
     be among them. ``user`` with ``password``, or ``token``, are the single credentials of ``$G``.
     ``authorization_block`` says that the configuration has such a block, even an empty one; ``certificate_mapping``
     that some listener maps certificates to users, so that a name alone proves nothing anywhere. ``proxy_required``
-    holds for all users of the configuration. ``server_version`` is what operators may set a lower bound to.
+    holds for all users of the configuration. ``bootstraps`` opens the system account to users that it signed itself, as
+    long as the resolver does not know it; ``needs_system_account`` says that the resolver works through it.
+    ``server_version`` is what operators may set a lower bound to.
     """
 
     operators: tuple[str, ...] = field(default=(), repr=False)
     trusted_keys: tuple[str, ...] = ()
     resolver: AccountResolver | None = None
+    bootstraps: bool = False
+    needs_system_account: bool = False
     preload: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     system_account: str = ""
     pinned_accounts: frozenset[str] = frozenset()
@@ -148,6 +152,8 @@ def check_settings(settings: AuthSettings) -> None:
     """Refuse contradictions. Raises SettingsError."""
     if settings.is_operator_mode:
         _check_operator_mode(settings)
+    elif settings.bootstraps:
+        raise SettingsError("no operator key found: an account resolver needs an operator whose accounts it may trust")
     else:
         _check_static_users(settings)
     for key in settings.trusted_proxies:

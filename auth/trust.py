@@ -33,14 +33,23 @@ class TrustedOperators:
         *,
         resolver: AccountResolver,
         system_account: str,
+        bootstraps: bool = False,
     ) -> None:
+        """``bootstraps`` lets users into the system account that it signed itself, as long as its token is not known:
+        somebody has to bring that token to a server whose resolver is empty."""
+        operators = tuple(operators)
         signers: dict[str, OperatorClaims | None] = dict.fromkeys(trusted_keys)
         for claims in operators:
             for key in claims.trusted_keys():
                 signers[key] = claims
         self._signers: Mapping[str, OperatorClaims | None] = MappingProxyType(signers)
-        self._resolver = resolver
+        self._strict = frozenset(one.subject for one in operators if one.nats.strict_signing_key_usage)
+        self.resolver = resolver
         self._system_account = system_account
+        self._bootstrap: Account | None = None
+        if bootstraps and system_account and len(operators) == 1:
+            issuer = operators[0].subject
+            self._bootstrap = Account(system_account, is_system=True, issuer=issuer, origin="bootstrap")
         self._accounts: BoundedCache[str, tuple[str, Account | AuthError]] = BoundedCache(_REMEMBERED_ACCOUNTS)
 
     @property
@@ -53,8 +62,10 @@ class TrustedOperators:
 
         Raises AuthError.
         """
-        token = self._resolver.lookup(name)
+        token = self.resolver.lookup(name)
         if not token:
+            if self._bootstrap is not None and name == self._system_account:
+                return self._bootstrap
             raise AuthError(AuthFailure.ACCOUNT_UNKNOWN, name)
         known = self._accounts.find(name)
         if known is None or known[0] != token:
@@ -97,8 +108,41 @@ class TrustedOperators:
         Raises AuthError; then nothing has changed.
         """
         account = self.verify_account(token)
-        self._resolver.store(account.name, token)
+        self.resolver.store(account.name, token)
         return self.account(account.name)
+
+    def check_update(self, token: str, name: str | None, now: float) -> Account:
+        """The account of a token that may take the place of another one: of the given account, trusted, and in force.
+
+        Raises AuthError.
+        """
+        account = self.verify_account(token, name)
+        self.check_account_times(account, now)
+        return account
+
+    def usable(self, token: str | None, name: str) -> Account | None:
+        """The account of a token, None where there is none that can be used. Nothing is remembered of it."""
+        try:
+            return None if token is None else self.verify_account(token, name)
+        except AuthError:
+            return None
+
+    def is_bootstrapped(self, name: str) -> bool:
+        """Whether an account is the system account, and stands in for itself as long as its token is not known."""
+        return self._bootstrap is not None and name == self._system_account and not self.resolver.lookup(name)
+
+    def is_wanting(self, name: str, now: float) -> bool:
+        """Whether no token is known of an account, or only one whose time is over."""
+        try:
+            account = self.account(name)
+            self.check_account_times(account, now)
+        except AuthError as problem:
+            return problem.failure in (AuthFailure.ACCOUNT_UNKNOWN, AuthFailure.ACCOUNT_EXPIRED)
+        return account is self._bootstrap
+
+    def demands_signing_key(self, issuer: str) -> bool:
+        """Whether a key is that of a trusted operator which signs with its signing keys alone."""
+        return issuer in self._strict
 
     def check_account_times(self, account: Account, now: float) -> None:
         """Refuse an account outside its time, or whose operator is outside its own. Raises AuthError."""
@@ -135,7 +179,7 @@ class TrustedOperators:
         """
         if issuer == account.name:
             operator = self._signers.get(account.issuer)
-            if operator is None or not operator.nats.strict_signing_key_usage:
+            if operator is None or not operator.nats.strict_signing_key_usage or account is self._bootstrap:
                 return None
         elif issuer in account.signing_keys:
             return account.signing_keys[issuer]

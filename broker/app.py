@@ -11,11 +11,12 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Self
 
+from auth.resolver import StoreError
 from auth.settings import SettingsError
 from broker.checked import Checked, check
 from broker.collection import uncollected
 from broker.config.errors import ConfigError
-from broker.config.options import ANY_ADDRESS, Options
+from broker.config.options import ANY_ADDRESS, Options, ResolverKind
 from broker.control.control import Control
 from broker.control.live import update_account
 from broker.core.outbox import Hub
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from accounts.explain import Explanation
     from auth.authenticate import Authenticator
     from broker.audit.recorder import Recorder
+    from broker.resolver.supply import AccountSupply
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
@@ -99,6 +101,7 @@ class Server:
         self._reloading = asyncio.Lock()
         self._system: SystemAccount | None = None
         self._recorder: Recorder | None = None
+        self._supply: AccountSupply | None = None
         self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
         """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
@@ -126,12 +129,14 @@ class Server:
             self.identity = Identity(keys=keys, name=options.server_name)
         self._announce_start(plain_secrets=checked.has_plain_secrets)
         listening = None
+        supply: AccountSupply | None = None
         try:
             listening = open_socket(options.host, options.port)
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             service = Service(loop, options, Control(options, authenticator, hub, info), context)
             service.control.trail.recorder = self._recorder
+            supply = await self._open_supply(service)
             watched = self._watch(service)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
@@ -140,6 +145,8 @@ class Server:
         except BaseException:
             if listening is not None:
                 listening.close()
+            if supply is not None:
+                await supply.close()
             self._close_ledger()
             raise
         self._service = service
@@ -148,8 +155,12 @@ class Server:
         self._listener.start()
         if service.control.system_account:
             internal = service.control.internal(service.control.system_account)
-            self._system = SystemAccount(watched, internal, self._reload_when_asked)
+            keeper = None if supply is None else supply.keeper
+            self._system = SystemAccount(watched, internal, self._reload_when_asked, keeper)
             self._system.open()
+        if supply is not None:
+            supply.start()
+            self._supply = supply
         if self._recorder is not None:
             self._recorder.on_change = lambda problem: self._tell_of_ledger(loop, problem)
             service.control.trail.server("started", name=self.identity.server_name, version=VERSION)
@@ -170,6 +181,17 @@ class Server:
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.close()
+
+    async def _open_supply(self, service: Service) -> AccountSupply | None:
+        """What finds accounts that the configuration does not hold; None where it holds all there are."""
+        trust, resolver = service.control.authenticator.trust, self.options.resolver
+        if trust is None or resolver is None or resolver.kind is ResolverKind.MEMORY:
+            return None
+        # Most servers go without.
+        module = import_module("broker.resolver.supply")
+        supply: AccountSupply = module.AccountSupply(service, trust)
+        await supply.open()
+        return supply
 
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
         host = options.host
@@ -249,7 +271,7 @@ class Server:
                 if self._service is None or self._stopped.is_set():
                     raise ReloadError("the server is not running")
                 return await self._reload(self._service, source, adopt)
-            except (ConfigError, SettingsError, TLSSettingsError, OSError) as error:
+            except (ConfigError, SettingsError, TLSSettingsError, StoreError, OSError) as error:
                 refused = ReloadError("; ".join(str(error).splitlines()))
                 self._reload_failed(refused)
                 LOGGER.error("Failed to reload server configuration: %s", refused)
@@ -284,12 +306,16 @@ class Server:
         new = prepared.options
         trail = service.control.trail
         changed = [] if trail.recorder is None else await aside(partial(account_changes, prepared, old))
+        if self._supply is not None:
+            await self._supply.take(prepared.directory)
         info = self._server_info(new, prepared.authenticator, self.port)
         if adopt is not None:
             adopt(old, new)
         self.options = new
         effects = swap(service, prepared, info, found)
         service.reloaded_at = time.time()
+        if self._supply is not None:
+            await self._supply.reloaded()
         await judge(service, prepared, old, found, effects)
         if effects.unpinned:
             LOGGER.info("Disconnect %d clients due to pinned certs reload", effects.unpinned)
@@ -400,6 +426,9 @@ class Server:
                 self._system.close()
                 self._system = None
                 service.flush_dirty()
+            if self._supply is not None:
+                supply, self._supply = self._supply, None
+                await supply.close()
             for connection in list(service.connections.values()):
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()

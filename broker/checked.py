@@ -13,6 +13,7 @@ from tls.context import server_context
 if TYPE_CHECKING:
     import ssl
 
+    from auth.resolver import AccountResolver
     from broker.config.options import Options
 
 
@@ -27,13 +28,13 @@ class Checked:
     """Whether a password or token stands in the clear."""
 
 
-def check(options: Options) -> Checked:
-    """Checks options and builds what a server needs of them; may run in a thread.
+def check(options: Options, resolver: AccountResolver | None = None) -> Checked:
+    """Checks options and builds what a server needs of them; may run in a thread. ``resolver`` is one that goes on.
 
     Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError.
     """
     validate(options)
-    settings = auth_settings(options)
+    settings = auth_settings(options, resolver)
     authenticator = Authenticator(settings)
     # Certificates are read from their files each time, which may hold others than before under the same names.
     context = None if options.tls is None else server_context(options.tls)

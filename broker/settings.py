@@ -6,19 +6,35 @@ from typing import TYPE_CHECKING
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.limits import AccountLimits, UserLimits
+from auth.resolver.directory import DirectoryResolver
+from auth.resolver.index import Index
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
-from broker.config.options import AuthorizationOptions
+from broker.config.options import DEFAULT_CACHE_LIMIT, AuthorizationOptions, ResolverKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from accounts.permissions import Permissions
+    from auth.resolver import AccountResolver
     from broker.config.options import Options, UserOptions
 
 
-def auth_settings(options: Options) -> AuthSettings:
-    """The verifier's settings for a server's options."""
+def account_resolver(options: Options) -> AccountResolver | None:
+    """The account resolver that options ask for; a directory is not looked at before it is opened."""
+    resolver = options.resolver
+    if resolver is None or not (options.operators or options.trusted_keys):
+        return None
+    if not resolver.is_directory:
+        return MemoryResolver(options.resolver_preload)
+    evicts = resolver.kind is ResolverKind.CACHE
+    limit = resolver.limit or (DEFAULT_CACHE_LIMIT if evicts else 0)
+    index = Index(limit=limit, evicts=evicts, ttl=resolver.ttl)
+    return DirectoryResolver(resolver.directory, index, keeps_all=not evicts)
+
+
+def auth_settings(options: Options, resolver: AccountResolver | None = None) -> AuthSettings:
+    """The verifier's settings for a server's options; ``resolver`` goes on from earlier ones."""
     authorization = options.authorization
     users: list[UserEntry] = []
     nkeys: list[NkeyEntry] = []
@@ -41,11 +57,12 @@ def auth_settings(options: Options) -> AuthSettings:
             sender_identity=entry.sender_identity,
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
-    operator_mode = bool(options.operators or options.trusted_keys)
     return AuthSettings(
         operators=tuple(operator.token for operator in options.operators),
         trusted_keys=options.trusted_keys,
-        resolver=MemoryResolver(options.resolver_preload) if operator_mode and options.resolver is not None else None,
+        resolver=resolver or account_resolver(options),
+        bootstraps=options.resolver is not None and options.resolver.kind is not ResolverKind.MEMORY,
+        needs_system_account=options.resolver is not None and options.resolver.is_directory,
         preload=options.resolver_preload,
         system_account=options.system_account,
         pinned_accounts=options.resolver_pinned_accounts,

@@ -24,6 +24,16 @@ class MemoryResolver:
         """Forget an account; says whether it was there."""
         return self._tokens.pop(name, None) is not None
 
+    def forget(self, name: str) -> None:
+        """Nothing is read again here; the token stays as it is."""
+
+    def loaded(self) -> list[str]:
+        """Accounts whose tokens are held."""
+        return list(self._tokens)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tokens
+
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._tokens))
 

@@ -88,11 +88,5 @@ ABSENT_KEYS: Final[Keys] = {
         doc="Reads PROXY lines.",
     ),
     **keys("prof_port", read=checked(integer, "profiling"), kind="port", doc="Serves profiles."),
-    **keys(
-        "resolver_tls",
-        read=block("resolver_tls", "the URL account resolver"),
-        kind="map",
-        doc="TLS towards the URL account resolver.",
-    ),
 }
 """Keys of the top level that ask for parts which this version does not have."""

@@ -11,7 +11,7 @@ from broker.config.absent import ABSENT_KEYS
 from broker.config.accounts_block import accounts
 from broker.config.errors import ConfigError, Problem
 from broker.config.language import parse_file
-from broker.config.operators import operators, pinned_accounts, resolver, resolver_preload, trusted_keys
+from broker.config.operators import operators, pinned_accounts, resolver_preload, trusted_keys
 from broker.config.options import (
     ANY_ADDRESS,
     DEFAULT_PORT,
@@ -20,6 +20,7 @@ from broker.config.options import (
     MonitorOptions,
     Options,
 )
+from broker.config.resolver_block import default_resolver, resolver, resolver_tls
 from broker.config.schema import CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITOR_KEYS
 from broker.config.tls_block import tls
 from broker.config.tree import Table, digest, discard
@@ -69,6 +70,8 @@ def read_options(table: Table) -> LoadedConfig:
     values = _addresses({field: value for field, value in fields.items() if "." not in field})
     values["logging"] = _logging(_section(fields, "logging."))
     values["monitor"] = _monitor(_section(fields, "monitor."))
+    if "resolver" not in values and "operators" in values:
+        values["resolver"] = default_resolver(values["operators"])
     positions = {entry.key.lower(): entry.position for entry in table}
     problems.errors.extend(
         check_users(values.get("authorization", AuthorizationOptions()), values.get("accounts", ()), positions)
@@ -180,7 +183,15 @@ OPERATOR_KEYS: Final = {
         field="resolver",
         read=resolver,
         kind="`MEMORY`, `URL(…)` or map",
-        doc="Where account JWTs come from. This version has `MEMORY`: what is in `resolver_preload`.",
+        doc="Where account JWTs come from: `resolver_preload` alone, an account server (`URL(https://host/path)`), or "
+        "a directory. Without it, the account server that the only operator names.",
+    ),
+    **keys(
+        "resolver_tls",
+        field="resolver_tls",
+        read=resolver_tls,
+        kind="map",
+        doc="TLS towards an account server; keys as in `tls`.",
     ),
     **keys(
         "resolver_preload",

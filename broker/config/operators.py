@@ -1,8 +1,7 @@
-"""Operator mode: the operators trusted, the account resolver and what it is loaded with."""
+"""Operator mode: the operators trusted, and the account JWTs that the file holds."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Final
 
 from auth.claims import OperatorClaims
@@ -11,7 +10,7 @@ from auth.envelope import JwtError
 from auth.nkey import KeyKind, is_public_key
 from auth.preload import VerifiedPreload
 from broker.config.errors import ConfigError, Position, Problem
-from broker.config.options import OperatorOptions, ResolverKind, ResolverOptions
+from broker.config.options import OperatorOptions
 from broker.config.tree import Entry, Table
 from broker.config.values import Problems, fail, positioned_strings, without_seed
 
@@ -71,35 +70,6 @@ def pinned_accounts(entry: Entry, problems: Problems) -> frozenset[str]:
             message = f'pinned account key "{without_seed(text)}" is not a valid public account nkey'
             problems.errors.append(Problem(message, position))
     return frozenset(text for text, _ in positioned_strings(entry))
-
-
-def resolver(entry: Entry, problems: Problems) -> ResolverOptions:
-    """The account resolver; this version has the one in memory."""
-    content = entry.value.content
-    if isinstance(content, Table):
-        kind = content.entries.get("type")
-        text = kind.value.content if kind else ""
-    elif isinstance(content, str):
-        text = content.strip()
-    else:
-        raise fail(entry, f"error parsing operator resolver, wrong type, {entry.value.kind}")
-    if not isinstance(text, str):
-        text = ""
-    word = text.upper()
-    if word in {"MEM", "MEMORY"}:
-        return ResolverOptions(ResolverKind.MEMORY, entry.position.origin)
-    absent = {"FULL": "the full", "CACHE": "the cache"}.get(word) if isinstance(content, Table) else None
-    if absent is None and word.startswith("URL("):
-        absent = "the URL"
-    if absent is not None:
-        if isinstance(content, Table):
-            import_module("broker.config.parts.resolvers").check(entry, content, word, problems)
-        raise fail(entry, f"{absent} account resolver is not available in this version; use MEMORY")
-    raise fail(
-        entry,
-        'error parsing account resolver, should be MEM or  URL("url") or a map containing dir and type '
-        "state=[FULL|CACHE])",
-    )
 
 
 def resolver_preload(entry: Entry, problems: Problems) -> VerifiedPreload:

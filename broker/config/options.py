@@ -162,6 +162,19 @@ class ResolverKind(Enum):
 
     MEMORY = "memory"
     """From ``resolver_preload`` alone."""
+    URL = "url"
+    """From an account server, over HTTP or HTTPS."""
+    FULL = "full"
+    """From a directory that keeps all that are pushed."""
+    CACHE = "cache"
+    """From a directory that keeps those in use; what is not there is looked up in the system account."""
+
+
+DEFAULT_CACHE_LIMIT: Final = 1000
+"""JWTs that a cache keeps where no ``limit`` is set."""
+
+DEFAULT_FETCH_TIMEOUT: Final = 1.9
+"""Seconds that looking for one account may take; a client gives up after two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +183,27 @@ class ResolverOptions:
 
     kind: ResolverKind = ResolverKind.MEMORY
     origin: str = ""
+    url: str = field(default="", repr=False)
+    """``URL``: what stands before an account's key in the address of its JWT."""
+    directory: str = ""
+    """``FULL`` and ``CACHE``: where the files are."""
+    allow_delete: bool = False
+    """``FULL``: whether an operator may have JWTs deleted; their files are renamed."""
+    hard_delete: bool = False
+    """``FULL``: whether nothing is left of a deleted JWT."""
+    limit: int = 0
+    """JWTs that are kept; 0 is any number, for a cache :data:`DEFAULT_CACHE_LIMIT`."""
+    ttl: float = 0.0
+    """``CACHE``: seconds that a JWT is kept which nobody asks for; 0 is until it expires."""
+    interval: float = 60.0
+    """``FULL``: seconds between two questions for newer JWTs in the system account."""
+    timeout: float = DEFAULT_FETCH_TIMEOUT
+    """Seconds that looking for one account may take."""
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether JWTs are kept in files."""
+        return self.kind in (ResolverKind.FULL, ResolverKind.CACHE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +355,8 @@ class Options:
     trusted_keys: tuple[str, ...] = ()
     """Public operator nkeys (``O…``) that are trusted without their JWT."""
     resolver: ResolverOptions | None = None
+    resolver_tls: TLSSettings | None = None
+    """TLS towards the account server of a URL resolver; ``None`` trusts the authorities of the system."""
     resolver_preload: Mapping[str, str] = field(default_factory=_empty)
     """Account JWTs by public account nkey."""
     resolver_pinned_accounts: frozenset[str] = frozenset()

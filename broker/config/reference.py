@@ -9,9 +9,19 @@ from enum import Enum
 from importlib import import_module
 from typing import Final
 
-from broker.config import access_block, accounts_block, audit_block, exchange, load, schema, tls_block, users
+from broker.config import (
+    access_block,
+    accounts_block,
+    audit_block,
+    exchange,
+    load,
+    resolver_block,
+    schema,
+    tls_block,
+    users,
+)
 from broker.config.absent import ABSENT_KEYS
-from broker.config.options import AuditOptions, AuthorizationOptions, Options, TLSOptions
+from broker.config.options import AuditOptions, AuthorizationOptions, Options, ResolverOptions, TLSOptions
 from broker.config.reloading import RULES, Takes
 from broker.config.validate import duration_words
 from broker.config.values import (
@@ -128,7 +138,6 @@ _PARTS: Final = (
     ("ocsp_peer", "`ocsp_peer`", "KEYS"),
     ("proxies", "`proxies`", "KEYS"),
     ("proxies", "`trusted`", "TRUSTED"),
-    ("resolvers", "`resolver` of type `full` or `cache` (lower case; unknown keys do not matter)", "KEYS"),
     ("callout", "`auth_callout`", "KEYS"),
 )
 """Blocks of absent parts: the module of :mod:`broker.config.parts`, the title, and the table of keys in it."""
@@ -142,6 +151,12 @@ def sections() -> tuple[Section, ...]:
         Section("Monitoring", schema.MONITOR_KEYS, options=Options()),
         Section("Blocks of the top level", load.BLOCK_KEYS),
         Section("Operator mode", load.OPERATOR_KEYS),
+        Section(
+            "`resolver` as a map (its keys in lower case; unknown ones do not matter)",
+            resolver_block.KEYS,
+            options=ResolverOptions(),
+            prefix="resolver.",
+        ),
         Section(
             "Without effect",
             schema.IGNORED_KEYS,
@@ -265,7 +280,8 @@ def reload(section: Section, key: Key) -> str:
         return section.reload
     if not key.field:
         return _NO
-    path = _PATHS.get(key.field, section.prefix + key.field)
+    path = section.prefix + key.field
+    path = _PATHS.get(path, path)
     found = [rule.takes for rule in RULES if rule.path == path or rule.path.startswith(f"{path}.")]
     if not found and section.prefix == "tls.":
         found = [rule.takes for rule in RULES if rule.path == "tls"]
@@ -279,8 +295,9 @@ _PATHS: Final = {
     "listen": "port",
     "monitor.http": "monitor.port",
     "monitor.https": "monitor.https_port",
-    "users": "authorization.password_users",
-    "timeout": "authorization_timeout",
+    "resolver.type": "resolver.kind",
+    "authorization.users": "authorization.password_users",
+    "authorization.timeout": "authorization_timeout",
 }
 """Where the rule of a key stands that is not named like its field."""
 

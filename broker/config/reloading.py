@@ -6,13 +6,14 @@ that a new option is refused rather than half applied.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import reduce
 from typing import Any, Final
 
-from broker.config.options import Options, TLSOptions, WriteTimeout
+from broker.config.options import Options, ResolverKind, ResolverOptions, TLSOptions, WriteTimeout
 from broker.config.validate import duration_words
 
 
@@ -52,6 +53,15 @@ def _write_timeout(value: object) -> str:
 
 def _base_path(value: object) -> str:
     return "" if value == "/" else str(value)
+
+
+def _resolver_kind(value: object) -> str:
+    assert isinstance(value, ResolverKind)
+    return value.value
+
+
+def _without_password(url: object) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", str(url))
 
 
 def _count(noun: str) -> Show:
@@ -154,6 +164,16 @@ RULES: Final = (
     _restart("trusted_keys", "TrustedKeys"),
     Rule("operators", Takes.ALL, "TrustedOperators", _count("operators"), "Reloaded: operators"),
     _restart("resolver", "AccountResolver", None),
+    _restart("resolver.kind", "AccountResolver kind", _resolver_kind),
+    _restart("resolver.url", "AccountResolver url", _without_password),
+    _restart("resolver.directory", "AccountResolver dir"),
+    Rule("resolver.allow_delete", Takes.SERVER, "resolver allow_delete"),
+    Rule("resolver.hard_delete", Takes.SERVER, "resolver hard_delete"),
+    Rule("resolver.limit", Takes.SERVER, "resolver limit"),
+    Rule("resolver.ttl", Takes.SERVER, "resolver ttl", _seconds),
+    Rule("resolver.interval", Takes.SERVER, "resolver interval", _seconds),
+    Rule("resolver.timeout", Takes.SERVER, "resolver timeout", _seconds),
+    Rule("resolver_tls", Takes.SERVER, "resolver_tls", None, _SILENT),
     Rule("resolver_preload", Takes.ALL, "resolver_preload", None, _SILENT),
     _restart("resolver_pinned_accounts", "ResolverPinnedAccounts"),
     Rule("reconnect_error_reports", Takes.SERVER, "reconnect_error_reports"),
@@ -171,13 +191,18 @@ MEANINGLESS: Final = frozenset({"config_file", "config_digest", "authorization.t
 def value_at(options: Options, path: str) -> object:
     """The value of an option.
 
-    Of `tls` as a whole it is what the rows of its single fields leave; a block that is not there has their defaults.
+    Of `tls` as a whole it is what the rows of its single fields leave, of `resolver` whether there is none; a block
+    that is not there has their defaults.
     """
     first, _, rest = path.partition(".")
     if path == "tls":
         return None if options.tls is None else replace(options.tls, **_TLS_FIELDS)
     if first == "tls":
         return getattr(options.tls or TLSOptions(), rest)
+    if path == "resolver":
+        return options.resolver is None
+    if first == "resolver":
+        return getattr(options.resolver or ResolverOptions(), rest)
     return reduce(getattr, path.split("."), options)
 
 

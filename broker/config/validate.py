@@ -10,7 +10,8 @@ from collections import Counter
 from accounts.account import Account
 from accounts.exchange import import_problems
 from broker.config.errors import ConfigError, Problem
-from broker.config.options import Options
+from broker.config.options import Options, ResolverKind
+from broker.config.resolver_block import is_account_server
 from broker.config.values import MAX_SIZE
 
 
@@ -108,10 +109,17 @@ def _monitoring(options: Options) -> list[str]:
 
 
 def _accounts(options: Options) -> list[str]:
+    resolver = options.resolver
     names = Counter(account.name for account in options.accounts)
     messages = [f"Duplicate Account Entry: {name}" for name in sorted(names) if names[name] > 1]
-    if options.resolver_preload and options.resolver is None:
+    if options.resolver_preload and (resolver is None or resolver.kind is ResolverKind.URL):
         messages.append("resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR")
+    if resolver is not None and resolver.is_directory and not resolver.directory:
+        messages.append("dir has no value and needs to point to a directory")
+    if resolver is not None and resolver.kind is ResolverKind.URL and not is_account_server(resolver.url):
+        messages.append("the URL of an account server starts with http:// or https:// and names a host")
+    if resolver is not None and min(resolver.timeout, resolver.interval) <= 0:
+        messages.append("timeout and interval of the resolver must be more than 0 seconds")
     return messages
 
 

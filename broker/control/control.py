@@ -34,10 +34,13 @@ from broker.wire.errors import CloseReason, ErrorText, too_many_tokens
 from broker.wire.info import Binding, ServerInfo, render_info
 
 if TYPE_CHECKING:
+    import asyncio
+
     from accounts.exchange import ServiceLink
     from auth.authenticate import Authenticator
     from auth.principal import Principal
     from broker.config.options import Options
+    from broker.control.supply import Supply
     from broker.core.exchange import Crossing
     from broker.core.plan import Subscription
     from broker.wire.connect import ConnectOptions
@@ -76,6 +79,8 @@ class Control:
         self._metrics: list[tuple[str, str, Metric]] = []
         """Metrics that wait for the end of the turn: account, subject and metric."""
         self._internals: dict[str, Internal] = {}
+        self.supply: Supply | None = None
+        """Finds accounts that are not known yet; None where all there are have been configured."""
 
     def _called(self) -> None:
         self.after_call()
@@ -94,8 +99,24 @@ class Control:
     def is_slow(self, session: Session, connect: ConnectOptions) -> bool:
         """Whether verifying takes so long that it must not hold up the loop: a bcrypt comparison does."""
         if self.authenticator.trust is not None:
-            return False
+            return bool(self._wanted(session, connect))
         return self.authenticator.is_slow(self.evidence(session, connect))
+
+    def _wanted(self, session: Session, connect: ConnectOptions) -> str:
+        """The account that has to be found before it can be judged who a client is; empty where there is none."""
+        if self.supply is None:
+            return ""
+        name = self.authenticator.wanted_account(self.evidence(session, connect), time.time())
+        return name if name and self.supply.wants(name) else ""
+
+    def search(self, session: Session, connect: ConnectOptions) -> asyncio.Future[None] | None:
+        """Looks for the account of a client; None where nothing is to be looked for."""
+        name = self._wanted(session, connect)
+        return self.supply.fetch(name) if name and self.supply is not None else None
+
+    def is_live(self, name: str) -> bool:
+        """Whether somebody is, or was, in an account, or something in such an account depends on it."""
+        return name in self.tenants or self.wiring.looked_at(name)
 
     def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
         """Verifies what CONNECT claims. Raises AuthError. Safe in a thread where `is_slow` said so."""
@@ -230,6 +251,8 @@ class Control:
         equip(tenant, session, principal, self.options.max_payload)
         session.tenant = tenant
         tenant.enter(session)
+        if self.supply is not None:
+            self.supply.want(self.wiring.absent(account.name))
         self.trail.authenticated(session)
         self.observer.bound(session, account)
 

@@ -73,6 +73,12 @@ class Internal:
         """Whether anybody would receive what is published on a subject."""
         return bool(self.tenant.namespace.sublist.match(wire(subject)))
 
+    def listeners(self, subject: str) -> int:
+        """How many others would receive what is published on a subject; each queue group counts as one."""
+        found = self.tenant.namespace.sublist.match(wire(subject))
+        others = [one for one in found if isinstance(one, Subscription) and one.client is not self._client]
+        return sum(one.queue is None for one in others) + len({one.queue for one in others if one.queue is not None})
+
     def __len__(self) -> int:
         """How many subscriptions it has."""
         return len(self._subscriptions)

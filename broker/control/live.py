@@ -29,10 +29,16 @@ def update_account(control: Control, token: str, by: Session | None = None) -> A
     before = control.account(_subject(token)) if control.trail.recorder is not None else None
     account = trust.update(token)
     account_changed(control, account.name)
-    if control.trail.recorder is not None:
-        listed, gone = changes(before, account), revoked(before, account)
-        control.trail.account_changed(account.name, listed, gone, by=by, cause="claims")
+    record_change(control, account.name, before, account, by=by, cause="claims")
     return account
+
+
+def record_change(
+    control: Control, name: str, before: Account | None, after: Account | None, *, by: Session | None, cause: str
+) -> None:
+    """Writes down what is other than before about an account, where a ledger is kept."""
+    if control.trail.recorder is not None:
+        control.trail.account_changed(name, changes(before, after), revoked(before, after), by=by, cause=cause)
 
 
 def _subject(token: str) -> str:

@@ -59,10 +59,14 @@ class Wiring:
         """By account: the live accounts in which something depends on it."""
         self._known: dict[str, Account | None] = {}
         """Every account that was looked at, as it was when what depends on it was compiled."""
+        self._absent: dict[str, tuple[str, ...]] = {}
+        """By account: those that it imports from and that cannot be used."""
         self._ends: dict[str, Timer] = {}
         self._deadlines: dict[Crossing, Timer] = {}
         self.meter: Callable[[ServiceLink], Meter | None] = lambda link: None
         """Who measures the requests of a service import."""
+        self.missing: Callable[[tuple[str, ...]], None] = lambda names: None
+        """Told of accounts that others import from, and that cannot be used."""
 
     def tenant(self, name: str) -> Tenant | None:
         """The live account of that name, made now where nobody has used it yet; None where there is no such account."""
@@ -88,6 +92,14 @@ class Wiring:
         if tenant is None:
             tenant = self._tenants[account.name] = Tenant(account)
         return tenant
+
+    def looked_at(self, name: str) -> bool:
+        """Whether something that is compiled depends on an account, be it there or not."""
+        return name in self._known
+
+    def absent(self, name: str) -> tuple[str, ...]:
+        """The accounts that a live account imports from and that cannot be used."""
+        return self._absent.get(name, ())
 
     # Subscriptions
 
@@ -142,6 +154,7 @@ class Wiring:
         tenant.close()
 
     def _disconnect(self, tenant: Tenant) -> None:
+        self._absent.pop(tenant.account.name, None)
         for name in () if tenant.exchange is None else tenant.exchange.consulted:
             self._importers.get(name, set()).discard(tenant.account.name)
         timer = self._ends.pop(tenant.account.name, None)
@@ -169,8 +182,17 @@ class Wiring:
         for name in exchange.consulted:
             self._importers.setdefault(name, set()).add(account.name)
             self._known[name] = self._lookup(name)
+        absent = tuple(name for name in sorted(exchange.consulted) if not self._is_usable(name, now))
+        if absent:
+            self._absent[account.name] = absent
+            self.missing(absent)
         if exchange.ends_at is not None:
             self._look_at(account.name, exchange.ends_at)
+
+    def _is_usable(self, name: str, now: float) -> bool:
+        """Whether an account is known that has not expired."""
+        account = self._known[name]
+        return account is not None and (account.expires_at is None or now < account.expires_at)
 
     def _look_at(self, name: str, moment: float) -> None:
         """Compiles the account again at a Unix time, since time alone changes what it may import."""

@@ -108,10 +108,17 @@ class Watched:
         """Every account that the server knows of, in order."""
         control = self.service.control
         names = {GLOBAL_ACCOUNT, *control.tenants, *self.options.resolver_preload}
+        if control.authenticator.trust is not None:
+            names.update(control.authenticator.trust.resolver.loaded())
         names.update(entry.name for entry in self.options.accounts)
         if self.system_account:
             names.add(self.system_account)
         return sorted(names)
+
+    def account_token(self, name: str) -> str:
+        """The JWT of an account as it is now, empty where it has none."""
+        trust = self.service.control.authenticator.trust
+        return (trust.resolver.lookup(name) or "") if trust is not None else ""
 
     def account(self, name: str) -> Account | None:
         """The account of that name, None where there is none."""
@@ -119,10 +126,8 @@ class Watched:
         tenant = control.tenants.get(name)
         if tenant is not None:
             return tenant.account
-        if name not in self.account_names:
-            return None
         found = control.authenticator.account(name)
-        if found is not None or name in self.options.resolver_preload:
+        if found is not None or name not in self.account_names or name in self.options.resolver_preload:
             return found
         # The global account and the system account are there though nobody declares them.
         return Account(name, is_system=name == self.system_account)

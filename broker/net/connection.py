@@ -152,7 +152,7 @@ class Connection:
         self._ping_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
         self._upgrade_timer: TimerHandle | None = None
-        self._verification: asyncio.Future[Principal] | None = None
+        self._verification: asyncio.Future[Principal] | asyncio.Future[None] | None = None
         options = service.options
         client = Client(service.hub)
         client.ceiling = options.max_pending
@@ -690,13 +690,32 @@ class Connection:
             self._connect_timer = None
 
     def verify_aside(self, connect: ConnectOptions) -> None:
-        """Verifies in a thread, reads nothing meanwhile, and tells the session what came of it."""
+        """Verifies in a thread, or once an account is found, reads nothing meanwhile, and tells the session the end."""
         self._unwatch()
         service = self.service
-        self._verification = service.loop.run_in_executor(
+        search = service.control.search(self.session, connect)
+        if search is not None:
+            self._verification = search
+            search.add_done_callback(partial(self._searched, connect))
+            return
+        work = self._verification = service.loop.run_in_executor(
             service.verifier(), service.control.authenticate, self.session, connect
         )
-        self._verification.add_done_callback(partial(self._verified, connect, service.control.authenticator))
+        work.add_done_callback(partial(self._verified, connect, service.control.authenticator))
+
+    def _searched(self, connect: ConnectOptions, search: asyncio.Future[None]) -> None:
+        self._verification = None
+        if search.cancelled():
+            return
+        with self:
+            search.result()
+            self.service.hub.now = time.monotonic()
+            try:
+                result: Principal | AuthError = self.service.control.authenticate(self.session, connect)
+            except AuthError as error:
+                result = error
+            self.session.verified(result)
+            self._take_up()
 
     def _verified(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
         self._verification = None

@@ -9,7 +9,10 @@ from typing import Final
 
 from accounts.policy import PolicyTable
 from auth.authenticate import Authenticator
-from broker.config.options import Options
+from auth.resolver import StoreError
+from auth.resolver.directory import DirectoryResolver
+from auth.settings import SettingsError
+from broker.config.options import Options, ResolverKind
 from broker.config.validate import validate
 from broker.reload.plan import ReloadPlan, plan_reload
 from broker.settings import auth_settings
@@ -96,18 +99,20 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
     Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError for options that no server takes.
     """
     validate(new)
-    earlier, later = Authenticator(auth_settings(old)), Authenticator(auth_settings(new))
+    earlier, later = _authenticator(old), _authenticator(new)
     users = tuple(_user_effects(old, new, earlier, later))
     standing = later.standing_since(earlier)
     known = set(old.resolver_preload) | {account.name for account in old.accounts}
     effects = {one.user: one.effect for one in users}
+    # What an account server would answer is not known here.
+    is_elsewhere = new.resolver is not None and new.resolver.kind is ResolverKind.URL
     begins_to_ask = later.required and not earlier.required
     closing, going = [], []
     looked_at = tuple(sessions)
     for session in looked_at:
         effect = effects.get(_BEARER if session.user == _REDACTED else session.user)
         closes = effect in {Effect.GONE, Effect.MOVED, Effect.PROOF} or (begins_to_ask and not session.user)
-        if closes or later.account(session.account) is None:
+        if closes or (not is_elsewhere and later.account(session.account) is None):
             closing.append(session.cid)
         elif effect is Effect.RIGHTS:
             table = later.policy_of(session.user) or PolicyTable()
@@ -120,6 +125,18 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
         tuple(going),
         looked_at,
     )
+
+
+def _authenticator(options: Options) -> Authenticator:
+    """The verifier of a server with these options, which has read its directory of account JWTs if it has one."""
+    authenticator = Authenticator(auth_settings(options))
+    trust = authenticator.trust
+    if trust is not None and isinstance(trust.resolver, DirectoryResolver):
+        try:
+            trust.resolver.look(options.resolver_preload)
+        except StoreError as error:
+            raise SettingsError(str(error)) from None
+    return authenticator
 
 
 def _user_effects(old: Options, new: Options, earlier: Authenticator, later: Authenticator) -> Iterator[UserEffect]:

@@ -10,6 +10,7 @@ from accounts.changes import changes, revoked
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from accounts.account import Account
     from broker.config.options import Options
     from broker.control.audit import Trail
     from broker.reload.prepare import Prepared
@@ -28,14 +29,24 @@ def account_changes(prepared: Prepared, old: Options) -> list[AccountChange]:
     """Every account that a configuration changes, by name. Looks at all of them, so it belongs into a thread."""
     found = []
     for name in sorted(_names(prepared, old)):
-        before, after = prepared.earlier.account(name), prepared.authenticator.account(name)
+        before, after = _states(prepared, name)
         listed = changes(before, after)
         if listed:
             found.append(AccountChange(name, listed, revoked(before, after)))
     return found
 
 
+def _states(prepared: Prepared, name: str) -> tuple[Account | None, Account | None]:
+    """An account as it is, and as it will be."""
+    survey, trust = prepared.directory, prepared.authenticator.trust
+    if survey is None or trust is None:
+        return prepared.earlier.account(name), prepared.authenticator.account(name)
+    return trust.usable(survey.before[name], name), trust.usable(survey.now[name], name)
+
+
 def _names(prepared: Prepared, old: Options) -> Iterable[str]:
+    if prepared.directory is not None:
+        return prepared.directory.now
     if prepared.changed_accounts is not None:
         return prepared.changed_accounts
     earlier, later = old.resolver_preload, prepared.options.resolver_preload

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from broker.monitor.loading import load
 from broker.system.announcer import Announcer
 from broker.system.envelope import Voice
-from broker.system.subjects import services
+from broker.system.subjects import CLAIMS_PACK, PACK_RESPONDERS, claims_services, services
 
 if TYPE_CHECKING:
     from broker.control.internal import Internal, Received
     from broker.monitor.watched import Watched
+    from broker.resolver.keeper import Keeper
     from broker.system.services import Services
 
 _SERVICES: Final = "broker.system.services"
@@ -29,8 +30,16 @@ class SystemAccount:
     The services are loaded when the first request comes, in a thread; what comes meanwhile is answered then.
     """
 
-    def __init__(self, watched: Watched, internal: Internal, reload: Callable[[], Awaitable[str]]) -> None:
-        """``reload`` reads the configuration again, and returns why it could not, nothing where it could."""
+    def __init__(
+        self,
+        watched: Watched,
+        internal: Internal,
+        reload: Callable[[], Awaitable[str]],
+        keeper: Keeper | None = None,
+    ) -> None:
+        """``reload`` reads the configuration again, and returns why it could not, nothing where it could; ``keeper``
+        changes the directory of account JWTs where there is one."""
+        self._keeper = keeper
         self._watched = watched
         self._internal = internal
         self._reload = reload
@@ -42,9 +51,13 @@ class SystemAccount:
 
     def open(self) -> None:
         """Begins to listen and to tell."""
-        for name, subjects in services(self._watched.identity.server_id).items():
+        asked = services(self._watched.identity.server_id)
+        if self._keeper is not None:
+            asked |= claims_services(keeps_all=self._keeper.resolver.keeps_all)
+        for name, subjects in asked.items():
             for subject in subjects:
-                self._internal.subscribe(subject, partial(self._take, name))
+                queue = PACK_RESPONDERS if subject == CLAIMS_PACK else None
+                self._internal.subscribe(subject, partial(self._take, name), queue)
         self._announcer.open()
 
     def lame_duck(self) -> None:
@@ -80,6 +93,7 @@ class SystemAccount:
             self._voice,
             broadcast=self._announcer.broadcast,
             reload=self._reload,
+            keeper=self._keeper,
         )
         early, self._early = self._early, []
         for name, received in early:

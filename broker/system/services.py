@@ -51,6 +51,7 @@ from broker.system.users import user_info
 if TYPE_CHECKING:
     from broker.control.internal import Internal, Received
     from broker.monitor.watched import Watched
+    from broker.resolver.keeper import Keeper
 
     Handler = Callable[[Received], None]
 
@@ -71,7 +72,7 @@ class Services:
     """The answers of one server.
 
     ``broadcast`` tells its statistics to everybody who listens, now; ``reload`` reads the configuration again and
-    returns why it could not, nothing where it could.
+    returns why it could not, nothing where it could; ``keeper`` changes the directory of account JWTs, if there is one.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Services:
         *,
         broadcast: Callable[[], None],
         reload: Callable[[], Awaitable[str]],
+        keeper: Keeper | None,
     ) -> None:
         self._watched = watched
         self._control = watched.service.control
@@ -89,6 +91,7 @@ class Services:
         self._voice = voice
         self._broadcast = broadcast
         self._actions = Actions(desk, reload)
+        self._claims = Claims(self._control, desk, keeper)
         self._handlers = self.handlers()
 
     def handlers(self) -> dict[str, Handler]:
@@ -103,7 +106,7 @@ class Services:
             "SERVER.RELOAD": self._actions.reload,
             "SERVER.KICK": self._actions.kick,
             "SERVER.LDM": self._actions.send_away,
-            "CLAIMS.UPDATE": Claims(self._control, self._desk).update,
+            **self._claims.handlers(),
         }
 
     def take(self, name: str, received: Received) -> None:
@@ -114,6 +117,7 @@ class Services:
         """Forgets what is not answered yet."""
         self._desk.close()
         self._actions.close()
+        self._claims.close()
 
     def _of_servers(self) -> dict[str, Handler]:
         """What is asked of one server or of all."""

@@ -19,6 +19,15 @@ OF_SERVERS: Final = (
 OF_ONE_SERVER: Final = ("RELOAD", "KICK", "LDM")
 """What is asked of one server only."""
 
+CLAIMS_UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
+CLAIMS_LIST: Final = "$SYS.REQ.CLAIMS.LIST"
+CLAIMS_DELETE: Final = "$SYS.REQ.CLAIMS.DELETE"
+CLAIMS_PACK: Final = "$SYS.REQ.CLAIMS.PACK"
+"""What is asked of servers that keep the JWTs of accounts."""
+
+PACK_RESPONDERS: Final = "responder"
+"""The queue group of those that answer with all JWTs that they have."""
+
 OF_ACCOUNTS: Final = ("SUBSZ", "CONNZ", "LEAFZ", "JSZ", "INFO", "STATZ", "CONNS")
 """What is asked about one account."""
 
@@ -39,6 +48,28 @@ def services(server: str) -> dict[str, tuple[str, ...]]:
         "SUBSCRIPTION COUNT": ("$SYS.REQ.ACCOUNT.NSUBS",),
         "CLAIMS.UPDATE": ("$SYS.ACCOUNT.*.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.UPDATE"),
     }
+
+
+def claims_services(*, keeps_all: bool) -> dict[str, tuple[str, ...]]:
+    """What a server answers besides that keeps the JWTs of accounts, all of them or those in use."""
+    asked: dict[str, tuple[str, ...]] = {
+        "CLAIMS.UPDATE ANY": (CLAIMS_UPDATE,),
+        "CLAIMS.LIST": (CLAIMS_LIST,),
+        "CLAIMS.DELETE": (CLAIMS_DELETE,),
+    }
+    if keeps_all:
+        asked |= {"CLAIMS.LOOKUP": (claims_lookup(SINGLE),), "CLAIMS.PACK": (CLAIMS_PACK,)}
+    return asked
+
+
+def claims_lookup(account: str) -> str:
+    """Where servers are asked for the JWT of an account."""
+    return of_account(account, "CLAIMS.LOOKUP")
+
+
+def inbox(server: str, name: str) -> str:
+    """Where a server takes answers."""
+    return f"$SYS._INBOX.{server}.{name}"
 
 
 def connect(account: str) -> str:

@@ -40,10 +40,6 @@ ADVISORIES = {
     "CVE-2026-33219": (WEBSOCKET, "Frames took memory without limit before anybody had logged in."),
     "GHSA-p957-7v2w-g93g": (WEBSOCKET, "The path of MQTT ended a server without MQTT."),
     "GHSA-38x3-76xf-cq45": (CLUSTER, "With a no_auth_user, a peer was taken for a server of the cluster unasked."),
-    "CVE-2022-28357": (
-        ("resolver { type: full, dir: jwts }", "the full account resolver is not available"),
-        "The name of an account that was stored could lead out of the directory.",
-    ),
 }
 
 

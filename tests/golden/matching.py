@@ -23,12 +23,15 @@ _PLACEHOLDER = re.compile(
     r"|<(?P<now>NOW[^<>]*)>"
     r"|<(?P<word>HOME|JTI|NUID|HASH|RELATIVE|CLI|PORT|RTT|2)>"
 )
-_DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
+_DATE = (
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: \+0000)? UTC"
+    r"|\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d UTC|\d{10}"
+)
 _WORDS = {
     "JTI": r"[A-Z2-7]{52}",
     "HASH": r"[A-Z2-7]{52}====",
+    "RELATIVE": r"(?i:in \d+ \w+|\d+ \w+ ago|now)",
     "NUID": r"[A-Za-z0-9]{22}",
-    "RELATIVE": r"(?:[Ii]n \d+ \w+|\d+ \w+ [Aa]go|now)",
     "CLI": r"ns[ck]",
     "RTT": r"[\d.]+[µmn]?s",
     "2": r"[A-Z2-7]{2}",
@@ -64,8 +67,8 @@ class Bindings:
 
     def text(self, recorded: str, found: str) -> bool:
         """Whether a line, or any text, is what was recorded."""
-        if "<HOME>" in recorded:
-            # Cells are padded to their width without regard to how long the home directory's name was.
+        if any(name in recorded for name in ("<HOME>", "<RELATIVE>", "<NOW")):
+            # Cells are padded to their width without regard to how long what a placeholder stands for was.
             recorded, found = _BLANKS.sub(" ", recorded), _BLANKS.sub(" ", found)
         pattern: list[str] = []
         wanted: list[re.Match[str]] = []
@@ -180,5 +183,7 @@ class Bindings:
 def _seconds(text: str) -> float:
     if text.isdigit():
         return float(text)
+    if text.endswith("Z"):
+        return datetime.fromisoformat(text).timestamp()
     form = "%a, %d %b %Y %H:%M:%S UTC" if "," in text else "%Y-%m-%d %H:%M:%S UTC"
     return datetime.strptime(text.replace(" +0000", ""), form).replace(tzinfo=UTC).timestamp()

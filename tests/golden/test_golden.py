@@ -24,10 +24,10 @@ _SERVED_FROM_MEMORY = {"net-mem-resolver-tools", "net-push-mem"}
 
 
 def _play(path: Path, *, compatible: bool, server: Target | None = None) -> None:
-    scenario = Scenario.load(path, _DIFFERENCES)
+    scenario = Scenario.load(path, _DIFFERENCES, compatible=compatible)
     assert scenario.needs_server == (server is not None)
     # Tables are as wide as their longest path, so the home directory's name must be short.
-    with tempfile.TemporaryDirectory(prefix="nsk", dir="/tmp") as home:
+    with tempfile.TemporaryDirectory(prefix="ns", dir="/tmp") as home:
         found = Player(scenario, Path(home), compatible=compatible, server=server).play()
     assert not found, "\n".join(found)
 

@@ -26,6 +26,8 @@ _SAYS = "integration/test_configuration_keys.py::test_what_a_server_says_of_itse
 _MEETS = "integration/test_configuration_keys.py::test_what_clients_meet"
 _BLOCK = "integration/test_block_keys.py::"
 _FLAG = "integration/test_flag_effects.py::"
+_FULL = "integration/test_full_resolver.py::"
+_SERVERS = "integration/test_account_servers.py::"
 _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
 _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
@@ -114,8 +116,19 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "operator": "vectors/cases/good-operator-signing-key.yaml",
         "trusted": "vectors/cases/good-trusted-keys.yaml",
         "resolver": "vectors/cases/good-operator-signing-key.yaml",
+        "resolver_tls": _SERVERS + "test_https_is_verified_by_resolver_tls",
         "resolver_preload": "vectors/cases/good-operator-signing-key.yaml",
         "resolver_pinned_accounts": "vectors/cases/pinned-not-listed.yaml",
+    },
+    "`resolver` as a map (its keys in lower case; unknown ones do not matter)": {
+        "type": _SERVERS + "test_a_cache_keeps_what_is_used",
+        "dir": _FULL + "test_pushed_kept_and_asked_for",
+        "allow_delete": _FULL + "test_nobody_deletes_where_that_is_not_allowed",
+        "hard_delete": _FULL + "test_a_deleted_account_is_gone_with_all_who_were_in_it",
+        "limit": _FULL + "test_a_limit",
+        "ttl": _SERVERS + "test_a_cache_forgets_what_nobody_asks_for",
+        "interval": _FULL + "test_newer_jwts_of_others_are_taken",
+        "timeout": _FULL + "test_a_look_up_takes_no_longer_than_it_may",
     },
     "`tls`": {
         "cert_file": "transcripts/cases/tls/tls12_client.yaml",

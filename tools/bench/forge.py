@@ -87,15 +87,15 @@ def forge_trust(plans: Sequence[AccountPlan] = ALONE) -> Trust:
     keys = {plan.name: KeyPair.generate(KeyKind.ACCOUNT) for plan in everyone}
     system_account = keys["SYS"].public
     return Trust(
-        operator_jwt=_issue(operator, operator.public, "bench", {"system_account": system_account}, "operator"),
+        operator_jwt=issue(operator, operator.public, "bench", {"system_account": system_account}, "operator"),
         system_account=system_account,
         account_jwts={
-            keys[plan.name].public: _issue(
-                operator, keys[plan.name].public, plan.name, _account_claims(plan, keys), "account"
+            keys[plan.name].public: issue(
+                operator, keys[plan.name].public, plan.name, account_claims(plan, keys), "account"
             )
             for plan in everyone
         },
-        users=tuple(_user(keys[plan.name], {} if plan.permissions else SUBJECTS) for plan in plans),
+        users=tuple(user_of(keys[plan.name], {} if plan.permissions else SUBJECTS) for plan in plans),
     )
 
 
@@ -113,7 +113,8 @@ def forge_certificates(directory: Path) -> None:
         file.write(secret)
 
 
-def _account_claims(plan: AccountPlan, keys: Mapping[str, KeyPair]) -> dict[str, object]:
+def account_claims(plan: AccountPlan, keys: Mapping[str, KeyPair]) -> dict[str, object]:
+    """What the JWT of a planned account says; ``keys`` are those of the accounts that it imports from, by plan."""
     claims: dict[str, object] = {
         "limits": ACCOUNT_LIMITS,
         "default_permissions": plan.permissions or {"pub": {}, "sub": {}},
@@ -128,13 +129,15 @@ def _account_claims(plan: AccountPlan, keys: Mapping[str, KeyPair]) -> dict[str,
     return claims
 
 
-def _user(account: KeyPair, subjects: Mapping[str, object]) -> Credentials:
+def user_of(account: KeyPair, subjects: Mapping[str, object]) -> Credentials:
+    """A new user of an account, who may publish and subscribe to these subjects."""
     key = KeyPair.generate(KeyKind.USER)
     claims: dict[str, object] = {"pub": subjects, "sub": subjects, "subs": -1, "data": -1, "payload": -1}
-    return Credentials(_issue(account, key.public, "bench", claims, "user"), key)
+    return Credentials(issue(account, key.public, "bench", claims, "user"), key)
 
 
-def _issue(issuer: KeyPair, subject: str, name: str, claims: dict[str, object], kind: str) -> str:
+def issue(issuer: KeyPair, subject: str, name: str, claims: dict[str, object], kind: str) -> str:
+    """A JWT with these claims, issued now."""
     payload = {
         "iat": int(time.time()),
         "iss": issuer.public,

@@ -22,6 +22,7 @@ from tools.bench.reloads import measure_reload
 from tools.bench.servers import Server
 from tools.bench.standin import Route, Routes
 from tools.bench.starts import ANY_PORT, PLAIN, measure_start
+from tools.bench.stores import Store, measure_store
 from tools.bench.watching import measure_watching
 from tools.bench.workers import Figures
 
@@ -243,6 +244,22 @@ class Watching(Row):
         return measure_watching(server.program, server.config, target, self._work, seconds)
 
 
+class Stores(Row):
+    """A server whose full resolver holds very many accounts; the row's own server only stands by."""
+
+    def __init__(self, key: str, accounts: int, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._accounts = accounts
+        self._store: Store | None = None
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        if server is None:
+            return {}
+        if self._store is None:
+            self._store = Store.forge(self._accounts)
+        return measure_store(server.program, server.directory, self._store)
+
+
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
     """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
     return [
@@ -308,6 +325,14 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
             0.05,
         ),
         _watching("watched-connects", "lost by being watched, connects", measure_connects, 0.10, tls=True),
+        Stores(
+            "resolver",
+            10_000,
+            Metric("ready", "start, 10,000 accounts in a full resolver", "s", None, more_is_better=False, at_most=3.0),
+            Metric("each", "memory of one account there", "B", 1.0, more_is_better=False),
+            Metric("memory", "memory of the server in all", "B", None, more_is_better=False),
+            Metric("push", "push until it is in force", "s", None, more_is_better=False, at_most=0.05),
+        ),
         _reload("reload-users", "reload of these 10,000 users", CROWD),
         _reload("reload-users-own", "reload, permissions for each user", OWN_PERMISSIONS),
     ]

@@ -15,6 +15,9 @@ from tools.nsk.commands import ROOT
 from tools.nsk.errors import NskError
 
 _INTERRUPTED = 130
+_ADVICE = "NSK_REMEDIES"
+"""Variable that shows remedies, when it is ``always``, also where no terminal does."""
+_PATH = "check the path, and who may read and write there"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_document(error))
             return error.exit_code
         print(f"Error: {error.text}", file=sys.stderr)
+        if error.remedy and not compatible:
+            _advise(error.remedy)
         if error.usage:
             print(error.usage, file=sys.stderr)
         return error.exit_code
@@ -50,16 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _refuse(_describe(error), structured)
+        return _refuse(_describe(error), structured, remedy="" if compatible else _PATH)
     return outcome if isinstance(outcome, int) else 0
 
 
-def _refuse(text: str, structured: bool) -> int:
+def _refuse(text: str, structured: bool, remedy: str = "") -> int:
     if structured:
-        print(_document(NskError(text)))
+        print(_document(NskError(text, remedy=remedy)))
     else:
         print(f"Error: {text}", file=sys.stderr)
+        if remedy:
+            _advise(remedy)
     return 1
+
+
+def _advise(remedy: str) -> None:
+    """Tells a person what to do. Scripts that compare nsc's texts read no further line unless they ask for it."""
+    if sys.stderr.isatty() or os.environ.get(_ADVICE) == "always":
+        print(f"  \u2192 {remedy}", file=sys.stderr)
 
 
 def _document(error: NskError) -> str:

@@ -6,6 +6,7 @@ imported when it is called, so that the tool starts fast.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ SHARED_FLAGS = (
         "K",
         "Key used to sign. Can be specified as role (where applicable),\n"
         "public key (private portion is retrieved)\n"
-        "or file path to a private key or private key",
+        "or file path to a private key or private key ",
     ),
+    boolean("interactive", "i", "ask questions for various settings"),
     boolean("nsc-compatible-output", "", "print to the streams that nsc prints to, and in its name", beyond=True),
 )
 _JSON = boolean("json", "", "print one JSON document that tells what was done", beyond=True)
-HELP = boolean("help", "h", "show this help")
+HELP = boolean("help", "h")
+_NAME_WIDTH = 11
+_OWN_NAME = re.compile(r"(?<![\w/.-])nsk\b")
 
 
 @dataclass(slots=True)
@@ -65,7 +69,8 @@ class Command(click.Command):
 
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
     ``result`` is the dataclass of what the command returns, which ``--json`` prints; a command that prints
-    JSON of its own form has ``own_json``.
+    JSON of its own form has ``own_json``. ``own_examples`` show what nsc has not. The help begins with the
+    ``introduction``, or else the description; ``usage`` stands behind the command's name.
     """
 
     def __init__(
@@ -84,6 +89,10 @@ class Command(click.Command):
         error_code: int = 1,
         result: type[Any] | None = None,
         own_json: bool = False,
+        own_examples: str = "",
+        introduction: str = "",
+        asks_without_flags: bool = False,
+        usage: str = "",
     ) -> None:
         own_json = own_json or any(flag.long == _JSON.long for flag in (*flags, *group_flags))
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS, *(() if own_json else (_JSON,)))
@@ -92,6 +101,10 @@ class Command(click.Command):
         self._run = run
         self._arguments = arguments
         self._examples = examples
+        self._own_examples = f"\n{own_examples}" if examples and own_examples else own_examples
+        self.introduction = introduction
+        self.asks_without_flags = asks_without_flags
+        self._usage = f"{usage} " if usage else ""
         self._aliases = aliases
         self._usage_on_error = usage_on_error
         self._changes = changes
@@ -112,6 +125,11 @@ class Command(click.Command):
     def _invoke(self, ctx: click.Context) -> int:
         given = ctx.ensure_object(Invocation)
         given.note(ctx.params)
+        structured = not self.own_json and bool(given.given.get("json"))
+        session: Session = import_module("tools.nsk.session").start(given.given, structured=structured)
+        if self.asks(given.given, ctx.args):
+            questions: Any = import_module("tools.nsk.questions")
+            ctx.args = questions.ask(words_of(ctx), session, (*self._own, *self._shared), given.given, ctx.args)
         least, most = self._arguments
         if least == most > 0 and len(ctx.args) != most:
             raise NskError(f"accepts {most} arg(s), received {len(ctx.args)}")
@@ -119,8 +137,6 @@ class Command(click.Command):
             raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
         if len(ctx.args) > most:
             raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
-        structured = not self.own_json and bool(given.given.get("json"))
-        session: Session = import_module("tools.nsk.session").start(given.given, structured=structured)
         try:
             with session.transaction() if self._changes else nullcontext():
                 done = self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
@@ -134,20 +150,26 @@ class Command(click.Command):
             click.echo(document.succeeded(session.output.reported, result, ok=not code))
         return done.exit_code if isinstance(done, Answer) else 0
 
+    def asks(self, given: Mapping[str, Any], arguments: Sequence[str]) -> bool:
+        """Whether the person is asked for the flags."""
+        first_contact = self.asks_without_flags and not arguments and not any(flag.name in given for flag in self._own)
+        return bool(given.get("interactive")) or first_contact
+
     def invoke(self, ctx: click.Context) -> int:
         with _usage_added(self, ctx, always=self._usage_on_error):
             return self._invoke(ctx)
 
     def get_help(self, ctx: click.Context) -> str:
-        return f"{self.description}\n\n{self.usage_text(ctx)}"
+        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx).rstrip()}"
 
     def usage_text(self, ctx: click.Context) -> str:
         """Everything below the description."""
-        parts = [f"Usage:\n  {ctx.command_path} [flags]\n"]
+        parts = [f"Usage:\n  {ctx.command_path} {self._usage}[flags]\n"]
         if self._aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self._aliases))}\n")
-        if self._examples:
-            parts.append(f"Examples:\n{self._examples}\n")
+        examples = self._examples if _is_nsc(ctx) else self._examples + self._own_examples
+        if examples:
+            parts.append(f"Examples:\n{_named(ctx, examples)}\n")
         parts += [_flag_table(ctx, "Flags", (*self._own, HELP)), _flag_table(ctx, "Global Flags", self._shared)]
         return "\n".join(parts)
 
@@ -179,6 +201,7 @@ class Group(click.Group):
         aliases: tuple[str, ...] = (),
         hidden: bool = False,
         beyond: bool = False,
+        introduction: str = "",
     ) -> None:
         self._own = (*flags, HELP)
         super().__init__(
@@ -192,11 +215,18 @@ class Group(click.Group):
         self.aliases = aliases
         self.hidden = hidden
         self.beyond = beyond
+        self.introduction = introduction
         self._members = dict(members)
 
     @staticmethod
     def _is_shown(ctx: click.Context, member: Member | Group) -> bool:
         return not member.hidden and not (member.beyond and _is_nsc(ctx))
+
+    def offered(self, beginning: str) -> Iterator[tuple[str, str]]:
+        """The commands that begin so and stand in the help, each with its description."""
+        for name, member in sorted(self._members.items()):
+            if name.startswith(beginning) and not member.hidden:
+                yield name, member.description
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._members)
@@ -236,14 +266,17 @@ class Group(click.Group):
             click.echo(self.get_help(context))
 
     def get_help(self, ctx: click.Context) -> str:
-        return f"{self.description}\n\n{self.usage_text(ctx)}"
+        return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx).rstrip()}"
+
+    def _usage_lines(self, ctx: click.Context) -> str:
+        return f"  {ctx.command_path} [command]"
 
     def usage_text(self, ctx: click.Context) -> str:
         """Everything below the description."""
         shown = [name for name in sorted(self._members) if self._is_shown(ctx, self._members[name])]
-        width = max(map(len, shown)) + 1
+        width = max(_NAME_WIDTH, *map(len, shown))
         commands = (f"  {name:{width}} {self._members[name].description}" for name in shown)
-        parts = [f"Usage:\n  {ctx.command_path} [command]\n"]
+        parts = [f"Usage:\n{self._usage_lines(ctx)}\n"]
         if self.aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self.aliases))}\n")
         parts += ["Available Commands:\n" + "\n".join(commands) + "\n", _flag_table(ctx, "Flags", self._own)]
@@ -266,12 +299,34 @@ def _usage_added(command: Command | Group, ctx: click.Context, *, always: bool =
             error.usage = command.usage_text(ctx)
         if isinstance(command, Command):
             error.exit_code = command.error_code
+        if not error.remedy and not error.usage:
+            known = import_module("tools.nsk.remedies").remedy_for(error.text)
+            error.remedy = known or f"{ctx.command_path} --help shows what it takes"
         raise
+
+
+def _named(ctx: click.Context, text: str) -> str:
+    """A text in the name of the tool that is run."""
+    return _OWN_NAME.sub("nsc", text) if _is_nsc(ctx) else text
+
+
+def words_of(ctx: click.Context) -> str:
+    """The command line up to the command, without the tool's name and with every alias replaced: ``add user``."""
+    names = []
+    while ctx.parent is not None:
+        names.append(ctx.command.name or "")
+        ctx = ctx.parent
+    return " ".join(reversed(names))
 
 
 def _flag_table(ctx: click.Context, title: str, flags: Sequence[Flag]) -> str:
     shown = (flag for flag in flags if not flag.hidden and not (flag.beyond and _is_nsc(ctx)))
-    rows = sorted((flag.usage() for flag in shown), key=lambda row: row[0].split("--")[1])
+    rows = sorted((_usage_of(ctx, flag) for flag in shown), key=lambda row: row[0].split("--")[1])
     width = max(len(left) for left, _ in rows) + 3
     lines = (f"  {left:{width}}" + right.replace("\n", "\n" + " " * (width + 2)) for left, right in rows)
-    return f"{title}:\n" + "\n".join(lines) + "\n"
+    return f"{title}:\n" + "\n".join(lines).rstrip() + "\n"
+
+
+def _usage_of(ctx: click.Context, flag: Flag) -> tuple[str, str]:
+    left, right = flag.usage()
+    return left, f"help for {ctx.info_name}" if flag is HELP else _named(ctx, right)

@@ -44,7 +44,7 @@ def succeeded(report: Report, result: object, *, ok: bool = True) -> str:
 def failed(error: NskError) -> str:
     """The document of a command that did not."""
     report = _entries(error.report) if error.report is not None else []
-    return _document(ok=False, report=report, error={"text": error.text}, result=None)
+    return _document(ok=False, report=report, error={"text": error.text, "remedy": error.remedy}, result=None)
 
 
 def _document(**members: object) -> str:
@@ -86,8 +86,11 @@ def schema(title: str, result: type[Any] | None) -> dict[str, object]:
                     {"type": "null"},
                     {
                         "type": "object",
-                        "properties": {"text": {"type": "string"}},
-                        "required": ["text"],
+                        "properties": {
+                            "text": {"type": "string"},
+                            "remedy": {"type": "string", "description": "what to do about it, or nothing"},
+                        },
+                        "required": ["text", "remedy"],
                         "additionalProperties": False,
                     },
                 ],

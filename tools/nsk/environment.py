@@ -99,6 +99,8 @@ class Environment:
             flags.all or flags.keystore or self.variables.get("NKEYS_PATH"), data / "keys", self.home / ".nkeys"
         )
         self.default_store_root = self._directory(None, data / "stores", self.home / ".nsc" / "nats")
+        self.context_directory = self._base("XDG_CONFIG_HOME", ".config") / "nats" / "context"
+        """Where the nats command line tool keeps its contexts."""
         self.data_flag = flags.all or flags.data
         self._look()
 
@@ -165,7 +167,7 @@ class Environment:
                 self._choose(self.operator, account)
                 self.from_cwd = True
                 return True
-        if _operators(self.cwd):
+        if operators_in(self.cwd):
             self.store_root = self.cwd
             self._choose(self.remembered.operator, self.remembered.account)
             self.from_cwd = True
@@ -187,7 +189,7 @@ class Environment:
 
     def operators(self) -> list[str]:
         """The operators in the store root, sorted."""
-        return _operators(self.store_root) if self.store_root else []
+        return operators_in(self.store_root) if self.store_root else []
 
     def accounts(self) -> list[str]:
         """The accounts of the current operator, sorted."""
@@ -250,5 +252,6 @@ def _directories(path: Path) -> list[str]:
         return []
 
 
-def _operators(path: Path) -> list[str]:
+def operators_in(path: Path) -> list[str]:
+    """The names of the operators in a directory of stores, sorted."""
     return [name for name in _directories(path) if (path / name / STORE_INFO).is_file()]

@@ -14,12 +14,14 @@ class NskError(Exception):
     """A refusal with a text for the person who typed the command.
 
     ``show_usage`` adds the command's usage text below the error, for options that are missing or clash; None leaves
-    that to the command.
+    that to the command. ``remedy`` tells what to do; errors whose words are nsc's get theirs from
+    ``tools.nsk.remedies``.
     """
 
-    def __init__(self, text: str, *, show_usage: bool | None = None) -> None:
+    def __init__(self, text: str, *, show_usage: bool | None = None, remedy: str = "") -> None:
         super().__init__(text)
         self.text = text
+        self.remedy = remedy
         self.show_usage = show_usage
         self.usage = ""
         """The usage text to print, filled in by the command that failed."""

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FILE_MODE = 0o600
+PUBLIC_MODE = 0o644
+"""Of files without secrets that other programs are to read."""
 DIRECTORY_MODE = 0o700
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -24,18 +26,18 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replace a file's content in one step, with mode 0600 from its first byte on.
+def write_file(path: Path, text: str, *, mode: int = FILE_MODE) -> None:
+    """Replace a file's content in one step, with mode 0600, or another one, from its first byte on.
 
     The text goes to a temporary file beside the target, is flushed to the disk and renamed over it, so that
     a reader or a crash sees the old content or the new one and nothing between. The directory must exist.
     Raises OSError.
     """
-    replace_file(path, text, path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"))
+    replace_file(path, text, path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp"), mode=mode)
     sync_directory(path.parent)
 
 
-def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True) -> None:
+def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True, mode: int = FILE_MODE) -> None:
     """``write_file`` by way of a temporary file that the caller names, without making the new name durable.
 
     A file that an earlier, interrupted call left under the temporary name is dropped. ``flush`` tells whether the
@@ -43,10 +45,10 @@ def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True) 
     """
     try:
         try:
-            descriptor = os.open(temporary, _CREATE, FILE_MODE)
+            descriptor = os.open(temporary, _CREATE, mode)
         except FileExistsError:
             temporary.unlink()
-            descriptor = os.open(temporary, _CREATE, FILE_MODE)
+            descriptor = os.open(temporary, _CREATE, mode)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:

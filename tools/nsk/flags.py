@@ -105,6 +105,10 @@ class Flag(click.Option):
             default = values.format_rfc3339(default or 0)
         elif self.type is TEXT and default:
             default = f'"{default}"'
+        elif self.type is TIME_RANGES:
+            default = "[]"
+        elif self.type is BOOLEAN:
+            default = str(default).lower() if default else ""
         note = f" (default {default})" if default not in (None, "", 0, False, ()) else ""
         return f"{self.short or '  '}{',' if self.short else ' '} {self.long}{kind}", (self.help or "") + note
 
@@ -119,10 +123,10 @@ def boolean(name: str, short: str = "", description: str = "", **more: Any) -> F
     return Flag(name, short, description, kind=BOOLEAN, implied="true", **{"default": False, **more})
 
 
-def strings(name: str, short: str = "", description: str = "", **more: Any) -> Flag:
-    """A list: given several times, or with commas."""
-    note = "comma separated list or option can be specified multiple times"
-    return Flag(name, short, f"{description} - {note}", kind=STRINGS, multiple=True, **more)
+def strings(name: str, short: str = "", description: str = "", *, told: bool = True, **more: Any) -> Flag:
+    """A list: given several times, or with commas, as the description goes on to say unless not ``told`` to."""
+    note = " - comma separated list or option can be specified multiple times" if told else ""
+    return Flag(name, short, f"{description}{note}", kind=STRINGS, multiple=True, **more)
 
 
 def number(name: str, description: str, default: int = -1, **more: Any) -> Flag:

@@ -15,6 +15,7 @@ from tools.nsk.transaction import Files
 
 SEED_SUFFIX = ".nk"
 CREDS_SUFFIX = ".creds"
+CONTEXT_SUFFIX = ".json"
 _IGNORE_FILE = "# ignore all nk files \n**/*.nk\n\n# ignore all creds files\n**/*.creds\n"
 
 
@@ -148,6 +149,11 @@ class KeyStore:
         self.files.remove_tree(old)
         return True
 
+    def context_path(self, operator: str, account: str, user: str) -> Path:
+        """Where the context lies that goes with the creds file of a user with a private inbox, or would."""
+        return self.creds_path(operator, account, user).with_name(f"{user}{CONTEXT_SUFFIX}")
+
     def remove_creds(self, operator: str, account: str, user: str) -> bool:
-        """Remove a creds file. False when there is none."""
+        """Remove a creds file, and the context beside it. False when there is none."""
+        self.files.remove(self.context_path(operator, account, user))
         return self.files.remove(self.creds_path(operator, account, user))

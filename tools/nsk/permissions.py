@@ -12,6 +12,8 @@ from tools.nsk.report import Report
 from tools.nsk.subjects import refuse_unless_subject, warn_of_lost_dollars
 from tools.nsk.values import format_duration, parse_duration
 
+_TYPES_SHOWN = ("LEAFNODE", "MQTT", "STANDARD", "WEBSOCKET", "LEAFNODE_WS", "MQTT_WS", "IN_PROCESS")
+"""The connection types in the order of nsc's help."""
 _LISTS = ("allow-pub", "allow-pubsub", "allow-sub", "deny-pub", "deny-pubsub", "deny-sub")
 
 
@@ -58,13 +60,18 @@ def removal_flags(what: str) -> tuple[Flag, ...]:
 
 USER_LIMIT_FLAGS = (
     boolean("bearer", "", "no connect challenge required for user"),
-    strings("conn-type", "", f"set allowed connection types: {' '.join(CONNECTION_TYPES)}"),
+    strings("conn-type", "", f"set allowed connection types: {' '.join(_TYPES_SHOWN)}"),
     number("data", "set maximum data in bytes for the user (-1 is unlimited)"),
     Flag("locale", "", "set the locale with which time values are interpreted", kind=Value("time-locale", _zone)),
     number("payload", "set maximum message payload in bytes for the account (-1 is unlimited)"),
     strings("rm-conn-type", "", "remove connection types"),
     strings("rm-source-network", "", "remove source network for connection"),
-    strings("rm-time", "", 'remove start-end time by start time "hh:mm:ss"'),
+    strings(
+        "rm-time",
+        "",
+        'remove start-end time by start time "hh:mm:ss" (option can be specified multiple times)',
+        told=False,
+    ),
     strings("source-network", "", "add source network for connection"),
     Flag("subs", "", "set maximum number of subscriptions (-1 is unlimited)", kind=COUNT, default=-1),
     Flag(

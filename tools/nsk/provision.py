@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from auth.claims import AccountClaims, Export, OperatorClaims, Permissions, UserClaims, UserPermissionLimits, UserScope
+from auth.claims import AccountClaims, Export, OperatorClaims, Permissions, UserClaims, UserPermissionLimits
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, is_public_key
 from tools.nsk.errors import StoreError
+from tools.nsk.issuer import UserIssuer
 from tools.nsk.keystore import KeyStore
 from tools.nsk.report import Report
 from tools.nsk.store import Store, check_name
@@ -170,6 +171,52 @@ def _refuse_taken_account(store: Store, name: str) -> None:
         raise StoreError(f"the account {quote(name)} already exists")
 
 
+@dataclass(frozen=True, slots=True)
+class UserPlan:
+    """A user to be made, with a new key unless a public key is given. Times are Unix seconds.
+
+    Without ``limits`` the user is unlimited, or has what the scope of the signing key gives.
+    """
+
+    name: str
+    public_key: str = ""
+    not_before: int = 0
+    expires_at: int = 0
+    tags: tuple[str, ...] = ()
+    limits: UserPermissionLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedUser:
+    """A user that was made. ``pair`` is None when only its public key is known."""
+
+    claims: UserClaims
+    token: str
+    pair: KeyPair | None
+
+
+def issue_user(issuer: UserIssuer, plan: UserPlan) -> IssuedUser:
+    """Make one user: its key, its claims, both stored. Raises StoreError, and then has stored nothing."""
+    store = issuer.store
+    name = check_name(plan.name, "user")
+    if store.has_user(issuer.account, name):
+        raise StoreError(f"the user {quote(name)} already exists")
+    pair = None if plan.public_key else KeyPair.generate(KeyKind.USER)
+    public = pair.public if pair else plan.public_key
+    if not is_public_key(public, KeyKind.USER):
+        raise StoreError("invalid user key")
+    claims = UserClaims.new(public, scoped=issuer.scope is not None and plan.limits is None)
+    claims.name, claims.not_before, claims.expires_at = name, plan.not_before, plan.expires_at
+    claims.nats.tags = list(plan.tags)
+    if plan.limits is not None:
+        for field in UserPermissionLimits.__struct_fields__:
+            setattr(claims.nats, field, getattr(plan.limits, field))
+    token = issuer.sign(claims)
+    if pair is not None:
+        store.keystore.store_key(pair)
+    return IssuedUser(claims, token, pair)
+
+
 def create_user(
     store: Store,
     account: str,
@@ -187,28 +234,5 @@ def create_user(
     A user that a scoped signing key signs takes everything from the scope and may have no limits of its own.
     ``write_creds`` of the store writes the creds file.
     """
-    name = check_name(name, "user")
-    owner = store.account(account)
-    if store.has_user(account, name):
-        raise StoreError(f"the user {quote(name)} already exists")
-    pair = None if public_key else KeyPair.generate(KeyKind.USER)
-    public = pair.public if pair else public_key
-    if not is_public_key(public, KeyKind.USER):
-        raise StoreError("invalid user key")
-    signer = signer or store.account_signer(owner)
-    scoped = isinstance(owner.signing_key(signer.public), UserScope)
-    claims = UserClaims.new(public, scoped=scoped and limits is None)
-    claims.name, claims.not_before, claims.expires_at = name, not_before, expires_at
-    claims.nats.tags = list(tags)
-    if limits is not None:
-        for field in UserPermissionLimits.__struct_fields__:
-            setattr(claims.nats, field, getattr(limits, field))
-    if pair is not None:
-        store.keystore.store_key(pair)
-    try:
-        store.sign_user(account, claims, signer)
-    except StoreError:
-        if pair is not None:
-            store.keystore.remove_key(pair.public)
-        raise
-    return claims
+    plan = UserPlan(check_name(name, "user"), public_key, not_before, expires_at, tags, limits)
+    return issue_user(UserIssuer(store, account, signer), plan).claims

@@ -20,10 +20,13 @@ from auth.appraise import appraise
 from auth.creds import parse_decorated_jwt
 from auth.errors import AuthError
 from auth.gojson import quote
+from auth.resolver import StoreError
+from auth.resolver.directory import DirectoryResolver
 from auth.resolver.memory import MemoryResolver
 from auth.trust import TrustedOperators
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.remedies import one_of
 from tools.nsk.session import Session
 
 if TYPE_CHECKING:
@@ -137,7 +140,7 @@ def load_user(session: Session, flags: Flags, scene: Scene) -> Who:
     if not user:
         users = store.users(account)
         if len(users) != 1:
-            raise NskError("a user is required")
+            raise NskError("a user is required", remedy=one_of(users, "--user"))
         user = users[0]
     return scene.user_of_token(store.user_token(account, user))
 
@@ -182,7 +185,7 @@ def _configured(path: str, now: float) -> Scene:
     # The server's own reader; it takes longer to import than all else here.
     authenticator, settings = _read(path)
     if authenticator.trust is not None:
-        accounts, unusable = _usable(settings.preload, authenticator.trust)
+        accounts, unusable = _usable(_known(authenticator.trust, settings), authenticator.trust)
         world = World(accounts, now, system=authenticator.system_account)
         return Scene(world, now, unusable, authenticator.trust)
     entries = {who.name: who for who in _entries(authenticator, settings)}
@@ -193,6 +196,16 @@ def _configured(path: str, now: float) -> Scene:
     found = [account for name in names if (account := authenticator.account(name)) is not None]
     world = World(found, now, system=authenticator.system_account or SYSTEM_ACCOUNT)
     return Scene(world, now, (), None, entries)
+
+
+def _known(trust: TrustedOperators, settings: AuthSettings) -> Iterable[str]:
+    """The accounts that a server knows when it starts. Raises NskError where its directory cannot be read."""
+    if not isinstance(trust.resolver, DirectoryResolver):
+        return settings.preload
+    try:
+        return trust.resolver.look(settings.preload)
+    except StoreError as problem:
+        raise NskError(str(problem)) from None
 
 
 def _read(path: str) -> tuple[Authenticator, AuthSettings]:

@@ -13,9 +13,10 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, is_public_key, public_key_kind
 from tools.nsk.environment import DirectoryFlags, Environment
 from tools.nsk.errors import NskError, StoreError
-from tools.nsk.files import write_file
+from tools.nsk.files import FILE_MODE, write_file
 from tools.nsk.keystore import KeyStore
 from tools.nsk.output import Output
+from tools.nsk.remedies import one_of
 from tools.nsk.report import Report
 from tools.nsk.store import Store
 from tools.nsk.transaction import Files
@@ -75,10 +76,10 @@ class Session:
         """Write down what was changed so far, such as before a server is told of it."""
         self.files.commit()
 
-    def write_output(self, name: str, text: str) -> Path:
+    def write_output(self, name: str, text: str, *, mode: int = FILE_MODE) -> Path:
         """Write a file that the person named, at once and whatever becomes of the command. Raises OSError."""
         path = self.environment.absolute(name)
-        write_file(path, text)
+        write_file(path, text, mode=mode)
         return path
 
     def open_store(self, operator: str) -> Store:
@@ -98,7 +99,10 @@ class Session:
             return store.account_name(given)
         current = self.environment.account
         if not current:
-            raise StoreError('reading account "" failed: account  does not exist in the current operator')
+            raise StoreError(
+                'reading account "" failed: account  does not exist in the current operator',
+                remedy=one_of(store.accounts(), "--account") or "add one: nsk add account <name>",
+            )
         return current
 
     def working_account(self, given: str = "") -> str:

@@ -15,15 +15,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from auth import jwt
-from auth.claims import AccountClaims, Claims, OperatorClaims, UserClaims, UserScope
+from auth.claims import AccountClaims, Claims, OperatorClaims, UserClaims
 from auth.creds import CredsError, format_creds
 from auth.envelope import JwtError
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, is_public_key
 from tools.nsk.environment import ACCOUNTS, STORE_INFO
 from tools.nsk.errors import StoreError
+from tools.nsk.issuer import UserIssuer, encoded
 from tools.nsk.keystore import KeyStore
+from tools.nsk.remedies import meant
 from tools.nsk.transaction import settle
 
 ClaimsT = TypeVar("ClaimsT", bound=Claims)
@@ -161,7 +162,9 @@ class Store:
         """An account's JWT. Raises StoreError when there is none."""
         token = self._read(self.account_path(account)) if account else None
         if token is None:
-            raise StoreError(f"account {account} does not exist in the current operator")
+            raise StoreError(
+                f"account {account} does not exist in the current operator", remedy=meant(account, self.accounts())
+            )
         return token
 
     def account_tokens(self) -> dict[str, str]:
@@ -185,7 +188,10 @@ class Store:
 
     def unknown_account(self, account: str) -> StoreError:
         """The error for an account that this operator does not have."""
-        return StoreError(f"{quote(account)} not in accounts for operator {quote(self.name)} in `{self.root}`")
+        return StoreError(
+            f"{quote(account)} not in accounts for operator {quote(self.name)} in `{self.root}`",
+            remedy=meant(account, self.accounts()),
+        )
 
     def account_with_key(self, public: str) -> str | None:
         """The name of the account with a public key. Accounts that cannot be read are passed over."""
@@ -224,7 +230,9 @@ class Store:
         """A user's JWT. Raises StoreError when there is none."""
         token = self._read(self.user_path(account, user)) if user else None
         if token is None:
-            raise StoreError(f"user {user} does not exist in the current account")
+            raise StoreError(
+                f"user {user} does not exist in the current account", remedy=meant(user, self.users(account))
+            )
         return token
 
     def user(self, account: str, user: str) -> UserClaims:
@@ -300,7 +308,7 @@ class Store:
         signer = signer or self.identity_signer(claims.subject)
         if signer.public not in (claims.subject, *claims.nats.signing_keys):
             raise StoreError(f"key {signer.public} does not sign for operator {quote(self.name)}")
-        token = _encoded(claims, signer)
+        token = encoded(claims, signer)
         self.write_operator(token)
         return token
 
@@ -317,7 +325,7 @@ class Store:
             raise StoreError(
                 f"key {signer.public} does not sign for operator {quote(self.name)}: servers would refuse the account"
             )
-        token = _encoded(claims, signer)
+        token = encoded(claims, signer)
         self.write_account(claims.name, token)
         return token
 
@@ -335,34 +343,16 @@ class Store:
         Without a signer a stored key of the account does. Raises StoreError for a key that does not sign for the
         account, and when a scoped signing key is to sign claims that grant or limit something themselves.
         """
-        owner = self.account(account)
-        signer = signer or self.account_signer(owner, preferred=claims.issuer)
-        key = owner.signing_key(signer.public)
-        if signer.public not in self.account_signers(owner):
-            raise StoreError(
-                f"key {signer.public} does not sign for account {quote(account)}: servers would refuse the user"
-            )
-        if isinstance(key, UserScope) and not claims.nats.is_empty:
-            raise StoreError("scoped users require no permissions or limits set")
-        if owner.nats.limits.disallow_bearer and claims.nats.bearer_token:
-            raise StoreError(f"account {quote(account)} forbids the use of bearer token")
-        claims.nats.issuer_account = "" if signer.public == owner.subject else owner.subject
-        token = _encoded(claims, signer)
-        self.write_user(account, claims.name, token)
-        return token
+        return UserIssuer(self, account, signer, preferred=claims.issuer).sign(claims)
 
     # Credentials.
 
     def creds(self, account: str, user: str) -> str:
         """The text of a user's creds file. Raises StoreError when the user's seed is not stored."""
-        token = self.user_token(account, user)
         pair = self.keystore.key(self.user(account, user).subject)
         if pair is None:
             raise StoreError(f"the private key of user {quote(user)} is not in the keystore")
-        try:
-            return format_creds(token, pair.seed)
-        except (CredsError, JwtError) as error:
-            raise StoreError(str(error)) from None
+        return creds_text(self.user_token(account, user), pair)
 
     def write_creds(self, account: str, user: str) -> Path:
         """Write a user's creds file into the keystore. Raises StoreError."""
@@ -387,8 +377,9 @@ def _decoded(kind: type[ClaimsT], token: str) -> ClaimsT:
         raise StoreError(str(error)) from None
 
 
-def _encoded(claims: Claims, signer: KeyPair) -> str:
+def creds_text(token: str, pair: KeyPair) -> str:
+    """The text of a creds file. Raises StoreError when the key is not that of the JWT."""
     try:
-        return jwt.encode(claims, signer)
-    except JwtError as error:
+        return format_creds(token, pair.seed)
+    except (CredsError, JwtError) as error:
         raise StoreError(str(error)) from None

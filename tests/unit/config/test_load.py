@@ -16,12 +16,14 @@ from broker.config.errors import ConfigError
 from broker.config.language import parse_bytes
 from broker.config.load import load, read_options
 from broker.config.options import (
+    DEFAULT_CACHE_LIMIT,
     AccountOptions,
     AuthorizationOptions,
     LoggingOptions,
     MonitorOptions,
     Options,
     ResolverKind,
+    ResolverOptions,
     UserOptions,
     WriteTimeout,
 )
@@ -178,8 +180,6 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
             f"authorization {{ auth_callout {{ issuer: {ACCOUNT_KEY}, users: [u] }} }}",
             ['field "auth_callout" needs auth callout'],
         ),
-        ("resolver: URL(http://x)", ["the URL account resolver is not available in this version; use MEMORY"]),
-        ("resolver { type: full, dir: x }", ["the full account resolver is not available in this version"]),
     ],
 )
 def test_an_absent_part_is_named(text: str, messages: list[str]) -> None:
@@ -495,6 +495,46 @@ class TestOperatorMode:
         resolver = options(f"account_resolver: {text}").resolver
         assert resolver is not None
         assert resolver.kind is ResolverKind.MEMORY
+
+    @pytest.mark.parametrize("text", ['URL(http://h:1/jwt)', 'url("http://h:1/jwt")', "'URL( \"http://h:1/jwt\" )'"])
+    def test_an_account_server(self, text: str) -> None:
+        found = options(f"resolver: {text}\nresolver_tls {{ insecure: true }}")
+        assert found.resolver is not None
+        assert (found.resolver.kind, found.resolver.url) == (ResolverKind.URL, "http://h:1/jwt")
+        assert found.resolver_tls is not None
+        assert found.resolver_tls.insecure
+
+    def test_a_full_resolver(self, tmp_path: Path) -> None:
+        found = options(
+            f"resolver {{ type: full, dir: '{tmp_path}', allow_delete: true, hard_delete: true, limit: 7, "
+            'interval: "5s", timeout: "3s", something: else }'
+        ).resolver
+        assert found == ResolverOptions(
+            ResolverKind.FULL, "t.conf:1", "", str(tmp_path), allow_delete=True, hard_delete=True, limit=7,
+            interval=5.0, timeout=3.0,
+        )  # fmt: skip
+
+    def test_a_cache(self, tmp_path: Path) -> None:
+        found = options(f"resolver {{ type: CACHE, dir: '{tmp_path}/new/one', ttl: \"1h\" }}").resolver
+        assert found == ResolverOptions(
+            ResolverKind.CACHE, "t.conf:1", "", f"{tmp_path}/new/one", limit=DEFAULT_CACHE_LIMIT, ttl=3600.0
+        )
+        assert not (tmp_path / "new").exists()
+
+    @pytest.mark.parametrize(
+        ("url", "resolved"),
+        [("https://h/jwt/v1", "https://h/jwt/v1/accounts"), ("http://h/", "http://h/accounts"), ("nats://h", "")],
+    )
+    def test_the_account_server_of_the_only_operator(self, url: str, resolved: str) -> None:
+        claims = OperatorClaims.new(self.operator.public)
+        claims.nats.account_server_url = url
+        token = jwt.encode(claims, self.operator)
+        found = options(f"operator: {token}").resolver
+        assert ("" if found is None else found.url) == resolved
+        found = options(f"operator: {token}\nresolver: MEMORY").resolver
+        assert found is not None
+        assert found.kind is ResolverKind.MEMORY
+        assert options(f"operator: [{token}, {token}]").resolver is None
 
     def test_trusted_keys(self) -> None:
         assert options(f"trusted: {self.operator.public}").trusted_keys == (self.operator.public,)

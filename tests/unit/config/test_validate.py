@@ -13,6 +13,7 @@ from broker.config.options import (
     AuthorizationOptions,
     MonitorOptions,
     Options,
+    ResolverKind,
     ResolverOptions,
     TLSOptions,
 )
@@ -84,6 +85,19 @@ def test_what_fits_together_passes(options: Options) -> None:
                 )
             ),
             'Error adding stream import "b": stream import not authorized (B exports no stream that contains b)',
+        ),
+        (Options(resolver=ResolverOptions(ResolverKind.FULL)), "dir has no value and needs to point to a directory"),
+        (
+            Options(resolver=ResolverOptions(ResolverKind.URL, url="h")),
+            "the URL of an account server starts with http:// or https:// and names a host",
+        ),
+        (
+            Options(resolver=ResolverOptions(ResolverKind.CACHE, directory="x", timeout=0.0)),
+            "timeout and interval of the resolver must be more than 0 seconds",
+        ),
+        (
+            Options(resolver=ResolverOptions(ResolverKind.URL, url="http://h"), resolver_preload={"A": "x"}),
+            "resolver preloads only available for writeable resolver types MEM/DIR/CACHE_DIR",
         ),
         (
             Options(resolver_preload={"A": "x"}),

@@ -55,7 +55,7 @@ def test_every_edit_changes_what_nsc_changes_and_nothing_else(home: Path, monkey
     for step in _RECORDED["steps"]:
         moment = SimpleNamespace(time=lambda now=step["issued_at"]: now)
         monkeypatch.setattr(jwt, "time", moment)
-        assert main(["-H", str(home), *step["argv"]]) == 0, shlex.join(step["argv"])
+        assert main(["--nsc-compatible-output", "-H", str(home), *step["argv"]]) == 0, shlex.join(step["argv"])
         expected.update(step["files"])
         expected = {name: text for name, text in expected.items() if text is not None}
         found = _files(home)

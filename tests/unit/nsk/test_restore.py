@@ -52,7 +52,7 @@ def test_a_deleted_account_comes_back_with_its_users(tool: Tool) -> None:
 
 def test_a_deleted_user_comes_back(tool: Tool) -> None:
     before = tool.files()
-    tool.ok("delete", "user", "u", "-a", "A", "-D", "-C")
+    tool.ok("delete", "user", "u", "-a", "A", "-D", "-C", "--no-revoke")
     tool.ok("restore", "--dir", "x", "--account", "A", "--user", "u")
     assert tool.files() == before
 

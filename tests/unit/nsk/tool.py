@@ -48,6 +48,7 @@ class Tool:
 def tool_at(tmp_path: Path, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tool:
     """A tool that knows nothing of whoever runs the tests, with an operator O."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NSK_REMEDIES", "always")
     for variable in ("NSC_HOME", "NKEYS_PATH", "NSC_CWD_ONLY", "NSC_NO_GIT_IGNORE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)

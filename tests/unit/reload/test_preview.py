@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from accounts.limits import AccountLimits
 from accounts.permissions import Grant, Permissions, SubjectRules
-from broker.config.options import AccountOptions, AuthorizationOptions, Options, UserOptions
+from broker.config.options import (
+    AccountOptions,
+    AuthorizationOptions,
+    Options,
+    ResolverKind,
+    ResolverOptions,
+    UserOptions,
+)
 from broker.reload.preview import Effect, SessionSnapshot, preview
+from tests.support.estate import Estate
 
 
 def user(name: str, password: str = "p", **fields: Any) -> UserOptions:
@@ -52,6 +61,21 @@ def test_users_sessions_and_subscriptions() -> None:
         "Subscriptions that would go:",
         "  cid 3, A/narrows: no q",
     ]
+
+
+def test_sessions_of_accounts_that_lie_in_a_directory(tmp_path: Path) -> None:
+    estate = Estate()
+    realm, other = estate.realm, estate.other
+    options = estate.full(tmp_path)
+    for one in (realm, other):
+        (tmp_path / f"{one.account_key.public}.jwt").write_text(one.account_token())
+    names = [realm.account_key.public, other.account_key.public, estate.system.account_key.public]
+    sessions = [SessionSnapshot(cid, name, "U") for cid, name in enumerate(names)]
+    assert preview(options, options, sessions).closing == ()
+    (tmp_path / f"{names[1]}.jwt").unlink()
+    assert preview(options, options, sessions).closing == (1,)
+    served = replace(options, resolver=ResolverOptions(ResolverKind.URL, url="http://h"), resolver_preload={})
+    assert preview(served, served, sessions).closing == ()
 
 
 def test_sessions_of_a_token_and_of_nobody() -> None:

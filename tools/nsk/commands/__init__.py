@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +12,7 @@ from tools.nsk.cli import Group, Member
 from tools.nsk.errors import NskError
 from tools.nsk.flags import boolean, text
 
-_VERSION = boolean("version", "v", "version of this tool")
+_VERSION = boolean("version", "v", "version for nsk")
 
 DESCRIBE_FLAGS = (
     boolean("json", "J", "display JWT body as JSON"),
@@ -22,18 +23,21 @@ DESCRIBE_FLAGS = (
 LIST_FLAGS = (boolean("json", "J", "describe as JSON"),)
 TOOL_FLAGS = (
     text("nats", "", "nats url, defaults to the operator's service URLs"),
-    text("creds", "", "credentials file, instead of an account and user of the store"),
+    text("creds", "", "credentials file, instead of an account and user of the store", beyond=True),
     text("ca-cert", "", "ca certificate file for tls connections"),
-    text("ca", "", "the same as --ca-cert"),
+    text("ca", "", "the same as --ca-cert", beyond=True),
     text("client-cert", "", "client certificate file for tls connections"),
     text("client-key", "", "client key file for tls connections"),
     boolean("tls-first", "", "use tls-first when connecting to the nats server"),
-    text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s"),
+    text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s", beyond=True),
 )
 
 
 class _Root(Group):
     """The tool itself."""
+
+    def _usage_lines(self, ctx: click.Context) -> str:
+        return f"  {ctx.command_path} [flags]\n{super()._usage_lines(ctx)}"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
@@ -59,9 +63,20 @@ def installed_version() -> str:
         return "unknown"
 
 
+_TOOLS = {
+    "pub": Member("Publish to a subject from a NATS account", "tool:PUB"),
+    "reply": Member("Reply to requests on a subject on a NATS account", "tool:REPLY"),
+    "req": Member("Send a request to a subject on a NATS account", "tool:REQ"),
+    "rtt": Member("Calculate the round trip time to the server", "tool:RTT"),
+    "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
+}
+
+# Early versions of nsc had the tools at the top.
+_ALIASES = {name: replace(member, hidden=True) for name, member in _TOOLS.items()}
+
 ROOT = _Root(
     "nsk",
-    "nsk creates NATS operators, accounts, users, and manages their permissions.",
+    "nsk creates NATS operators, accounts, users, and manage their permissions.",
     {
         "add": Group(
             "add",
@@ -73,6 +88,7 @@ ROOT = _Root(
                 "mapping": Member("Add (or modify) a mapping entry", "mapping:ADD"),
                 "operator": Member("Add an operator", "operator:ADD"),
                 "user": Member("Add an user to the account", "user:ADD"),
+                "users": Member("Add many users to the account", "users:ADD", beyond=True),
             },
             aliases=("create",),
         ),
@@ -88,6 +104,18 @@ ROOT = _Root(
             beyond=True,
         ),
         "can-i": Member("Tell whether a user may publish or subscribe to a subject", "policy:CAN_I", beyond=True),
+        "completion": Group(
+            "completion",
+            "Generate the autocompletion script for the specified shell",
+            {
+                "bash": Member("Generate the autocompletion script for bash", "completion:BASH"),
+                "fish": Member("Generate the autocompletion script for fish", "completion:FISH"),
+                "powershell": Member("Generate the autocompletion script for powershell", "completion:POWERSHELL"),
+                "zsh": Member("Generate the autocompletion script for zsh", "completion:ZSH"),
+            },
+            introduction="Generate the autocompletion script for nsk for the specified shell.\n"
+            "See each sub-command's help for details on how to use the generated script.",
+        ),
         "delete": Group(
             "delete",
             "Delete assets such as accounts/users, imports/exports, mappings",
@@ -120,7 +148,9 @@ ROOT = _Root(
                 "authcallout": Member("Edit an account authorization callout", "authcallout:EDIT"),
                 "export": Member("Edit an export", "exports:EDIT"),
                 "operator": Member("Edit the operator", "operator:EDIT"),
-                "signing-key": Member("Edit a scoped signing key or promote a signing key", "signing_key:EDIT"),
+                "signing-key": Member(
+                    "Edit a scoped signing key or promote a signing key to be scoped", "signing_key:EDIT"
+                ),
                 "user": Member("Edit an user", "user:EDIT"),
             },
         ),
@@ -128,6 +158,7 @@ ROOT = _Root(
         "explain": Member(
             "Explain why a user may publish or subscribe to a subject, or may not", "policy:EXPLAIN", beyond=True
         ),
+        "expirations": Member("Create a new expiration report", "expirations:EXPIRATIONS"),
         "export": Group(
             "export",
             "Export assets such as nkeys",
@@ -149,8 +180,20 @@ ROOT = _Root(
             {
                 "activation": Member("Generate an export activation jwt token", "activation:GENERATE"),
                 "config": Member("Generate an account config file for an operator", "generate:CONFIG"),
+                "context": Member("Generate nats cli user context", "context:CONTEXT"),
                 "creds": Member("Generate a credentials file for an user", "generate:CREDS"),
+                "diagram": Group(
+                    "diagram",
+                    "Generate diagrams for this store",
+                    {
+                        "component": Member(
+                            "Generate a plantuml component diagram for this store", "diagram:COMPONENT"
+                        ),
+                        "object": Member("Generate a plantuml object diagram for this store", "diagram:OBJECT"),
+                    },
+                ),
                 "nkey": Member("Generates an nkey", "generate:NKEY"),
+                "profile": Member("Generate a profile from nsc 'URL' that can be used by tooling", "profile:PROFILE"),
             },
         ),
         "help": Member("Help about any command", "help:HELP"),
@@ -282,15 +325,11 @@ ROOT = _Root(
         "tool": Group(
             "tool",
             "NATS tools: pub, sub, req, reply, rtt",
-            {
-                "pub": Member("Publish to a subject from a NATS account", "tool:PUB"),
-                "reply": Member("Reply to requests on a subject on a NATS account", "tool:REPLY"),
-                "req": Member("Send a request to a subject on a NATS account", "tool:REQ"),
-                "rtt": Member("Calculate the round trip time to the server", "tool:RTT"),
-                "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
-            },
+            _TOOLS,
             TOOL_FLAGS,
         ),
+        "__complete": Member("Answer what a shell asks", "completion:COMPLETE", hidden=True),
+        **_ALIASES,
         "update": Member("Update this tool to latest version", "upgrade:UPDATE"),
         "upgrade-jwt": Member("Update jwt w", "upgrade:UPGRADE_JWT", hidden=True),
         "validate": Member("Validate an operator, account(s), and users", "validate:VALIDATE"),

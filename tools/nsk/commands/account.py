@@ -10,7 +10,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk import extension, jetstream
 from tools.nsk.cli import Command
-from tools.nsk.commands.user import remove_user
+from tools.nsk.commands.user import NO_REVOKE_FLAG, remove_user, revokes
 from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, number, strings, text
@@ -219,7 +219,8 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     report = Report()
     # The expired JWT is signed and submitted before anything is removed: without a key to sign with, or when the
     # account server does not take it, nothing happens.
-    if flags.boolean("revoke"):
+    revoke = revokes(flags, by_default=True)
+    if revoke:
         for public in users.values():
             claims.revoke(public)
     claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
@@ -228,7 +229,7 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     if not submit(store, claims, submitted, keep=False):
         session.finish(submitted)
     for user, public in users.items():
-        remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"))
+        remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"), revoked=revoke)
     report.children += submitted.children
     report.ok(f"expired account {quote(name)}")
     if flags.boolean("rm-nkey"):
@@ -238,7 +239,7 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     report.ok("deleted account directory")
     session.finish(report)
     gone = [DeletedUser(user, public) for user, public in users.items()]
-    return DeletedAccount(name, claims.subject, gone, flags.boolean("revoke"))
+    return DeletedAccount(name, claims.subject, gone, revoke)
 
 
 def _remove_keys(session: Session, claims: AccountClaims, report: Report) -> None:
@@ -258,11 +259,13 @@ DELETE = Command(
     (
         text("name", "n", "name of account to delete"),
         boolean("revoke", "R", "revoke users before deleting", default=True),
+        NO_REVOKE_FLAG,
         boolean("rm-nkey", "D", "delete user keys"),
         boolean("rm-creds", "C", "delete users creds"),
         boolean("force", "F", "managed accounts must supply --force"),
     ),
     arguments=(0, 1),
+    examples="nsk delete account -n name\nnsk delete account -i\n",
     usage_on_error=True,
     changes=True,
     result=DeletedAccount,

@@ -10,6 +10,7 @@ from tools.nsk.cli import Command
 from tools.nsk.commands.describe import OUTPUT_FLAG, STDOUT
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.remedies import meant, one_of
 from tools.nsk.report import Report
 from tools.nsk.resolver_config import memory_resolver, nats_resolver
 from tools.nsk.results import Generated, GeneratedKey, GeneratedKeys
@@ -27,10 +28,10 @@ def _creds(session: Session, flags: Flags) -> Generated:
     if not users and not name:
         raise NskError(f"account {quote(account)} has no users")
     if not name and len(users) > 1:
-        raise NskError("user is required")
+        raise NskError("user is required", remedy=one_of(users, "--name"))
     name = name or users[0]
     if not store.has_user(account, name):
-        raise NskError(f"user {quote(name)} not found in {quote(account)}")
+        raise NskError(f"user {quote(name)} not found in {quote(account)}", remedy=meant(name, users))
     if not session.keystore.has_key(store.user(account, name).subject):
         raise NskError("user was not found - please specify it")
     creds = store.creds(account, name)

@@ -22,4 +22,12 @@ def _help(session: Session, flags: Flags) -> None:
     session.output.line(context.command.get_help(context))
 
 
-HELP = Command("help", "Help about any command", _help, arguments=(0, 8))
+HELP = Command(
+    "help",
+    "Help about any command",
+    _help,
+    arguments=(0, 8),
+    introduction="Help provides help for any command in the application.\n"
+    "Simply type nsk help [path to command] for full details.",
+    usage="[command]",
+)

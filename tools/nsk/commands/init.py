@@ -65,6 +65,7 @@ INIT = Command(
         text("dir", "d", "directory where the operator directory will be created"),
     ),
     arguments=(0, 1),
+    asks_without_flags=True,
     changes=True,
     result=Initialised,
 )

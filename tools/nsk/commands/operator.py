@@ -270,12 +270,14 @@ _EDIT_FLAGS = (
         "n",
         "add an operator service url for nsc where clients can access the NATS service "
         "(only nats/tls/ws/wss urls supported)",
+        told=False,
     ),
     strings(
         "rm-service-url",
         "",
         "remove an operator service url for nsc where clients can access the NATS service "
         "(only nats/tls/ws/wss urls supported)",
+        told=False,
     ),
     text("system-account", "", "set system account by account by public key or name"),
     boolean("require-signing-keys", "", "require accounts/user to be signed with a signing key"),

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,8 +15,10 @@ from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
 from tools.nsk.commands.access import named_file
 from tools.nsk.errors import NskError
-from tools.nsk.flags import COUNT, Flag, Flags, text
+from tools.nsk.flags import COUNT, Flag, Flags, boolean, text
 from tools.nsk.output import Channel
+from tools.nsk.progress import progress
+from tools.nsk.remedies import one_of
 from tools.nsk.render import printable
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
@@ -33,9 +32,12 @@ Result = TypeVar("Result")
 
 _PROGRESS_FROM = 10_000
 _WHO = (text("account", "a", "account name"), text("user", "u", "user name"))
-_COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1)
-_QUEUE = text("queue", "q", "queue name of the subscription")
-_MAXIMUM = Flag("max-messages", "", "end after so many messages (-1 is never)", kind=COUNT, default=-1)
+_COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1, beyond=True)
+_QUEUE = text("queue", "q", "subscription queue name")
+_REPLY_QUEUE = text("queue", "q", "reply queue name")
+_ENCRYPT = boolean("encrypt", "E", "", hidden=True)
+_MAXIMUM = Flag("max-messages", "", "max messages", kind=COUNT, default=-1)
+_MOST_HEARD = Flag("max-messages", "", "max messages", kind=COUNT, default=-1, beyond=True)
 
 
 def _target(session: Session, flags: Flags, name: str) -> tool.Target:
@@ -65,7 +67,7 @@ def _stored_creds(session: Session, flags: Flags) -> Path:
     if not user:
         users = store.users(account)
         if len(users) != 1:
-            raise NskError("a user is required")
+            raise NskError("a user is required", remedy=one_of(users, "--user"))
         user = users[0]
     return store.creds_path(account, user)
 
@@ -103,7 +105,7 @@ def _shown(payload: bytes) -> str:
 def _pub(session: Session, flags: Flags) -> Published:
     subject, payload, count = flags.arguments[0], _payload(flags), _positive(flags, "count")
     target = _target(session, flags, "pub")
-    with _progress(count, f"publishing to {subject}") as advance:
+    with progress(count, f"publishing to {subject}", least=_PROGRESS_FROM) as advance:
         seconds = _run(tool.publish(target, subject, payload, count=count, progress=advance)) or 0.0
     if count == 1:
         session.output.message(f'Published [{subject}] : "{_shown(payload)}"')
@@ -111,21 +113,6 @@ def _pub(session: Session, flags: Flags) -> Published:
         rate = count / seconds if seconds else 0
         session.output.message(f"Published {count} messages to [{subject}] in {seconds:.2f} s ({rate:,.0f}/s)")
     return Published(subject, count, seconds)
-
-
-@contextmanager
-def _progress(count: int, label: str) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar on stderr, where a terminal shows it and the work is long."""
-    console_type: Any = None
-    if count >= _PROGRESS_FROM and sys.stderr.isatty():
-        console_type = import_module("rich.console").Console
-    if console_type is None:
-        yield None
-        return
-    bar: Any = import_module("rich.progress").Progress(console=console_type(stderr=True), transient=True)
-    with bar:
-        task = bar.add_task(label, total=count)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _positive(flags: Flags, name: str) -> int:
@@ -207,13 +194,16 @@ def _command(
     name: str,
     description: str,
     run: Callable[[Session, Flags], object],
-    flags: tuple[Flag, ...],
+    own: tuple[Flag, ...],
+    examples: str,
     *,
     result: type[Any],
     least: int = 1,
 ) -> Command:
     def explained(session: Session, flags: Flags) -> object:
         try:
+            if _ENCRYPT in own and flags.boolean("encrypt"):
+                raise NskError("the experimental --encrypt option is no longer supported", remedy="leave it out")
             for subject in flags.arguments[:1]:
                 if any(subject_issues(subject)):
                     raise NskError(f"nats: invalid subject{shell_hint(subject)}")
@@ -227,18 +217,47 @@ def _command(
         name,
         description,
         explained,
-        (*_WHO, *flags),
+        (*_WHO, *own),
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
         result=result,
-        examples=f"nsk tool {name}{' <subject> [payload]' if least else ''} --creds user.creds --nats tls://host:4222",
+        examples=examples,
+        own_examples=f"nsk tool {name}{' <subject>' if least else ''} --creds user.creds --nats tls://host:4222",
     )
 
 
-PUB = _command("pub", "Publish to a subject from a NATS account", _pub, (_COUNT,), result=Published)
-SUB = _command("sub", "Subscribe to a subject on a NATS account", _sub, (_QUEUE, _MAXIMUM), result=Received)
-REQ = _command("req", "Send a request to a subject on a NATS account", _req, (_COUNT,), result=Received)
-REPLY = _command(
-    "reply", "Reply to requests on a subject on a NATS account", _reply, (_QUEUE, _MAXIMUM), result=Received
+PUB = _command(
+    "pub",
+    "Publish to a subject from a NATS account",
+    _pub,
+    (_COUNT,),
+    "nsk tool pub <subject> <opt_payload>",
+    result=Published,
 )
-RTT = _command("rtt", "Calculate the round trip time to the server", _rtt, (), result=RoundTrip, least=0)
+SUB = _command(
+    "sub",
+    "Subscribe to a subject on a NATS account",
+    _sub,
+    (_QUEUE, _MOST_HEARD, _ENCRYPT),
+    "nsk tool sub <subject>\nnsk tool --queue <name> subject",
+    result=Received,
+)
+REQ = _command(
+    "req",
+    "Send a request to a subject on a NATS account",
+    _req,
+    (_COUNT, _ENCRYPT),
+    "ngs tool req <subject> <opt_payload>",
+    result=Received,
+)
+REPLY = _command(
+    "reply",
+    "Reply to requests on a subject on a NATS account",
+    _reply,
+    (_REPLY_QUEUE, _MAXIMUM),
+    "nsk tool reply <subject> <opt_reply>\nnsk tool reply --queue <name> subject <opt_reply>",
+    result=Received,
+)
+RTT = _command(
+    "rtt", "Calculate the round trip time to the server", _rtt, (), "nsk tool rtt", result=RoundTrip, least=0
+)

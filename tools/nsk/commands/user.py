@@ -2,82 +2,61 @@
 
 from __future__ import annotations
 
-from auth.claims import UNLIMITED, AccountClaims, UserClaims, UserPermissionLimits, UserScope, add_tags
+from auth.claims import UNLIMITED, AccountClaims, UserClaims, UserPermissionLimits, UserScope
 from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk.cli import Command
-from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, edit_tags, edit_times, refuse_new_issues, times
+from tools.nsk.contexts import write_context
+from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, edit_tags, edit_times, refuse_new_issues
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, strings, text
+from tools.nsk.issuer import UserIssuer
 from tools.nsk.names import given_or_random
-from tools.nsk.permissions import USER_LIMIT_FLAGS, add_networks, edit_limits, edit_permissions, permission_flags
-from tools.nsk.provision import create_user
+from tools.nsk.new_users import NEW_USER_FLAGS, PRIVATE_INBOX_FLAG, plan_user
+from tools.nsk.permissions import USER_LIMIT_FLAGS, edit_limits
+from tools.nsk.private_inbox import grant_private_inbox, inbox_prefix, withdraw_private_inbox
+from tools.nsk.provision import issue_user
+from tools.nsk.remedies import meant, one_of
 from tools.nsk.report import Report
 from tools.nsk.results import DeletedUser, DeletedUsers, UserResult, user_result
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
-_PERMISSION_FLAGS = permission_flags("permissions")
-_OWN_LIMITS = tuple(flag.long.removeprefix("--") for flag in (*_PERMISSION_FLAGS, *USER_LIMIT_FLAGS))
+PRIVATE_INBOX = PRIVATE_INBOX_FLAG.long.removeprefix("--")
+_OWN_LIMITS = tuple(flag.long.removeprefix("--") for flag in (*USER_LIMIT_FLAGS, PRIVATE_INBOX_FLAG))
 
 
 def _add(session: Session, flags: Flags) -> UserResult:
     store = session.store
     account = session.account_name(flags.text("account"))
-    owner = store.account(account)
     name = check_name(given_or_random(flags.name()), "user")
-    start, expiry = times(flags)
     if store.has_user(account, name):
         raise NskError(f"the user {quote(name)} already exists")
-    if flags.boolean("bearer") and owner.nats.limits.disallow_bearer:
-        raise NskError(f"account {quote(account)} forbids the use of bearer token")
     public_key = ""
     if given := flags.text("public-key"):
         public_key = session.public_key(given) or ""
         if not public_key:
             raise NskError("invalid user key")
+    issuer = UserIssuer(store, account, session.signer(KeyKind.ACCOUNT, account=store.account(account)))
     report = Report()
-    limits = _limits(flags, report)
-    tags: list[str] = []
-    add_tags(tags, flags.strings("tag"))
-    claims = create_user(
-        store,
-        account,
-        name,
-        public_key=public_key,
-        not_before=start,
-        expires_at=expiry,
-        tags=tuple(sorted(tags)),
-        limits=limits,
-        signer=session.signer(KeyKind.ACCOUNT, account=owner),
-    )
+    user = issue_user(issuer, plan_user(flags, name, issuer, report, public_key=public_key))
     if not public_key:
-        report.ok(f"generated and stored user key {quote(claims.subject)}")
-    write_creds(session, store, account, claims, report)
+        report.ok(f"generated and stored user key {quote(user.claims.subject)}")
+    write_creds(session, store, account, user.claims, report)
     report.ok(f"added user {quote(name)} to account {quote(account)}")
     session.finish(report)
-    return user_result(store, account, store.user(account, name))
-
-
-def _limits(flags: Flags, report: Report) -> UserPermissionLimits | None:
-    """The limits that the flags of ``add user`` describe, or None when there is none of them."""
-    if not flags.given("bearer", "source-network", *(flag.long.removeprefix("--") for flag in _PERMISSION_FLAGS)):
-        return None
-    limits = UserPermissionLimits(
-        subscriptions=UNLIMITED, data=UNLIMITED, payload=UNLIMITED, bearer_token=flags.boolean("bearer")
-    )
-    edit_permissions(flags, limits, report)
-    add_networks(flags, limits, Report())
-    return limits
+    return user_result(store, account, user.claims)
 
 
 def write_creds(session: Session, store: Store, account: str, claims: UserClaims, report: Report) -> None:
-    """Write the creds file of a user whose key is stored."""
+    """Write the creds file of a user whose key is stored, and the context beside it when the inbox is private."""
     if session.keystore.has_key(claims.subject):
         path = store.write_creds(account, claims.name)
         report.ok(f"generated user creds file {session.display(path)}")
     else:
         report.ok("skipped generating creds file - user private key is not available")
+    if (context := write_context(store, account, claims)) is not None:
+        report.ok(f"generated context with the inbox prefix {inbox_prefix(claims)} {session.display(context)}")
 
 
 ADD = Command(
@@ -88,14 +67,10 @@ ADD = Command(
         text("name", "n", "name to assign the user"),
         text("account", "a", "account name"),
         text("public-key", "k", "public key identifying the user"),
-        boolean("bearer", "", "no connect challenge required for user"),
-        strings("tag", "", "tags for user"),
-        strings("source-network", "", "source network for connection"),
-        *TIME_FLAGS,
-        *_PERMISSION_FLAGS,
+        *NEW_USER_FLAGS,
     ),
     arguments=(0, 1),
-    examples="""\
+    own_examples="""\
 # A user that may publish and subscribe to some subjects only:
 nsk add user --name <n> --allow-pub <subject>,... --allow-sub <subject>,...
 # Subscriptions may be limited to a queue, named after a blank:
@@ -115,7 +90,7 @@ def _edit(session: Session, flags: Flags) -> UserResult:
     owner = store.account(account)
     name = user_name(store, account, flags.name())
     if not store.has_user(account, name):
-        raise NskError(f"user {quote(name)} not found")
+        raise NskError(f"user {quote(name)} not found", remedy=meant(name, store.users(account)))
     claims = store.user(account, name)
     before = claims.validate()
     signer = session.signer(KeyKind.ACCOUNT, account=owner) or store.account_signer(owner, preferred=claims.issuer)
@@ -124,6 +99,8 @@ def _edit(session: Session, flags: Flags) -> UserResult:
     edit_times(flags, claims, report)
     edit_tags(flags, claims.nats.tags, report)
     edit_limits(flags, claims.nats, report)
+    if flags.given(PRIVATE_INBOX):
+        _edit_inbox(flags, claims, report)
     if isinstance(owner.signing_key(signer.public), UserScope):
         _check_scoped(flags, claims, report)
     if not report.failed:
@@ -138,6 +115,17 @@ def _edit(session: Session, flags: Flags) -> UserResult:
 def _check_bearer(flags: Flags, owner: AccountClaims) -> None:
     if flags.boolean("bearer") and owner.nats.limits.disallow_bearer:
         raise NskError("account disallows bearer token")
+
+
+def _edit_inbox(flags: Flags, claims: UserClaims, report: Report) -> None:
+    if not flags.boolean(PRIVATE_INBOX):
+        taken = withdraw_private_inbox(claims.nats, claims.name)
+        report.ok("the inbox is no longer private" if taken else "the inbox was not private")
+        return
+    removed = grant_private_inbox(claims.nats, claims.name)
+    for entry in removed:
+        report.ok(f"removed sub {quote(entry)}")
+    report.ok(f"added sub {quote(f'{inbox_prefix(claims)}.>')}")
 
 
 def _check_scoped(flags: Flags, claims: UserClaims, report: Report) -> None:
@@ -161,11 +149,11 @@ def user_name(store: Store, account: str, given: str) -> str:
     if not users:
         raise NskError(f"account {quote(account)} has no users - create one first")
     if len(users) > 1:
-        raise NskError("user name is required", show_usage=True)
+        raise NskError("user name is required", show_usage=True, remedy=one_of(users))
     return users[0]
 
 
-_EDIT_FLAGS = (*TIME_FLAGS, *TAG_FLAGS, *USER_LIMIT_FLAGS)
+_EDIT_FLAGS = (*TIME_FLAGS, *TAG_FLAGS, *USER_LIMIT_FLAGS, PRIVATE_INBOX_FLAG)
 _EDITS = tuple(flag.long.removeprefix("--") for flag in _EDIT_FLAGS)
 EDIT = Command(
     "user",
@@ -183,30 +171,48 @@ def _delete(session: Session, flags: Flags) -> DeletedUsers:
     account = session.account_name(flags.text("account"))
     names = [*flags.strings("name"), *flags.arguments]
     if not names:
-        raise NskError("please specify an user to delete")
+        raise NskError("please specify an user to delete", remedy=one_of(store.users(account)))
     users = {name: store.user(account, name).subject for name in names}
+    revoke = revokes(flags, by_default=not session.output.compatible)
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
     section = report.section("delete users")
     # Revoked first: without a key to sign with, nothing is removed.
-    if flags.boolean("revoke"):
+    if revoke:
         claims = store.account(account)
         for public in users.values():
             claims.revoke(public)
         store.sign_account(claims, signer)
     for name, public in users.items():
-        remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"))
-    if flags.boolean("revoke"):
+        remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"), revoked=revoke)
+    if revoke:
         section.ok(f"edited account {quote(account)}")
     session.finish(report)
     gone = [DeletedUser(name, public) for name, public in users.items()]
-    return DeletedUsers(account, gone, flags.boolean("revoke"))
+    return DeletedUsers(account, gone, revoke)
 
 
-def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report) -> None:
+def revokes(flags: Flags, *, by_default: bool) -> bool:
+    """Whether users are revoked before they are deleted: their credentials are valid elsewhere until then.
+
+    Raises NskError for flags that contradict each other.
+    """
+    if flags.boolean("no-revoke"):
+        if flags.given("revoke") and flags.boolean("revoke"):
+            raise NskError("--revoke and --no-revoke exclude each other", remedy="give one of them")
+        return False
+    return flags.boolean("revoke") if flags.given("revoke") else by_default
+
+
+NO_REVOKE_FLAG = boolean(
+    "no-revoke", "", "do not revoke: credentials that were given out stay valid until they expire", beyond=True
+)
+
+
+def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report, *, revoked: bool) -> None:
     """Remove a user's JWT and, as the flags ask for, key and creds. The caller has revoked what was to be revoked."""
     public = store.user(account, name).subject
-    if flags.boolean("revoke"):
+    if revoked:
         report.ok("revoked user")
     store.delete_user(account, name)
     report.ok("user deleted")
@@ -223,13 +229,15 @@ DELETE = Command(
     "Delete an user",
     _delete,
     (
-        strings("name", "n", "name of user(s) to delete"),
+        strings("name", "n", "name of user(s) to delete", told=False),
         text("account", "a", "account name"),
         boolean("revoke", "R", "revoke user before deleting"),
+        NO_REVOKE_FLAG,
         boolean("rm-nkey", "D", "delete the user key"),
         boolean("rm-creds", "C", "delete the user creds"),
     ),
     arguments=(0, 1),
+    examples="nsk delete user -n name\nnsk delete user -i",
     usage_on_error=True,
     changes=True,
     result=DeletedUsers,

@@ -1,0 +1,1 @@
+"""Where a running server gets the claims of its accounts from, and how they are kept."""
