@@ -50,6 +50,8 @@ _TABLE: Final = (
         "nsk list operators shows what there is; nsk env --store <directory> goes elsewhere",
         (r"operator \".*\" not in", "^operator .*No such", "no operator found with public key"),
     ),
+    ("name the .creds file that got out, or a copy of it", ("^`.*` does not exist$", "is no credentials file")),
+    ("run the nsk that began the rotation, or a newer one", ("understands$",)),
     ("nsk pull --overwrite-newer replaces the local one", ("is newer than remote version",)),
     (
         "ask whoever runs the account server: what it sent is not what was asked for",
