@@ -56,6 +56,14 @@ class SigningKeyScope:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceDestination:
+    """Where traces go of messages that carry a sampled ``traceparent``, and the percentage of these that is traced."""
+
+    subject: str
+    sampling: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """Everything that the broker knows of one account; a change of claims makes a new one.
 
@@ -67,6 +75,7 @@ class Account:
     ``exports``, ``imports`` and ``mappings`` are what crosses the wall of the account; the mappings stand with the most
     specific source first, and the first that matches decides. ``findings`` say which of them were passed over, and why.
     ``sender_identity`` says that messages from and to its users tell who sent them, in the header ``Natskeep-Sender``.
+    ``trace`` is where traces go that a ``traceparent`` asks for, None where it asks for none.
     """
 
     name: str
@@ -86,6 +95,7 @@ class Account:
     mappings: tuple[SubjectMapping, ...] = ()
     findings: tuple[str, ...] = ()
     sender_identity: bool = False
+    trace: TraceDestination | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from accounts.account import Account, SigningKeyScope, TimeWindow
+from accounts.account import Account, SigningKeyScope, TimeWindow, TraceDestination
 from accounts.limits import AccountLimits, UserLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth.claims import (
@@ -107,6 +107,7 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
         display_name=claims.name,
         limits=account_limits_of(data.limits, extension),
         sender_identity=extension.sender_identity,
+        trace=None if data.trace is None else TraceDestination(data.trace.destination, data.trace.sampling or 100),
         default_permissions=permissions_of(data.default_permissions, "account default_permissions"),
         is_system=is_system,
         expires_at=claims.expires_at or None,

@@ -55,6 +55,7 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
             imports=entry.imports,
             mappings=entry.mappings,
             sender_identity=entry.sender_identity,
+            trace=entry.trace,
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
     return AuthSettings(

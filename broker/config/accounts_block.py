@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from accounts.account import TraceDestination
 from accounts.limits import AccountLimits
 from accounts.permissions import quoted
 from accounts.subject import is_literal
 from auth.nkey import KeyKind, is_public_key
-from broker.config.absent import block, refuse_absent
+from broker.config.absent import block
 from broker.config.errors import ConfigError
 from broker.config.options import AccountOptions
 from broker.config.tree import Entry, Table
@@ -99,28 +100,28 @@ def _limits(entry: Entry, problems: Problems) -> AccountLimits:
     return AccountLimits(**read_block(found, LIMITS, problems, 'Unknown field "{}" parsing account limits'))
 
 
-def _message_trace(entry: Entry, problems: Problems) -> None:
-    """Where copies of traced messages go, and what share of them."""
+def _message_trace(entry: Entry, problems: Problems) -> TraceDestination | None:
+    """Where traces go that a ``traceparent`` asks for, and of what share of messages."""
     content = entry.value.content
     if not isinstance(content, str | Table):
         what = f'Expected account message trace "{entry.key}" to be a string or a map/struct'
         raise fail(entry, f"{what}, got {entry.value.kind}")
     destination: object = content
-    sampling: object = None
+    sampling: int | None = None
     if isinstance(content, Table):
         before = len(problems.errors)
         unknown = f'Unknown field "{{}}" parsing account message trace map/struct "{entry.key}"'
         fields = read_block(content, TRACE, problems, unknown)
         if len(problems.errors) > before:
-            return
+            return None
         destination, sampling = fields.get("destination"), fields.get("sampling")
     if destination is None:
         if sampling is not None:
             problems.warn(entry, "Trace destination sampling ignored since no destination was set")
-        return
+        return None
     if not isinstance(destination, str) or not is_literal(destination):
         raise fail(entry, f"Trace destination {quoted(str(destination))} is not valid")
-    refuse_absent(entry, "message tracing")
+    return TraceDestination(destination, 100 if sampling is None else sampling)
 
 
 def _trace_destination(entry: Entry, problems: Problems) -> str:
@@ -193,7 +194,7 @@ TRACE: Final[Keys] = {
         read=_trace_sampling,
         kind="1 to 100, or percentage",
         default="100",
-        doc="The share of messages that is traced.",
+        doc="The share of these messages that is traced.",
     ),
 }
 ACCOUNT: Final[Keys] = {
@@ -245,8 +246,9 @@ ACCOUNT: Final[Keys] = {
     **keys(
         "msg_trace",
         "trace_dest",
+        field="trace",
         read=_message_trace,
         kind="subject or map",
-        doc="Follows messages on their way. Needs message tracing, which is not available in this version.",
+        doc="Where traces go of messages that carry a sampled `traceparent`.",
     ),
 }

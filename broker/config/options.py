@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from tls.policy import TLSSettings
 
 if TYPE_CHECKING:
+    from accounts.account import TraceDestination
     from accounts.exports import Export
     from accounts.imports import Import
     from accounts.limits import AccountLimits
@@ -143,6 +144,8 @@ class AccountOptions:
     """How the subjects are rewritten that the account's users publish to; the most specific that matches counts."""
     sender_identity: bool = False
     """Whether messages from and to its users tell who sent them, in the header ``Natskeep-Sender``."""
+    trace: TraceDestination | None = None
+    """Where the traces of messages go that carry a sampled ``traceparent``; ``None`` for no traces of theirs."""
     origin: str = ""
     """Where it was declared, ``file:line``; empty when declared in code."""
 

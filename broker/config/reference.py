@@ -188,7 +188,7 @@ def sections() -> tuple[Section, ...]:
         Section(
             "`msg_trace`",
             accounts_block.TRACE,
-            "Checked; tracing of messages is not available in this version.",
+            "A message that names a destination itself, in `Nats-Trace-Dest`, needs none of this.",
             reload=_YES,
         ),
     )

@@ -24,6 +24,7 @@ from broker.control.latency import LatencyMeter, Metric
 from broker.control.observer import Observer
 from broker.control.subscribe import RefusedError, remove, remove_all, subscribe, subscription_ceiling, unsubscribe
 from broker.control.tenant import Tenant
+from broker.control.tracing import Trace, Tracing
 from broker.control.wiring import Wiring
 from broker.core.outbox import Hub
 from broker.log.text import quoted
@@ -76,6 +77,7 @@ class Control:
         self.wiring = Wiring(self.tenants, self.account, self.clock, self._hidden)
         self.wiring.meter = self._meter
         self.observer = Observer()
+        self._tracing = Tracing(self)
         self._metrics: list[tuple[str, str, Metric]] = []
         """Metrics that wait for the end of the turn: account, subject and metric."""
         self._internals: dict[str, Internal] = {}
@@ -319,6 +321,10 @@ class Control:
         principal = session.principal
         if principal is not None:
             self.trail.refused(session, "Reply", reply, lambda: principal.policy.decide_reply(reply))
+
+    def begin_trace(self, session: Session, subject: bytes, header: bytes, size: int) -> Trace | None:
+        """The trace of a message that is about to be published, None for one that is not traced."""
+        return self._tracing.begin(session, subject, header, size)
 
     def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
         """Logs what happened on the connection."""

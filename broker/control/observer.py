@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accounts.account import Account
     from broker.session.session import Session
     from broker.wire.errors import CloseReason
@@ -21,3 +23,9 @@ class Observer:
 
     def ended(self, session: Session, account: Account | None, reason: CloseReason) -> None:
         """The session is over; `account` is what it belonged to at last, None where it was in none."""
+
+    def traced(self, account: str, destination: str, build: Callable[[object], object], accepts: str) -> None:
+        """A message of the account was traced; `build` makes the event for the subject `destination` there.
+
+        It is given the server's own facts. `accepts` are the encodings that the sender accepts, empty for none.
+        """

@@ -52,9 +52,12 @@ class Matching(NamedTuple):
 
 
 class Inflow(NamedTuple):
-    """A stream import at work: where it comes from, how subjects come here, and the same compiled."""
+    """A stream import at work: where it comes from and goes to, how subjects come here, and the same compiled."""
 
     exporter: str
+    importer: str
+    allow_trace: bool
+    """Whether traces go on behind it."""
     outward: SubjectTransform
     compiled: Transform
 

@@ -115,7 +115,7 @@ class Wiring:
                 there = inflow.outward.preimage(pattern)
                 exporter = None if there is None else self._lookup(inflow.exporter)
                 if there is not None and exporter is not None:
-                    subscription.shadow(self._bare(exporter).namespace, wire(there), inflow.compiled)
+                    subscription.shadow(self._bare(exporter).namespace, wire(there), inflow.compiled, inflow)
 
     # Changes
 
@@ -214,7 +214,9 @@ class Wiring:
         for stream in exchange.streams:
             outward = stream.imported.outward
             key = stream.imported.local_subject.partition(".")[0]
-            inflow = Inflow(stream.imported.account, outward, _compiled(outward))
+            inflow = Inflow(
+                stream.imported.account, stream.importer, stream.imported.allow_trace, outward, _compiled(outward)
+            )
             tenant.streams.setdefault(key, []).append(inflow)
         gates, behind = [], []
         hidden = () if tenant.exchange is None else self._hidden(tenant.account)
@@ -226,6 +228,7 @@ class Wiring:
             behind.append(exporter)
             essence = (_essence(link), exporter)
             crossing = before.pop(essence, None) or self._crossing(tenant, exporter, link)
+            crossing.link = link
             tenant.crossings[essence] = crossing
             gates.append((wire(link.imported.local_subject), crossing))
         if gates or before:
@@ -233,6 +236,7 @@ class Wiring:
         for crossing in before.values():
             crossing.close()
         tenant.namespace.map(_mappings(exchange.mappings) if exchange.mappings else None)
+        tenant.namespace.traces_parents = tenant.account.trace is not None
         return behind
 
     def _crossing(self, tenant: Tenant, exporter: Tenant, link: ServiceLink) -> Crossing:

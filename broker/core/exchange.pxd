@@ -8,7 +8,7 @@ cdef class Crossing(Gate):
     cdef readonly Namespace here        # where requests come from
     cdef readonly PlanCache there       # the plans of the namespace that answers, under no restriction
     cdef PlanCache back                 # the plans of the asking namespace, for what comes back
-    cdef readonly object link           # what control knows the import by; never looked into
+    cdef public object link             # what control knows the import by; never looked into
     cdef readonly object service        # the same object for all imports of one export: a request passes it once
     cdef readonly bint many             # answers may be several messages, up to an empty one
     cdef readonly double threshold      # seconds that an answer may take
@@ -18,6 +18,7 @@ cdef class Crossing(Gate):
     cdef Answer last
     cdef readonly Py_ssize_t waiting
 
+    cdef Py_ssize_t pass_on(self, Client sender, Message *message, bytes subject, Way *way) except -1
     cdef Answer await_answer(self, Client sender, Message *message, object measurement)
     cdef int settle(self, Answer answer) except -1
 
@@ -25,7 +26,7 @@ cdef class Crossing(Gate):
 cdef class Answer(Gate):
     cdef Crossing crossing
     cdef Namespace home                 # the namespace in which it is known under `name`
-    cdef Namespace asker                # the namespace that it goes to
+    cdef readonly Namespace asker       # the namespace that it goes to
     cdef PlanCache asker_plans
     cdef PlanCache home_plans
     cdef bytes name                     # the reply subject that the other side answers on

@@ -4,6 +4,7 @@ A request that wants an answer is given a reply subject under `_R_.` that nobody
 the answering namespace, until the answer has come, took too long, or nobody waits for it any more.
 """
 
+from cython cimport unlikely
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.string cimport memcmp
@@ -77,13 +78,21 @@ cdef class Crossing(Gate):
         cdef Way *passed = way
         cdef Answer answer = None
         cdef bytes reply = None, tail, header = None
-        cdef object measurement = None
+        cdef object measurement = None, recorder = sender.recorder
         cdef Py_ssize_t delivered
         # A request goes through each export once; what comes round again ends here.
         while passed != NULL:
             if isinstance(<object> passed.gate, Crossing) and (<Crossing> passed.gate).service is self.service:
                 return 0
             passed = passed.previous
+        if unlikely(recorder is not None):
+            if not recorder.asked(self, PyBytes_FromStringAndSize(message.subject, message.subject_length), subject):
+                if sender.trace_only:
+                    return 0
+                sender.recorder = None
+            elif sender.trace_only:
+                # Nobody will answer, and nobody is to know.
+                return self.pass_on(sender, message, subject, way)
         if self.meter is not None:
             header = PyBytes_FromStringAndSize(message.body, message.header) if message.header > 0 else None
         if message.reply_length == 0:
@@ -107,7 +116,19 @@ cdef class Crossing(Gate):
             self.settle(answer)
             if measurement is not None:
                 measurement.no_responders()
+        sender.recorder = recorder
         return delivered
+
+    cdef Py_ssize_t pass_on(self, Client sender, Message *message, bytes subject, Way *way) except -1:
+        """Takes a message to the other side that nobody will receive."""
+        cdef Message made = message[0]
+        cdef Way own
+        made.subject = PyBytes_AS_STRING(subject)
+        made.subject_length = PyBytes_GET_SIZE(subject)
+        own.previous = way
+        own.gate = <PyObject *> self
+        own.depth = 1 if way == NULL else way.depth + 1
+        return sender.route(self.there, &made, &own)
 
     cdef Answer await_answer(self, Client sender, Message *message, object measurement):
         return waiting_answer(self, self.here, self.back, self.there.namespace, self.there, sender, reply_of(message),
@@ -204,10 +225,16 @@ cdef class Answer(Gate):
         cdef Answer further
         cdef bytes tail
         cdef bint empty = message.size == 0
-        cdef object measurement = self.measurement
+        cdef object measurement = self.measurement, recorder = sender.recorder
         cdef Py_ssize_t delivered
         if self.done:
             return 0
+        if unlikely(recorder is not None):
+            # No export speaks of the way back, so a trace ends here.
+            recorder.answered(self, PyBytes_FromStringAndSize(message.subject, message.subject_length))
+            if sender.trace_only:
+                return 0
+            sender.recorder = None
         if measurement is not None:
             self.measurement = None
             measurement.delivered(sender)
@@ -226,6 +253,7 @@ cdef class Answer(Gate):
         delivered = sender.route(self.asker_plans, &made, &own)
         if self.crossing.many and empty:
             self.crossing.settle(self)
+        sender.recorder = recorder
         return delivered
 
     cdef int abandon(self) except -1:

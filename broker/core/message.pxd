@@ -15,5 +15,6 @@ cdef struct Message:
     Py_ssize_t header       # size of the header block; -1 for a message without one
 
 
+cdef bint may_ask_for_trace(const char *header, size_t length, bint parents) noexcept
 cdef bytes reply_of(Message *message)
 cdef bytes edited(Message *message, Message *made, bytes reply, const char *name, bytes line, bint first)

@@ -6,7 +6,7 @@ points into that.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, strlen
+from libc.string cimport memchr, memcmp, memcpy, strlen
 
 
 cdef inline bint same_letters(const char *text, const char *name, size_t length) noexcept:
@@ -16,6 +16,25 @@ cdef inline bint same_letters(const char *text, const char *name, size_t length)
         if (text[index] | <char> 32) != (name[index] | <char> 32):
             return False
     return True
+
+
+cdef bint may_ask_for_trace(const char *header, size_t length, bint parents) noexcept:
+    """A first look at a header block: whether a line begins with `Nats-Trace-Dest:` or, where `parents`, `traceparent:`.
+
+    It costs a message with headers next to nothing; whether it is traced is decided by whoever reads the block.
+    """
+    cdef const char *at = header
+    cdef const char *stop = header + length
+    while True:
+        at = <const char *> memchr(at, b"\n", stop - at)
+        if at == NULL or stop - at <= 16:
+            return False
+        at += 1
+        if at[0] == b"N":
+            if memcmp(at, b"Nats-Trace-Dest:", 16) == 0:
+                return True
+        elif parents and at[11] == b":" and same_letters(at, b"traceparent", 11):
+            return True
 
 
 cdef bytes without_lines(const char *header, size_t length, const char *name):

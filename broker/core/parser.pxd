@@ -32,6 +32,7 @@ cdef class Lane:
     cdef public Py_ssize_t maximum_control_line
     cdef readonly list arguments    # of the event that was returned last
     cdef readonly bytes subject     # of a refused message
+    cdef Message held               # a message that may ask for a trace; valid until bytes are received
     cdef readonly bytes line        # verb and arguments of a message that was not taken
 
     cdef int keep_rest(self) except -1
@@ -43,6 +44,8 @@ cdef class Lane:
     cdef int event_of_word(self, int event) except -1
     cdef int not_taken(self, int event, bint headers, char *start, Py_ssize_t length) except -1
     cdef int trace(self, char *start, Py_ssize_t length, Message *message) except -1
+    cdef bint may_be_traced(self, Message *message) noexcept
+    cdef int publish(self, Message *message) except -1
     cdef int refused(self, int outcome, Message *message) except -1
     cdef int publish_verbosely(self, Message *message) except -1
     cdef int normalise(self, Message *message, char **words, Py_ssize_t *lengths, int count) except -1

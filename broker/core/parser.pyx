@@ -5,14 +5,15 @@ number, so that what follows in the same bytes sees what the session made of it.
 checked, and nothing is allocated for a payload that has not arrived.
 """
 
+from cython cimport unlikely
 from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
-from broker.core.message cimport Message
-from broker.core.plan cimport Client, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
+from broker.core.message cimport Message, may_ask_for_trace
+from broker.core.plan cimport Client, PlanCache, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
 
 
 cdef enum Event:
@@ -32,6 +33,7 @@ cdef enum Event:
     PAYLOAD_EXCEEDED = 13
     BAD_ARGUMENTS = 14
     TURN_SPENT = 15             # the messages of this turn went to so many that others must have theirs first
+    TRACE_ASKED = 16            # a message is held, to be published by `publish_held`
 
 
 # The scratch memory for a message whose control line has unusual spacing.
@@ -142,6 +144,7 @@ cdef class Lane:
         self.end = self.carried + count
         self.carried = 0
         self.client.spent = 0
+        self.held.subject = NULL
 
     def feed(self, bytes data not None):
         """Puts data into the room itself: returns how much of it fitted."""
@@ -387,7 +390,7 @@ cdef class Lane:
         cdef char *at
         cdef char *words[5]
         cdef Py_ssize_t lengths[5]
-        cdef int count = 0, expected = 4 if headers else 3, outcome
+        cdef int count = 0, expected = 4 if headers else 3
         cdef Py_ssize_t length, size, header = -1
         cdef bint regular = True
         cdef Message message
@@ -467,14 +470,55 @@ cdef class Lane:
                 self.client.shown_to.sent(b"-ERR Invalid Publish Subject")
         self.position = body + size + 2 - self.window
         self.needed = 0
+        if unlikely(header > 0 and self.may_be_traced(&message)):
+            self.held = message
+            return TRACE_ASKED
+        return self.publish(&message)
+
+    cdef bint may_be_traced(self, Message *message) noexcept:
+        """Whether somebody has to read the header block, who knows more of traces."""
+        cdef PlanCache plans = self.client.plans
+        return plans is not None and may_ask_for_trace(message.body, message.header, plans.namespace.traces_parents)
+
+    @property
+    def held_message(self):
+        """The message that may ask for a trace: its subject, its header block, and the size of header and payload.
+
+        Raises RuntimeError where none is held.
+        """
+        if self.held.subject == NULL:
+            raise RuntimeError("no message is held")
+        return (PyBytes_FromStringAndSize(self.held.subject, self.held.subject_length),
+                PyBytes_FromStringAndSize(self.held.body, self.held.header), self.held.size)
+
+    def publish_held(self, recorder, bint only=False):
+        """Publishes the message that may ask for a trace, while `recorder` is told each step; None for nobody.
+
+        With `only` nobody receives it. Returns an event as `advance` does. Raises RuntimeError where none is held.
+        """
+        cdef Message message = self.held
+        if message.subject == NULL:
+            raise RuntimeError("no message is held")
+        self.held.subject = NULL
+        self.client.recorder = recorder
+        self.client.trace_only = only and recorder is not None
+        try:
+            return self.publish(&message)
+        finally:
+            self.client.recorder = None
+            self.client.trace_only = False
+
+    cdef int publish(self, Message *message) except -1:
+        """Publishes a whole message; returns MORE, or the event that comes of it."""
+        cdef int outcome
         if self.verbose:
             # Refusals are answered by the session, without +OK: so the plan is asked first, and the +OK that
             # belongs before the delivery to the client itself takes its place by holding it back.
-            return self.publish_verbosely(&message)
-        outcome = self.client.publish(&message)
+            return self.publish_verbosely(message)
+        outcome = self.client.publish(message)
         if outcome == PUBLISHED:
             return TURN_SPENT if self.client.spent > TURN_BUDGET else MORE
-        return self.refused(outcome, &message)
+        return self.refused(outcome, message)
 
     cdef int not_taken(self, int event, bint headers, char *start, Py_ssize_t length) except -1:
         """Keeps the line of a message that ends the connection, for whoever has to say why."""

@@ -18,6 +18,13 @@ cdef enum Verdict:
     DENIED = 2          # a deny rule fits: nothing opens the subject
 
 
+cdef enum Fate:
+    TAKEN = 0
+    NO_ECHO = 1         # the receiver is the sender, and wants no echo
+    DENIED_INSIDE = 2   # inside the subscription's pattern the subject is denied
+    RECEIVER_CLOSED = 3
+
+
 cdef enum Outcome:
     PUBLISHED = 0
     SUBJECT_REFUSED = 1
@@ -84,6 +91,7 @@ cdef class Namespace:
     cdef Sublist gates              # services of other namespaces, by the subject here; None for none
     cdef dict answers               # reply subject -> the gate that carries an answer out; None until there is one
     cdef dict awaited               # reply subject -> list of gates that wait for it elsewhere, likewise
+    cdef public bint traces_parents # messages that carry `traceparent` are traced, where that says so
     cdef bint unattended            # stands in the hub's list of namespaces in which interest went away
 
     cdef int changed(self, Subscription subscription) except -1
@@ -152,6 +160,7 @@ cdef class Shadow(Subscription):
     cdef readonly Subscription origin   # who receives, and counts
     cdef Transform outward          # to the subject that the receiver sees
     cdef bytes seen                 # while a plan is made: that subject
+    cdef readonly object link       # what control knows the import by; never looked into
 
 
 cdef class Grant:
@@ -186,6 +195,8 @@ cdef class Client(Outbox):
     cdef Message signed_message
     cdef bytes signed_tail
     cdef bint responses             # its policy opens the reply subjects of what it receives
+    cdef object recorder            # is told each step of the message that is published now; None for all but traced ones
+    cdef bint trace_only            # and that message is delivered to nobody
     cdef object shown_to            # what comes and goes is shown to it; None where nothing is traced
 
     cdef int publish(self, Message *message) except -1
@@ -194,6 +205,9 @@ cdef class Client(Outbox):
     cdef Py_ssize_t execute_signed(self, PlanCache plans, Plan *plan, Message *message) except -1
     cdef Py_ssize_t leave(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1
     cdef Py_ssize_t execute(self, PlanCache plans, Plan *plan, Message *message, Way *way) except -1
+    cdef Py_ssize_t execute_recorded(self, PlanCache plans, Message *message, Way *way) except -1
+    cdef bint offer(self, Message *message, Plan *plan, Target *target, Subscription matched) except -1
+    cdef int record_denied(self, PlanCache plans, Message *message, list matched) except -1
     cdef Message *sign(self, Message *message) except NULL
     cdef bytes introduction(self, Gate gate, Way *way)
     cdef int charge(self, size_t size) except -1

@@ -30,6 +30,7 @@ cdef int LONGEST_WAY = 16                 # gates that one message goes through
 cdef const char *SIGNATURE = "Natskeep-Sender"
 
 cdef size_t DELIVERY_COST = 64            # what finding one receiver costs, in bytes that could be copied meanwhile
+cdef size_t RECORDING_COST = 8192         # what telling a recorder of one receiver costs, likewise
 cdef size_t SMALLEST_CACHE = 16
 cdef size_t LARGEST_CACHE = 16384         # plans of one policy in one namespace
 cdef size_t LARGEST_CACHE_BYTES = 16 << 20
@@ -621,12 +622,13 @@ cdef class Subscription(Entry):
         for namespace, _ in self.shadows or ():
             namespace.generation += 1
 
-    def shadow(self, Namespace namespace not None, bytes subject not None, Transform outward not None):
+    def shadow(self, Namespace namespace not None, bytes subject not None, Transform outward not None, link=None):
         """Receives in addition what is published on a pattern of another namespace.
 
         `outward` is the transform from there to here; what it makes of the pattern must lie in this subscription's own.
+        `link` is for whoever asks for the shadow.
         """
-        cdef Shadow made = Shadow(self, subject, outward)
+        cdef Shadow made = Shadow(self, subject, outward, link)
         namespace.insert(made)
         if self.shadows is None:
             self.shadows = []
@@ -649,11 +651,12 @@ cdef class Subscription(Entry):
 cdef class Shadow(Subscription):
     """A subscription's interest in another namespace. Who receives, and what counts, is the subscription itself."""
 
-    def __init__(self, Subscription origin not None, bytes subject not None, Transform outward not None):
+    def __init__(self, Subscription origin not None, bytes subject not None, Transform outward not None, link=None):
         Subscription.__init__(self, origin.client, subject, origin.queue, origin.sid)
         self.crosses = True
         self.origin = origin
         self.outward = outward
+        self.link = link
 
 
 cdef class Grant:
@@ -732,6 +735,9 @@ cdef class Client(Outbox):
             plan = self.redirect(plans, plan, message)
             if plan == NULL:
                 message.subject_length = 0
+            if self.recorder is not None:
+                self.recorder.mapped(PyBytes_FromStringAndSize(message.subject, message.subject_length))
+            if plan == NULL:
                 if message.reply_length and self.no_responders:
                     self.answer_no_responders(message)
                 return PUBLISHED
@@ -766,6 +772,9 @@ cdef class Client(Outbox):
         cdef Py_ssize_t delivered
         if plan.mapped != NULL:
             plan = self.redirect(plans, plan, message)
+            if self.recorder is not None:
+                self.recorder.mapped(
+                    b"" if plan == NULL else PyBytes_FromStringAndSize(message.subject, message.subject_length))
         delivered = 0 if plan == NULL or plan.verdict != ALLOWED else self.execute(plans, plan, message, way)
         # The message on this side of the gate may still be on the subject that it was mapped to.
         self.rewritten = before
@@ -781,6 +790,8 @@ cdef class Client(Outbox):
         # What went through a gate is signed already.
         if unlikely(self.signs and way == NULL and not self.signing):
             return self.execute_signed(plans, plan, message)
+        if unlikely(self.recorder is not None):
+            return self.execute_recorded(plans, message, way)
         self.spent += (<size_t> plan.plain_count + plan.group_count) * (message.tail_length + DELIVERY_COST)
         for index in range(plan.plain_count):
             delivered += (<Subscription> targets[index].subscription).client.deliver(
@@ -797,6 +808,76 @@ cdef class Client(Outbox):
         if unlikely(plan.leaves):
             delivered += self.leave(plans, plan, message, way)
         return delivered
+
+    cdef Py_ssize_t execute_recorded(self, PlanCache plans, Message *message, Way *way) except -1:
+        """As `execute`, while the recorder is told each step; returns how many received the message, or would have.
+
+        The plan is made anew: then what was matched stands in the planner's memory in the order of the targets, shadows
+        as themselves, and behind them what was denied.
+        """
+        cdef Plan *plan = plans.build(message.subject, message.subject_length, 0, True)
+        cdef Target *targets = <Target *> (<char *> plan + plan.targets)
+        cdef Group *group
+        cdef list matched = []
+        cdef uint32_t index, member, turn
+        cdef Py_ssize_t delivered = 0
+        for index in range(scratch_hits.count):
+            matched.append(<Subscription> scratch_hits.items[index])
+        self.spent += len(matched) * (message.tail_length + DELIVERY_COST + RECORDING_COST)
+        self.record_denied(plans, message, matched[plan.target_count:])
+        for index in range(plan.plain_count):
+            delivered += self.offer(message, plan, &targets[index], <Subscription> matched[index])
+        for index in range(plan.group_count):
+            group = <Group *> (<char *> plan + plan.groups) + index
+            member = 0 if group.count == 1 else <uint32_t> (self.hub.random() % group.count)
+            for turn in range(group.count):
+                if self.offer(message, plan, &targets[group.start + member],
+                              <Subscription> matched[group.start + member]):
+                    delivered += 1
+                    break
+                member = 0 if member + 1 == group.count else member + 1
+        if plan.leaves:
+            delivered += self.leave(plans, plan, message, way)
+        return delivered
+
+    cdef bint offer(self, Message *message, Plan *plan, Target *target, Subscription matched) except -1:
+        """Delivers to one receiver, where it is no trace alone; the recorder is told what came of it, or would have.
+
+        Returns whether it received the message, or would have. `matched` is what stands behind the target.
+        """
+        cdef Subscription subscription = <Subscription> target.subscription
+        cdef Client receiver = subscription.client
+        cdef bint told = True
+        cdef int fate = TAKEN
+        if subscription.closed:
+            # It has had its last message, and is still in the plan until the turn ends.
+            return False
+        if matched.crosses:
+            told = self.recorder.streamed(
+                matched, PyBytes_FromStringAndSize(<char *> plan + target.head + 5, target.head_length - 6))
+        if receiver is self and not self.echo:
+            fate = NO_ECHO
+        elif receiver.closed:
+            fate = RECEIVER_CLOSED
+        elif not self.trace_only and not receiver.deliver(self, message, plan, target):
+            fate = RECEIVER_CLOSED
+        if told:
+            self.recorder.offered(matched, fate)
+        return fate == TAKEN
+
+    cdef int record_denied(self, PlanCache plans, Message *message, list matched) except -1:
+        """Tells the recorder of subscriptions that match and may not have the message."""
+        cdef Subscription subscription
+        cdef bytes local
+        for subscription in matched:
+            if not subscription.crosses:
+                if not subscription.closed:
+                    self.recorder.offered(subscription, DENIED_INSIDE)
+            elif not plans.arrivals and not (<Shadow> subscription).origin.closed:
+                local = (<Shadow> subscription).outward.apply(message.subject, message.subject_length, None)
+                if local is not None and self.recorder.streamed(subscription, local):
+                    self.recorder.offered(subscription, DENIED_INSIDE)
+        return 0
 
     cdef Py_ssize_t execute_signed(self, PlanCache plans, Plan *plan, Message *message) except -1:
         """Delivers a message with the line that tells who sends it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from auth.principal import Principal
     from broker.core.exchange import Crossing
+    from broker.core.plan import Recorder
     from broker.session.session import Session
     from broker.wire.connect import ConnectOptions
     from broker.wire.errors import CloseReason
@@ -49,11 +50,40 @@ class Backend(Protocol):
         `first` and `last` are the gates that the request came through before, None for none.
         """
 
+    def begin_trace(self, session: Session, subject: bytes, header: bytes, size: int) -> Trace | None:
+        """The trace of a message that is about to be published, None for one that is not traced.
+
+        `header` is its header block, `size` the bytes of header and payload. Raises TraceRefusedError for a message
+        that must not be published.
+        """
+
     def info(self, session: Session) -> bytes:
         """The INFO line for the session as it stands."""
 
     def report(self, session: Session, text: str, level: int = logging.ERROR) -> None:
         """Logs what happened on the connection. The text may hold anything that the client sent, but no secret."""
+
+
+class Trace(Protocol):
+    """What is to be told of one message."""
+
+    @property
+    def record(self) -> Recorder:
+        """Is told each step of the message."""
+
+    @property
+    def only(self) -> bool:
+        """Whether the message is traced and not delivered."""
+
+    def refused(self, error: str) -> None:
+        """The message was not published, and why."""
+
+    def finish(self) -> None:
+        """All that is to come of the message has come of it."""
+
+
+class TraceRefusedError(Exception):
+    """A message must not be published because of the trace that it asks for; says what the client is told, if any."""
 
 
 class LimitError(Exception):

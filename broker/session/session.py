@@ -15,7 +15,7 @@ from broker.core.outbox import Hub
 from broker.core.parser import Lane
 from broker.core.plan import Client, Subscription
 from broker.log.text import quoted
-from broker.session.backend import Backend, LimitError, Transport
+from broker.session.backend import Backend, LimitError, TraceRefusedError, Transport
 from broker.session.liveness import Liveness
 from broker.session.states import State, step
 from broker.wire.connect import ConnectError, ConnectOptions, parse_connect
@@ -342,6 +342,25 @@ class Session:
         self.refuse(reply_violation(reply))
         self.backend.reply_refused(self, reply)
 
+    def _trace_asked(self) -> None:
+        lane = self.lane
+        try:
+            trace = self.backend.begin_trace(self, *lane.held_message)
+        except TraceRefusedError as refused:
+            if str(refused):
+                self.refuse(str(refused))
+            return
+        event = lane.publish_held(None) if trace is None else lane.publish_held(trace.record, trace.only)
+        if event:
+            HANDLERS[event](self)
+        if trace is None:
+            return
+        if event == Event.PUBLISH_REFUSED:
+            trace.refused(publish_violation(shown(lane.subject)))
+        elif event == Event.REPLY_REFUSED:
+            trace.refused(reply_violation(shown(lane.subject)))
+        trace.finish()
+
     def _unknown_operation(self) -> None:
         # What follows a verb may be a secret, as after a misspelled CONNECT, so the word is all that is shown.
         ahead = self.lane.ahead(SNIPPET)
@@ -356,12 +375,28 @@ class Session:
         self.fail(ErrorText.CONTROL_LINE_EXCEEDED, CloseReason.MAXIMUM_CONTROL_LINE)
 
     def _payload_exceeded(self) -> None:
+        self._trace_exceeded()
         size = shown(self.lane.line.split()[-1])
         self.fail(
             ErrorText.PAYLOAD_EXCEEDED,
             CloseReason.MAXIMUM_PAYLOAD,
             log=f"maximum payload exceeded: {size} vs {self.lane.maximum_payload}",
         )
+
+    def _trace_exceeded(self) -> None:
+        """Traces a message that is too large to be taken, by as much of its headers as has come."""
+        verb, *words = self.lane.line.split()
+        if verb != b"HPUB":
+            return
+        size = int(words[-2])
+        _, _, rest = self.lane.ahead(self.lane.maximum_control_line + len(b"HPUB \r\n") + size).partition(b"\n")
+        try:
+            trace = self.backend.begin_trace(self, words[0], rest[:size], int(words[-1]))
+        except TraceRefusedError:
+            return
+        if trace is not None:
+            trace.refused("maximum payload exceeded")
+            trace.finish()
 
     def _bad_arguments(self) -> None:
         line = self.lane.line
@@ -475,5 +510,6 @@ HANDLERS: Final[dict[int, Callable[[Session], None]]] = {
     Event.PAYLOAD_EXCEEDED: Session._payload_exceeded,
     Event.BAD_ARGUMENTS: Session._bad_arguments,
     Event.TURN_SPENT: Session._pause,
+    Event.TRACE_ASKED: Session._trace_asked,
 }
 """What each event of the parser leads to."""

@@ -15,6 +15,7 @@ from broker.control.tenant import Tenant, wire
 from broker.monitor.statistics import account_stat
 from broker.session.session import NOTHING_SAID
 from broker.system import subjects
+from broker.system.encoding import encoded
 from broker.system.envelope import Sender
 from broker.system.events import (
     AccountConnections,
@@ -138,6 +139,14 @@ class Announcer(Observer):
             self._tell(subjects.auth_error(self._server), build)
         self._tell(subjects.disconnect(name), build)
 
+    def traced(self, account: str, destination: str, build: Callable[[object], object], accepts: str) -> None:
+        tenant = self._control.tenants.get(account)
+        if tenant is None or not _may_be_heard(tenant, destination):
+            self._voice.skip()
+            return
+        header, body = encoded(dumps(build(self._voice.sender())), accepts.lower())
+        self._control.internal(account).publish(destination, body, header=header)
+
     # Connections of accounts
 
     def _tell_connections(self, name: str) -> None:
@@ -190,3 +199,11 @@ class Announcer(Observer):
 
     def _look_again_in(self, seconds: float) -> None:
         self._statistics_timer = self._control.clock.call_later(seconds, self._time_for_statistics)
+
+
+def _may_be_heard(tenant: Tenant, subject: str) -> bool:
+    """Whether somebody may receive what is published on the subject: here, or behind a mapping or an import."""
+    exchange = tenant.exchange
+    if exchange is not None and (exchange.mappings or exchange.services):
+        return True
+    return bool(tenant.namespace.sublist.match(wire(subject)))

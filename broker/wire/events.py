@@ -24,3 +24,4 @@ class Event(IntEnum):
     PAYLOAD_EXCEEDED = 13
     BAD_ARGUMENTS = 14
     TURN_SPENT = 15
+    TRACE_ASKED = 16
