@@ -178,6 +178,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "exports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "imports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "mappings": _CROSSES + "test_mappings_rewrite_what_is_published_and_once_only",
+        "msg_trace": "transcripts/cases/monitoring/trace_account_destination.yaml",
         "sender_identity": _CROSSES + "test_a_message_tells_who_sent_it_and_nobody_else_can",
     },
     "`limits` of an account": {
@@ -195,6 +196,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "response": _CROSSES + "test_many_answers_come_until_an_empty_one",
         "threshold": _CROSSES + "test_answers_that_come_too_late_are_dropped",
         "latency": _SHOWN,
+        "allow_trace": "transcripts/cases/monitoring/trace_service_imports.yaml",
     },
     "`latency` (the case of its keys matters)": {"subject": _SHOWN, "sampling": _SHOWN},
     "`imports`": {
@@ -203,6 +205,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "to": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "prefix": "transcripts/cases/accounts/stream_prefix.yaml",
         "share": "transcripts/cases/accounts/service_share_info.yaml",
+        "allow_trace": "transcripts/cases/monitoring/trace_stream_imports.yaml",
     },
     "`stream` and `service` of an import": {
         "account": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
@@ -213,11 +216,12 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "weight": _CROSSES + "test_weights_split_and_the_rest_keeps_its_subject",
         "cluster": "transcripts/cases/accounts/map_weight_and_cluster.yaml",
     },
+    "`msg_trace`": {
+        "dest": "transcripts/cases/monitoring/trace_account_destination.yaml",
+        "sampling": "unit/control/test_tracing.py",
+    },
 }
 """By section and first name of the key: a file below tests/, and the function in it where it holds several."""
-
-NOT_YET = {("`exports`", "allow_trace"), ("`imports`", "allow_trace")}
-"""Keys that can have no effect as long as messages are not traced."""
 
 FLAGS: Mapping[str, str] = {
     "host": "transcripts/cases/config/flag_port_and_addr.yaml",
@@ -278,11 +282,7 @@ def _check(test: str, names: Iterable[str]) -> None:
 
 
 def _keys(section: Section) -> list[tuple[list[str], Key]]:
-    return [
-        (names, key)
-        for names, key in grouped(section.keys)
-        if not _NONE.search(key.doc) and (section.title, names[0]) not in NOT_YET
-    ]
+    return [(names, key) for names, key in grouped(section.keys) if not _NONE.search(key.doc)]
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.title)
@@ -304,11 +304,6 @@ def test_no_test_is_named_for_a_key_that_is_not_there() -> None:
 def test_every_flag_has_its_test(flag: Flag) -> None:
     assert flag.key in FLAGS
     _check(FLAGS[flag.key], flag.names)
-
-
-def test_what_waits_for_tracing_is_tested_with_it() -> None:
-    [tracing] = [section for section in sections() if section.title == "`msg_trace`"]
-    assert bool(NOT_YET) == bool(_NONE.search(tracing.intro))
 
 
 def test_no_test_is_named_for_a_flag_that_is_not_there() -> None:

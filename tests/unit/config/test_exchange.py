@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.account import TraceDestination
 from accounts.exports import SAMPLE_BY_HEADERS, ResponseType, ServiceExport, ServiceLatency, StreamExport
 from accounts.imports import ServiceImport, StreamImport
 from accounts.mapping import SubjectMapping, WeightedDestination
@@ -108,18 +109,18 @@ def test_an_empty_list_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
+    ("text", "trace"),
     [
-        ("accounts { A { msg_trace: {dest: x} } }", 1),
-        ("accounts { A { msg_trace: {} } }", 0),
+        ("msg_trace: {dest: x}", TraceDestination("x")),
+        ("trace_dest: x.y", TraceDestination("x.y", 100)),
+        ("msg_trace: {dest: x, sampling: 5}", TraceDestination("x", 5)),
+        ('msg_trace: {dest: x, sampling: "7%"}', TraceDestination("x", 7)),
+        ("msg_trace: {}", None),
     ],
 )
-def test_tracing_needs_a_destination(text: str, count: int) -> None:
-    if count:
-        with pytest.raises(ValueError, match="needs message tracing"):
-            read(text)
-    else:
-        read(text)
+def test_traces_need_a_destination(text: str, trace: TraceDestination | None) -> None:
+    assert account(f"accounts {{ A {{ {text} }} }}").trace == trace
+    assert settings(f"accounts {{ A {{ {text} }} }}").accounts["A"].trace == trace
 
 
 def settings(text: str) -> AuthSettings:
