@@ -748,7 +748,7 @@ cdef class Client(Outbox):
                 return SUBJECT_REFUSED
         if message.reply_length and plans.policy.refuses_reply(message.reply, message.reply_length):
             return REPLY_REFUSED
-        if opened is not None:
+        if opened is not None and not self.trace_only:
             self.spend(opened, message.subject, message.subject_length)
         delivered = self.execute(plans, plan, message, NULL)
         if delivered == 0 and message.reply_length and self.no_responders:

@@ -47,6 +47,7 @@ class Export:
     token_required: bool = False
     revoked: Mapping[str, int] = field(default_factory=dict, hash=False)
     response: str = SINGLETON
+    allow_trace: bool = False
 
     def permits(self, importer: str, taken: Import, now: float) -> bool:
         """Say whether ``importer`` may take this at the Unix second ``now``."""
@@ -78,6 +79,7 @@ class Import:
     prefix: str = ""
     share: bool = False
     token: Token | None = None
+    allow_trace: bool = False
 
     @property
     def here(self) -> str:

@@ -39,6 +39,8 @@ class Server(Protocol):
     """A server with clients that are known by their users' names."""
 
     manner: Manner
+    header: bytes
+    """The header block of messages that have one."""
 
     def connect(self, user: str, **options: Any) -> None:
         """Log in with the password ``p``."""
@@ -60,39 +62,41 @@ class Natskeep:
     """natskeep without sockets: configuration, control and sessions."""
 
     manner = NATSKEEP
+    header = HEADER
 
     def __init__(self, configuration: str) -> None:
-        self._broker = Broker(configuration)
+        self.broker = Broker(configuration)
         self._clients: dict[str, Conversation] = {}
 
     def connect(self, user: str, **options: Any) -> None:
-        client = self._clients[user] = self._broker.connect(user, **options)
+        client = self._clients[user] = self.broker.connect(user, **options)
         assert client.said() == b""
 
     def send(self, user: str, data: bytes) -> dict[str, bytes]:
         self._clients[user].send([data])
-        self._broker.settle()
+        self.broker.settle()
         return {name: client.said() for name, client in self._clients.items()}
 
     def close(self, user: str, sids: Sequence[str]) -> None:
         self._clients.pop(user).session.close(CloseReason.CLIENT_CLOSED)
-        self._broker.settle()
+        self.broker.settle()
 
     def reload(self, configuration: str) -> None:
-        self._broker.replace(configuration)
-        self._broker.settle()
+        self.broker.replace(configuration)
+        self.broker.settle()
 
     def stop(self) -> None:
         for user in list(self._clients):
             self.close(user, ())
-        self._broker.assert_idle()
-        self._broker.close()
+        self.broker.assert_idle()
+        self.broker.close()
 
 
 class Reference:
     """nats-server over sockets."""
 
     manner = NATS_SERVER
+    header = HEADER
 
     def __init__(self, configuration: str, target: Target, directory: Path) -> None:
         self._port = reserve_port()
@@ -198,12 +202,13 @@ class Play:
         with_header = header and client.headers
         head = f"{subject} {reply}" if reply else subject
         if with_header:
-            line = f"HPUB {head} {len(HEADER)} {len(HEADER) + len(payload)}\r\n".encode() + HEADER
+            block = self.server.header
+            line = f"HPUB {head} {len(block)} {len(block) + len(payload)}\r\n".encode() + block
         else:
             line = f"PUB {head} {len(payload)}\r\n".encode()
         worlds = self.bus.publish(client, subject, reply, header=with_header, empty=empty)
         heard = self.server.send(user, line + payload + b"\r\n")
-        deliveries, replies, refusals = _read(heard, payload)
+        deliveries, replies, refusals = _read(heard, payload, self.server.header)
         for world in worlds:
             wanted = [] if world.refused is None else [(user, _refusal(world.refused, reply))]
             happened = world.matching(deliveries)
@@ -218,7 +223,9 @@ class Play:
         return self.publish(user, response.name, header=header, empty=empty)
 
 
-def _read(heard: Mapping[str, bytes], payload: bytes) -> tuple[Counter[Delivery], dict[Delivery, list[str]], list[Any]]:
+def _read(
+    heard: Mapping[str, bytes], payload: bytes, block: bytes
+) -> tuple[Counter[Delivery], dict[Delivery, list[str]], list[Any]]:
     """The deliveries, the subjects that the server made for replies to them, and the lines of other kinds."""
     deliveries: Counter[Delivery] = Counter()
     replies: dict[Delivery, list[str]] = defaultdict(list)
@@ -230,7 +237,7 @@ def _read(heard: Mapping[str, bytes], payload: bytes) -> tuple[Counter[Delivery]
                 continue
             status = (frame.header or b"").startswith(b"NATS/1.0 503\r\n")
             assert frame.payload == (b"" if status else payload), "another message than was published"
-            info, own = (None, False) if status else _header(frame.header)
+            info, own = (None, False) if status else _header(frame.header, block)
             reply = None if frame.reply is None else frame.reply.decode()
             found = Delivery(name, frame.sid.decode(), frame.subject.decode(), reply, info, own, status)
             if reply is not None and reply.startswith(REWRITTEN):
@@ -240,14 +247,14 @@ def _read(heard: Mapping[str, bytes], payload: bytes) -> tuple[Counter[Delivery]
     return deliveries, replies, others
 
 
-def _header(header: bytes | None) -> tuple[Info | None, bool]:
+def _header(header: bytes | None, block: bytes) -> tuple[Info | None, bool]:
     """What a header says about the request, and whether the publisher's own lines are in it, and no others."""
     if header is None:
         return None, False
     lines = header.removesuffix(b"\r\n\r\n").split(b"\r\n")
     asked = [line.removeprefix(_REQUEST_INFO) for line in lines if line.startswith(_REQUEST_INFO)]
     rest = [line for line in lines if not line.startswith(_REQUEST_INFO)]
-    assert rest in ([b"NATS/1.0"], HEADER.removesuffix(b"\r\n\r\n").split(b"\r\n")), header
+    assert rest in ([b"NATS/1.0"], block.removesuffix(b"\r\n\r\n").split(b"\r\n")), header
     assert len(asked) <= 1, header
     if not asked:
         return None, len(rest) > 1
@@ -293,6 +300,7 @@ def _account(account: Account) -> dict[str, Any]:
                 **({"accounts": sorted(export.accounts)} if export.accounts is not None else {}),
                 **({"account_token_position": export.position} if export.position else {}),
                 **({"response": export.response} if export.kind == "service" else {}),
+                **({"allow_trace": True} if export.allow_trace else {}),
             }
             for export in account.exports
         ],
@@ -302,6 +310,7 @@ def _account(account: Account) -> dict[str, Any]:
                 **({"to": taken.to} if taken.to else {}),
                 **({"prefix": taken.prefix} if taken.prefix else {}),
                 **({"share": True} if taken.share else {}),
+                **({"allow_trace": True} if taken.allow_trace else {}),
             }
             for taken in account.imports
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from tests.support.servers import Target
 from tests.support.topologies import REPLIES, Scene, spoken
 
 
-def play(scene: Scene, target: Target, rounds: int = 1) -> int:
+def play(scene: Scene, target: Target, rounds: int = 1, own: Callable[[str], Natskeep] = Natskeep) -> int:
     """Plays the scene, and holds all that is seen against the twin; returns how many deliveries were compared.
 
     Everything is said in so many rounds before some subscriptions end, again after that, again with other imports and
-    mappings, and again after a client has left.
+    mappings, and again after a client has left. ``own`` starts natskeep with a configuration.
     """
-    with _started(scene, target) as server:
+    with _started(scene, target, own) as server:
         world = Play(scene.accounts, server)
         for presence in scene.presences:
             world.connect(
@@ -58,10 +58,10 @@ def _is_literal(taken: Import) -> bool:
 
 
 @contextmanager
-def _started(scene: Scene, target: Target) -> Iterator[Server]:
+def _started(scene: Scene, target: Target, own: Callable[[str], Natskeep]) -> Iterator[Server]:
     text = configuration(scene.accounts)
     if not target.is_reference:
-        server = Natskeep(text)
+        server = own(text)
         yield server
         server.stop()
         return

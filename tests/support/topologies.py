@@ -154,6 +154,8 @@ class Choices:
                 export = Export(kind, "t.*", position=2, response=response)
             else:
                 export = Export(kind, self._one([*_PATTERNS[kind], *taken, *taken]), response=response)
+            if kind == SERVICE:
+                export = replace(export, allow_trace=self._seldom(2))
             if self._seldom(5):
                 export = replace(export, accounts=frozenset([self._one(names), self._one(names)]))
             if all(each.kind != kind or not collide(each.subject, export.subject) for each in exports):
@@ -168,6 +170,8 @@ class Choices:
             parts = [each for each in _PATTERNS[export.kind] if covers(export.subject, each)]
             subject = self._one([export.subject, export.subject, *parts])
         taken = Import(export.kind, exporter.name, subject, share=export.kind == SERVICE and self._seldom(2))
+        if export.kind == STREAM:
+            taken = replace(taken, allow_trace=self._seldom(2))
         if not export.permits(importer, taken, 0.0):
             return None
         form = self._one(("same", "prefix", "renamed")) if prefix == "x" else "renamed"
