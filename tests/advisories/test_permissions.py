@@ -102,3 +102,21 @@ def test_cve_2026_33217_and_its_kin_have_no_exempt_prefix() -> None:
         assert b"Permissions Violation" in limited.feed(f"PUB {subject} 0\r\n\r\n".encode())
         free.feed(f"PUB {subject} 1\r\nx\r\n".encode())
         assert limited.said() == b""
+
+
+@pytest.mark.parametrize("only", [b"", b"Nats-Trace-Only: true\r\n"])
+@pytest.mark.parametrize("responses", [{}, {"allow_responses": {"max": -1, "expires": "1h"}}])
+def test_ghsa_p3j5_5hrq_p75h_traces_go_where_their_sender_may_publish(only: bytes, responses: dict[str, Any]) -> None:
+    """Whoever connected as a leafnode could have traces of its messages sent to any subject, denied or not.
+
+    Traces of any client go only where its own permissions let it publish; a permission to answer opens nothing.
+    """
+    limited, free = opened(publish={"allow": ["ok", "mine"]}, subscribe={"allow": ">"}, **responses)
+    free.feed(b"SUB other 1\r\nSUB ok 2\r\n")
+    limited.feed(b"SUB req 1\r\n")
+    free.feed(b"PUB req other 1\r\nx\r\n")
+    limited.said()
+    block = b"NATS/1.0\r\nNats-Trace-Dest: other\r\n" + only + b"\r\n"
+    said = limited.feed(b"HPUB ok %d %d\r\n%b\r\n" % (len(block), len(block), block))
+    assert said == b"-ERR 'Permissions Violation for Publish to \"other\"'\r\n"
+    assert free.said() == b""
