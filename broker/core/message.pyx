@@ -23,18 +23,21 @@ cdef bint may_ask_for_trace(const char *header, size_t length, bint parents) noe
 
     It costs a message with headers next to nothing; whether it is traced is decided by whoever reads the block.
     """
-    cdef const char *at = header
+    cdef const char *at = header + 10       # behind NATS/1.0 and its line end
     cdef const char *stop = header + length
-    while True:
-        at = <const char *> memchr(at, b"\n", stop - at)
-        if at == NULL or stop - at <= 16:
-            return False
-        at += 1
+    if length <= 10 or header[9] != b"\n":
+        return False
+    while stop - at >= 16:
         if at[0] == b"N":
             if memcmp(at, b"Nats-Trace-Dest:", 16) == 0:
                 return True
         elif parents and at[11] == b":" and same_letters(at, b"traceparent", 11):
             return True
+        at = <const char *> memchr(at, b"\n", stop - at)
+        if at == NULL:
+            return False
+        at += 1
+    return False
 
 
 cdef bytes without_lines(const char *header, size_t length, const char *name):

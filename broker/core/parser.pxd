@@ -44,8 +44,6 @@ cdef class Lane:
     cdef int event_of_word(self, int event) except -1
     cdef int not_taken(self, int event, bint headers, char *start, Py_ssize_t length) except -1
     cdef int trace(self, char *start, Py_ssize_t length, Message *message) except -1
-    cdef bint may_be_traced(self, Message *message) noexcept
-    cdef int publish(self, Message *message) except -1
     cdef int refused(self, int outcome, Message *message) except -1
     cdef int publish_verbosely(self, Message *message) except -1
     cdef int normalise(self, Message *message, char **words, Py_ssize_t *lengths, int count) except -1

@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove
 
 from broker.core.message cimport Message, may_ask_for_trace
-from broker.core.plan cimport Client, PlanCache, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
+from broker.core.plan cimport Client, PUBLISHED, REPLY_REFUSED, SUBJECT_REFUSED
 
 
 cdef enum Event:
@@ -79,6 +79,19 @@ cdef bint is_publishable(const char *subject, size_t length) noexcept:
                 return False
             start = index + 1
     return True
+
+
+cdef inline int published(Lane lane, Message *message) except -1:
+    """Publishes a whole message; returns MORE, or the event that comes of it."""
+    cdef int outcome
+    if lane.verbose:
+        # Refusals are answered by the session, without +OK: so the plan is asked first, and the +OK that
+        # belongs before the delivery to the client itself takes its place by holding it back.
+        return lane.publish_verbosely(message)
+    outcome = lane.client.publish(message)
+    if outcome == PUBLISHED:
+        return TURN_SPENT if lane.client.spent > TURN_BUDGET else MORE
+    return lane.refused(outcome, message)
 
 
 cdef class ReadBuffer:
@@ -470,15 +483,11 @@ cdef class Lane:
                 self.client.shown_to.sent(b"-ERR Invalid Publish Subject")
         self.position = body + size + 2 - self.window
         self.needed = 0
-        if unlikely(header > 0 and self.may_be_traced(&message)):
+        if unlikely(header > 0 and self.client.plans is not None and may_ask_for_trace(
+                body, header, self.client.plans.namespace.traces_parents)):
             self.held = message
             return TRACE_ASKED
-        return self.publish(&message)
-
-    cdef bint may_be_traced(self, Message *message) noexcept:
-        """Whether somebody has to read the header block, who knows more of traces."""
-        cdef PlanCache plans = self.client.plans
-        return plans is not None and may_ask_for_trace(message.body, message.header, plans.namespace.traces_parents)
+        return published(self, &message)
 
     @property
     def held_message(self):
@@ -503,22 +512,10 @@ cdef class Lane:
         self.client.recorder = recorder
         self.client.trace_only = only and recorder is not None
         try:
-            return self.publish(&message)
+            return published(self, &message)
         finally:
             self.client.recorder = None
             self.client.trace_only = False
-
-    cdef int publish(self, Message *message) except -1:
-        """Publishes a whole message; returns MORE, or the event that comes of it."""
-        cdef int outcome
-        if self.verbose:
-            # Refusals are answered by the session, without +OK: so the plan is asked first, and the +OK that
-            # belongs before the delivery to the client itself takes its place by holding it back.
-            return self.publish_verbosely(message)
-        outcome = self.client.publish(message)
-        if outcome == PUBLISHED:
-            return TURN_SPENT if self.client.spent > TURN_BUDGET else MORE
-        return self.refused(outcome, message)
 
     cdef int not_taken(self, int event, bint headers, char *start, Py_ssize_t length) except -1:
         """Keeps the line of a message that ends the connection, for whoever has to say why."""

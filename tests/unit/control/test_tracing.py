@@ -16,6 +16,7 @@ from auth.gojson import dumps
 from broker.control.observer import Observer
 from broker.control.tracing import FATES, MOST_STEPS, fields
 from broker.system.encoding import encoded
+from broker.wire.events import Event
 from tests.support.brokers import Broker
 from tests.support.sessions import Conversation
 
@@ -222,6 +223,30 @@ class TestInsideAnAccount:
         sender = scene.connect("t", verbose=True)
         assert sender.feed(message("foo", DESTINATION)) == b"+OK\r\n"
         assert len(scene.told.steps()) == 2
+
+    @pytest.mark.parametrize("blanks", [b" ", b" \t "])
+    def test_bytes_may_come_one_by_one_and_blanks_in_any_number(self, blanks: bytes) -> None:
+        scene = Scene()
+        data = message("foo", DESTINATION).replace(b" ", blanks, 2)
+        hearer, sender = scene.connect("u", "foo"), scene.connect("t")
+        for chunks in ([data], [data[place : place + 1] for place in range(len(data))]):
+            assert sender.feed(*chunks) == b""
+            assert hearer.said() == b"HMSG foo 1 33 35\r\nNATS/1.0\r\nNats-Trace-Dest: tr\r\n\r\nhi\r\n"
+            assert scene.told.steps() == ["in name=n-t acc=T subj=foo", "eg name=n-u sub=foo"]
+
+    def test_no_message_is_held_but_the_one_that_asks(self) -> None:
+        lane = Scene().connect("t").lane
+        lane.feed(message("foo", DESTINATION))
+        assert lane.advance() == Event.TRACE_ASKED
+        assert lane.held_message == (b"foo", b"NATS/1.0\r\nNats-Trace-Dest: tr\r\n\r\n", 35)
+        assert lane.publish_held(None) == Event.MORE
+        with pytest.raises(RuntimeError, match="no message is held"):
+            lane.publish_held(None)
+        lane.feed(message("foo", DESTINATION))
+        lane.advance()
+        lane.feed(b"PING\r\n")
+        with pytest.raises(RuntimeError, match="no message is held"):
+            assert lane.held_message
 
     def test_one_event_tells_of_so_many_steps_and_the_message_reaches_all(self) -> None:
         scene = Scene()
