@@ -134,5 +134,5 @@ def _referenced(store: Store) -> set[str]:
             found |= {claims.subject, claims.nats.authorization.xkey, *map(key_of, claims.nats.signing_keys)}
             found |= {store.user(name, user).subject for user in store.users(name)}
     except StoreError as problem:
-        raise StoreError(f"operator {quote(store.name)}: {problem.text}") from None
+        raise StoreError(f"operator {quote(store.name)}: {problem.text}", remedy=problem.remedy) from None
     return found
