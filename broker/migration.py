@@ -325,6 +325,12 @@ DIFFERENCES: Final = (
         _limits_subscriptions,
     ),
     Difference(
+        "A changed operator JWT needs a restart",
+        "A reload takes it, unless it names another system account, and judges every session by it",
+        "Keys of an operator can be rotated without ending a connection",
+        lambda options: bool(options.operators),
+    ),
+    Difference(
         "The old pid file stays where `pid_file` changes",
         "It goes",
         "As at the end of the server",

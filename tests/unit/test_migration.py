@@ -95,6 +95,8 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (Options(monitor=WATCHED), "`GET` and `HEAD`"),
         (replace(OPERATORS, monitor=WATCHED), "never a bearer token"),
         (Options(tls=TLSOptions(verify=True), monitor=WATCHED), "first of the chain"),
+        (OPERATORS, "A reload takes it, unless it names another system account"),
+        (Options(operators=(OperatorOptions("no token"),)), "A reload takes it"),
         (Options(pid_file="/run/pid"), "Removed, unless another process"),
     ],
 )
@@ -117,8 +119,7 @@ def test_permissions_that_mean_the_same_are_not_told(permissions: str) -> None:
         options_of('mappings { "a.*": b, "b.*": c }'),
         options_of('syslog: true\nlog_file: "x"'),
         Options(resolver_preload={"A": token("account", limits={"data": -1, "subs": -1}, signing_keys=["A"])}),
-        OPERATORS,
-        Options(operators=(OperatorOptions("no token"),), tls=TLSOptions(verify=True)),
+        Options(tls=TLSOptions(verify=True)),
     ],
 )
 def test_what_a_configuration_does_not_meet_is_not_told(options: Options) -> None:
