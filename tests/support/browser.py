@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
-from pathlib import Path
 from typing import Any, Final, Self
 
 import aiohttp
@@ -101,7 +101,7 @@ async def browser(program: str) -> AsyncIterator[Browser]:
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=environment,
         )
         try:
-            port = await _port(process, Path(profile))
+            port = await _port(process)
             async with aiohttp.ClientSession() as session:
                 async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
                     tab = next(one for one in await answer.json() if one["type"] == "page")
@@ -113,11 +113,11 @@ async def browser(program: str) -> AsyncIterator[Browser]:
             await process.wait()
 
 
-async def _port(process: asyncio.subprocess.Process, profile: Path) -> int:
+async def _port(process: asyncio.subprocess.Process) -> int:
     """Chromium says on its standard error where it listens."""
     assert process.stderr is not None
     async with asyncio.timeout(_SECONDS):
         async for line in process.stderr:
-            if b"DevTools listening on" in line:
-                break
-    return int((profile / "DevToolsActivePort").read_text().splitlines()[0])
+            if found := re.search(rb"DevTools listening on ws://[^:]+:(\d+)/", line):
+                return int(found[1])
+    raise EOFError("Chromium ended before it listened")
