@@ -12,6 +12,7 @@ from accounts.permissions import Permissions
 from accounts.subject import specificity
 
 if TYPE_CHECKING:
+    from accounts.callout import Callout
     from accounts.exports import Export
     from accounts.imports import Import
     from accounts.mapping import SubjectMapping
@@ -76,6 +77,7 @@ class Account:
     specific source first, and the first that matches decides. ``findings`` say which of them were passed over, and why.
     ``sender_identity`` says that messages from and to its users tell who sent them, in the header ``Natskeep-Sender``.
     ``trace`` is where traces go that a ``traceparent`` asks for, None where it asks for none.
+    ``callout`` is the service among its users that decides about logins, where there is one.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Account:
     findings: tuple[str, ...] = ()
     sender_identity: bool = False
     trace: TraceDestination | None = None
+    callout: Callout | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

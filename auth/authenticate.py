@@ -1,9 +1,12 @@
 """The one place that decides who gets in.
 
-``Authenticator.authenticate`` takes evidence and returns a Principal, or raises an AuthError that says why not; it
+``Authenticator.judge`` takes evidence and returns a Principal, or raises an AuthError that says why not; it
 never answers yes or no. The methods are tried in the order of NATS: a trusted proxy's signature, then nothing where
 nobody must prove anything, then the user JWT (which excludes all others), the nkey, the client certificate, user and
 password, the token. A method that was chosen and fails is final: nothing falls through to a weaker one.
+
+Where an auth callout or the embedding program decides about strangers, ``judge`` returns a Delegation for them, and
+their answer comes back to ``admit`` or ``admit_as``, which hold it to the same conditions as a token of the client's.
 
 What a token's signature and chain prove is remembered, in bounded caches. What depends on the moment or the connection
 (times, revocation, source network, daily windows, the signature over the nonce) is looked at for every CONNECT.
@@ -16,17 +19,19 @@ import hashlib
 import secrets
 from typing import Final
 
-from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
+from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account, SigningKeyScope
 from accounts.compile import compile_policy
 from accounts.permissions import Grant, InvalidPermissionError, Permissions
 from accounts.policy import PolicyTable
 from auth import password
 from auth.cache import BoundedCache
+from auth.callout import Delegation, check_placement, placement
 from auth.certificate import find_user
 from auth.challenge import verify_signature
-from auth.errors import AuthError, AuthFailure
+from auth.errors import AuthError, AuthFailure, StrangerError
 from auth.evidence import CertificateFacts, ConnectionType, Evidence
 from auth.gojson import quote
+from auth.login import Admission
 from auth.principal import Method, Principal, claim_minter
 from auth.revocation import check_revocation
 from auth.settings import (
@@ -92,7 +97,7 @@ class Authenticator:
             self._users[self._no_auth_user] = UserEntry(name=self._no_auth_user, password=secrets.token_hex(16))
         self._entries: dict[str, UserEntry | NkeyEntry] = {**self._users, **self._nkeys}
         self._check_defaults()
-        self._policies: dict[tuple[Permissions | None, bool], PolicyTable] = {}
+        self._policies: dict[tuple[Permissions | None, bool, str], PolicyTable] = {}
         self._unrestricted = compile_policy(Permissions(), self._accounts[GLOBAL_ACCOUNT])
         # A password for names that do not exist is compared as slowly as those of names that do.
         self._decoy = next((e.password for e in settings.users if password.is_bcrypt(e.password)), "no such user")
@@ -114,10 +119,12 @@ class Authenticator:
         """What a user of the configuration may do, compiled when the first one with these permissions asks for it."""
         account = self._accounts[entry.account]
         chosen = self._chosen(entry)
-        key = (chosen, account.is_system)
+        callout, name = account.callout, _name(entry)
+        # Users of one account differ by their permissions alone, but where a callout is among them.
+        key = (chosen, account.is_system, "" if callout is None else f"{account.name} {name in callout.users}")
         found = self._policies.get(key)
         if found is None:
-            found = self._policies[key] = compile_policy(chosen, account)
+            found = self._policies[key] = compile_policy(chosen, account, name)
         return found
 
     def _chosen(self, entry: UserEntry | NkeyEntry) -> Permissions | None:
@@ -133,6 +140,7 @@ class Authenticator:
             not settings.is_operator_mode
             and not settings.authorization_block
             and not settings.no_auth_user
+            and not settings.is_delegating
             and others == {system}
             and self._has_credentials
         )
@@ -167,12 +175,13 @@ class Authenticator:
     @property
     def required(self) -> bool:
         """Whether a client must prove who it is (INFO's ``auth_required``)."""
-        return self._trust is not None or self._has_credentials
+        return self._trust is not None or self._has_credentials or self._settings.is_delegating
 
     @property
     def nonce_required(self) -> bool:
         """Whether INFO must hold a nonce."""
-        return self._trust is not None or bool(self._nkeys) or bool(self._settings.trusted_proxies)
+        settings = self._settings
+        return self._trust is not None or bool(self._nkeys) or bool(settings.trusted_proxies) or settings.is_delegating
 
     @property
     def has_no_auth_user(self) -> bool:
@@ -184,18 +193,51 @@ class Authenticator:
         settings = self._settings
         if self._trust is not None or (evidence.unverified_nkey and self._nkeys):
             return False
-        stored = [settings.password, settings.token, self._decoy]
+        stored = [settings.password, settings.token, "" if settings.is_delegating else self._decoy]
         if evidence.unverified_user in self._users:
             stored = [self._users[evidence.unverified_user].password]
         return any(password.is_bcrypt(text) for text in stored)
 
     def authenticate(self, evidence: Evidence, now: float) -> Principal:
-        """The principal that the evidence proves, at a time in Unix seconds. Raises AuthError."""
+        """The principal that the evidence proves by itself, at a time in Unix seconds.
+
+        Raises AuthError, also for a login that somebody else decides about.
+        """
+        verdict = self.judge(evidence, now)
+        if isinstance(verdict, Delegation):
+            raise AuthError(AuthFailure.CALLOUT_NOT_ASKED)
+        return verdict
+
+    def judge(self, evidence: Evidence, now: float) -> Principal | Delegation:
+        """The principal that the evidence proves, at a time in Unix seconds, or whom to ask about it.
+
+        Users of the configuration come first: nobody else is asked about a client that names one of them, or that one
+        of them is found for. Raises AuthError.
+        """
         proxy_key = self._verify_proxy(evidence)
         if self._trust is not None:
-            return self._by_jwt(self._trust, evidence, now, proxy_key)
+            principal = self._by_jwt(self._trust, evidence, now, proxy_key)
+            account, callout = principal.account, principal.account.callout
+            if callout is None or principal.public_key in callout.users:
+                return principal
+            token = self._sentinel if principal.method is Method.SENTINEL else evidence.unverified_jwt or ""
+            return Delegation(account=account, callout=callout, proxy_key=proxy_key, token=token)
         if not self.required:
             return self._nobody()
+        try:
+            return self._by_configuration(evidence, proxy_key)
+        except StrangerError:
+            if not self._settings.is_delegating or self._is_named(evidence):
+                raise
+        service = self._accounts.get(self._settings.callout_account)
+        return Delegation(account=service, callout=service.callout if service else None, proxy_key=proxy_key)
+
+    def _is_named(self, evidence: Evidence) -> bool:
+        """Whether a client says to be a user of the configuration."""
+        user, nkey = evidence.unverified_user, evidence.unverified_nkey
+        return user in self._users or nkey in self._nkeys or bool(user and user == self._settings.user)
+
+    def _by_configuration(self, evidence: Evidence, proxy_key: str | None) -> Principal:
         if evidence.unverified_nkey and self._nkeys:
             return self._by_nkey(evidence, proxy_key)
         if evidence.certificate is not None and self._users:
@@ -205,6 +247,98 @@ class Authenticator:
         if self._users:
             return self._by_password(evidence, proxy_key)
         return self._by_single_credential(evidence, proxy_key)
+
+    # Logins that somebody else decided about.
+
+    def check_signer(self, delegation: Delegation, key: str) -> None:
+        """Refuses a key that may not sign for the callout of a login. Raises AuthError."""
+        if self._trust is not None and delegation.account is not None:
+            self._trust.user_scope(self._trust.account(delegation.account.name), key)
+        elif delegation.callout is None or key != delegation.callout.issuer:
+            raise AuthError(AuthFailure.USER_ISSUER_UNKNOWN, f"{key} is not the issuer")
+
+    def admit(self, delegation: Delegation, user: SignedUser, evidence: Evidence, now: float) -> Principal:
+        """The principal of the user that a callout answered with, at a time in Unix seconds. Raises AuthError."""
+        try:
+            account, scope = self._placed(delegation, user, now)
+            binding = bind_user(user, account, scope)
+            needs_proxy = user.body.proxy_required or binding.proxy_required or self._settings.proxy_required
+            if needs_proxy and delegation.proxy_key is None:
+                raise AuthError(AuthFailure.PROXY_REQUIRED, user.public_key)
+            _check_connection_type(binding, evidence)
+            user_end = _check_moment(user, binding, evidence, now)
+        except AuthError as problem:
+            if problem.failure is AuthFailure.CALLOUT_ACCOUNT_NOT_ALLOWED:
+                raise
+            raise AuthError(AuthFailure.CALLOUT_USER_NOT_VALID, str(problem)) from None
+        service = delegation.account
+        return _mint(
+            account=account,
+            user=user.name or evidence.unverified_nkey or evidence.unverified_user or user.public_key,
+            method=Method.CALLOUT,
+            policy=binding.policy,
+            limits=binding.limits,
+            permissions=binding.permissions,
+            public_key=user.public_key,
+            issuer_key=user.issuer if self._trust is not None else account.name,
+            name_tag=account.label,
+            tags=user.tags,
+            scope=binding.scope,
+            issued_at=user.issued_at,
+            proxy_key=delegation.proxy_key,
+            delegated_by="" if service is None else service.name,
+            **self._ends(self._trust, account, user_end),
+        )
+
+    def _placed(self, delegation: Delegation, user: SignedUser, now: float) -> tuple[Account, SigningKeyScope | None]:
+        """The account that a callout puts a user in, and the scope of the key that signed it. Raises AuthError."""
+        service, callout = delegation.account, delegation.callout
+        if service is None or callout is None:
+            raise AuthError(AuthFailure.CALLOUT_NOT_ASKED)
+        name = placement(user, delegation, operator_mode=self._trust is not None)
+        if self._trust is None:
+            found = self._accounts.get(name)
+            if found is None:
+                raise AuthError(AuthFailure.ACCOUNT_UNKNOWN, name)
+            check_placement(found, service, callout)
+            return found, None
+        if self._pinned and name not in self._pinned:
+            raise AuthError(AuthFailure.ACCOUNT_NOT_PINNED, name)
+        account = self._trust.account(name)
+        check_placement(account, service, callout)
+        self._trust.check_account_times(account, now)
+        return account, self._trust.user_scope(account, user.issuer)
+
+    def admit_as(self, delegation: Delegation, admission: Admission, evidence: Evidence, now: float) -> Principal:
+        """The principal that a function of the embedding program decided on. Raises AuthError."""
+        account = self._accounts.get(admission.account)
+        if account is None or self._settings.authenticate is None:
+            raise AuthError(AuthFailure.AUTHENTICATOR_FAILED, f"account {quote(admission.account)} is not defined")
+        if self._settings.proxy_required and delegation.proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED)
+        if admission.expires_at is not None and admission.expires_at <= now:
+            raise AuthError(AuthFailure.AUTHENTICATOR_DENIED, "what it decided has expired")
+        try:
+            policy = compile_policy(admission.permissions, account)
+        except InvalidPermissionError as problem:
+            raise AuthError(AuthFailure.AUTHENTICATOR_FAILED, str(problem)) from None
+        return _mint(
+            account=account,
+            user=admission.user or evidence.unverified_nkey or evidence.unverified_user or "",
+            method=Method.AUTHENTICATOR,
+            policy=policy,
+            limits=admission.limits,
+            permissions=admission.permissions,
+            name_tag=account.label,
+            tags=admission.tags,
+            proxy_key=delegation.proxy_key,
+            **self._ends(None, account, admission.expires_at),
+        )
+
+    def is_break_glass(self, principal: Principal) -> bool:
+        """Whether it is a user of the configuration that is kept for when the callout is out of order."""
+        is_own = principal.method in (Method.PASSWORD, Method.NKEY, Method.CERTIFICATE)
+        return is_own and principal.user in self._settings.break_glass
 
     def no_auth_principal(self, connection_type: ConnectionType) -> Principal | None:
         """Who a client is that sends no CONNECT at all, or None when it must send one.
@@ -227,8 +361,10 @@ class Authenticator:
 
         Principals that no JWT proved are returned as they are. Raises AuthError with the texts for live connections.
         """
-        if self._trust is None or principal.method not in (Method.JWT, Method.SENTINEL):
+        if self._trust is None or principal.method not in (Method.JWT, Method.SENTINEL, Method.CALLOUT):
             return principal
+        if principal.delegated_by:
+            self._check_service(self._trust, principal)
         try:
             account = self._trust.account(principal.account.name)
             self._trust.check_account_times(account, now)
@@ -244,12 +380,26 @@ class Authenticator:
             raise AuthError(AuthFailure.SIGNING_KEY_CHANGED_LIVE, principal.issuer_key or "")
         if principal.bearer and account.limits.disallow_bearer:
             raise AuthError(AuthFailure.BEARER_NOT_ALLOWED, account.name)
+        return self._renewed(principal, account, name_tag=account.display_name)
+
+    def _check_service(self, trust: TrustedOperators, principal: Principal) -> None:
+        """Refuses a principal whose callout is no more, or may not put users in its account. Raises AuthError."""
         try:
-            policy = compile_policy(principal.permissions, account)
+            service, account = trust.account(principal.delegated_by), trust.account(principal.account.name)
+            if service.callout is None:
+                raise AuthError(AuthFailure.CALLOUT_ABSENT, service.name)
+            check_placement(account, service, service.callout)
+        except AuthError as problem:
+            raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, str(problem)) from None
+
+    def _renewed(self, principal: Principal, account: Account, *, name_tag: str) -> Principal:
+        """The same principal in its account as it is now. Raises AuthError."""
+        try:
+            policy = compile_policy(principal.permissions, account, principal.public_key or "")
         except InvalidPermissionError as problem:
             raise AuthError(AuthFailure.PERMISSIONS_NOT_VALID, str(problem)) from None
         fields = {field.name: getattr(principal, field.name) for field in dataclasses.fields(principal)}
-        fields |= {"account": account, "policy": policy, "name_tag": account.display_name}
+        fields |= {"account": account, "policy": policy, "name_tag": name_tag}
         return _mint(**fields | self._ends(self._trust, account, principal.user_expires_at))
 
     # Settings that take the place of others while clients are connected.
@@ -354,6 +504,8 @@ class Authenticator:
                 return self.authenticate(evidence, now)
             self._trust.check_account_times(self._trust.account(principal.account.name), now)
             return self.recheck(principal, now)
+        if principal.method in (Method.CALLOUT, Method.AUTHENTICATOR) and not self._is_named(evidence):
+            return self._readmit_delegated(principal, earlier)
         proxy_key = principal.proxy_key
         if proxy_key is not None and proxy_key not in self._settings.trusted_proxies:
             raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
@@ -381,6 +533,28 @@ class Authenticator:
             if name and entry is None:
                 raise AuthError(AuthFailure.USER_GONE_LIVE, f"{name}: {problem}") from None
             raise
+
+    def _readmit_delegated(self, principal: Principal, earlier: Authenticator) -> Principal:
+        """Stands as long as the same function decides, or the same issuer for the same service, which may still put
+        users in its account. Raises AuthError.
+        """
+        settings = self._settings
+        service = self._accounts.get(principal.delegated_by)
+        account = self._accounts.get(principal.account.name)
+        if account is None or settings.authenticate is not earlier._settings.authenticate:
+            raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, principal.account.name)
+        if principal.method is Method.CALLOUT:
+            before = earlier._accounts[principal.delegated_by].callout
+            if service is None or service.callout is None or before is None:
+                raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, principal.delegated_by)
+            if service.callout.issuer != before.issuer:
+                raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, "another issuer")
+            check_placement(account, service, service.callout)
+        if settings.proxy_required and principal.proxy_key is None:
+            raise AuthError(AuthFailure.PROXY_REQUIRED)
+        if principal.proxy_key is not None and principal.proxy_key not in settings.trusted_proxies:
+            raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
+        return self._renewed(principal, account, name_tag=account.label)
 
     def _is_proven(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
         """Whether the evidence was compared with the very secret that counts now."""
@@ -434,19 +608,10 @@ class Authenticator:
         trust.check_account_times(account, now)
         if binding.bearer and account.limits.disallow_bearer:
             raise AuthError(AuthFailure.BEARER_NOT_ALLOWED, account.name)
-        if binding.connection_types is not None and evidence.connection_type.value not in binding.connection_types:
-            raise AuthError(AuthFailure.CONNECTION_TYPE_NOT_ALLOWED, evidence.connection_type.value)
+        _check_connection_type(binding, evidence)
         if not binding.bearer:
             verify_signature(user.public_key, evidence.nonce, evidence.unverified_signature)
-        check_revocation(account, user.public_key, user.issued_at)
-        if binding.networks and not is_within(evidence.remote_ip, binding.networks):
-            raise AuthError(AuthFailure.SOURCE_NOT_ALLOWED, evidence.remote_ip or "unknown")
-        ends = [float(user.expires_at)] if user.expires_at else []
-        if binding.windows is not None:
-            window_end = binding.windows.closes_at(now)
-            if window_end is None:
-                raise AuthError(AuthFailure.OUTSIDE_CONNECT_TIMES, user.public_key)
-            ends.append(window_end)
+        user_end = _check_moment(user, binding, evidence, now)
         shown = evidence.unverified_user if method is Method.SENTINEL else None
         return _mint(
             account=account,
@@ -465,7 +630,7 @@ class Authenticator:
             issued_at=user.issued_at,
             proxy_key=proxy_key,
             token="" if binding.bearer else user.token,
-            **self._ends(trust, account, min(ends, default=None)),
+            **self._ends(trust, account, user_end),
         )
 
     def _user_of(self, evidence: Evidence) -> tuple[SignedUser, Method]:
@@ -500,9 +665,9 @@ class Authenticator:
         self._known.keep(digest, (user, binding))
         return binding
 
-    def _ends(self, trust: TrustedOperators, account: Account, user_end: float | None) -> dict[str, object]:
+    def _ends(self, trust: TrustedOperators | None, account: Account, user_end: float | None) -> dict[str, object]:
         """When a connection expires and with which texts: by the user's own end or by the account's."""
-        account_end = trust.account_expiry(account)
+        account_end = None if trust is None else trust.account_expiry(account)
         ends, expiry = user_end, AuthFailure.USER_EXPIRED_LIVE
         if account_end is not None and (ends is None or account_end < ends):
             ends, expiry = account_end, AuthFailure.ACCOUNT_EXPIRED_LIVE
@@ -517,7 +682,7 @@ class Authenticator:
     def _by_nkey(self, evidence: Evidence, proxy_key: str | None) -> Principal:
         entry = self._nkeys.get(evidence.unverified_nkey or "")
         if entry is None:
-            raise AuthError(AuthFailure.NKEY_UNKNOWN)
+            raise StrangerError(AuthFailure.NKEY_UNKNOWN)
         self._check_entry(entry, evidence.connection_type, proxy_key)
         verify_signature(entry.public_key, evidence.nonce, evidence.unverified_signature)
         return self._of_entry(entry, Method.NKEY, proxy_key)
@@ -526,7 +691,7 @@ class Authenticator:
         kind = evidence.connection_type
         name = find_user(facts, self._users, lambda name: _admits(self._users[name], kind))
         if name is None:
-            raise AuthError(AuthFailure.CERTIFICATE_NOT_MAPPED)
+            raise StrangerError(AuthFailure.CERTIFICATE_NOT_MAPPED)
         entry = self._users[name]
         self._check_entry(entry, kind, proxy_key)
         if entry.password and not password.matches(entry.password, evidence.unverified_password or ""):
@@ -537,8 +702,11 @@ class Authenticator:
         given = evidence.unverified_password or ""
         entry = self._users.get(evidence.unverified_user or "")
         if entry is None:
-            password.matches(self._decoy, given)
-            raise AuthError(AuthFailure.USER_UNKNOWN if evidence.unverified_user else AuthFailure.CREDENTIALS_MISSING)
+            if not self._settings.is_delegating:
+                password.matches(self._decoy, given)
+            raise StrangerError(
+                AuthFailure.USER_UNKNOWN if evidence.unverified_user else AuthFailure.CREDENTIALS_MISSING
+            )
         self._check_entry(entry, evidence.connection_type, proxy_key)
         if not entry.password and self._settings.certificate_mapping:
             raise AuthError(AuthFailure.CERTIFICATE_NOT_MAPPED, f"{entry.name} is known by its certificate alone")
@@ -553,16 +721,16 @@ class Authenticator:
         account = self._accounts[GLOBAL_ACCOUNT]
         if settings.token:
             if not evidence.unverified_token:
-                raise AuthError(AuthFailure.CREDENTIALS_MISSING)
+                raise StrangerError(AuthFailure.CREDENTIALS_MISSING)
             if not password.matches(settings.token, evidence.unverified_token):
-                raise AuthError(AuthFailure.TOKEN_WRONG)
+                raise StrangerError(AuthFailure.TOKEN_WRONG)
             return self._of_configuration(account, _REDACTED, Method.TOKEN, proxy_key)
         if not settings.user or not evidence.unverified_user:
-            raise AuthError(AuthFailure.CREDENTIALS_MISSING)
+            raise StrangerError(AuthFailure.CREDENTIALS_MISSING)
         is_same_user = secrets.compare_digest(_encoded(settings.user), _encoded(evidence.unverified_user))
         is_right = password.matches(settings.password, evidence.unverified_password or "")
         if not is_same_user:
-            raise AuthError(AuthFailure.USER_UNKNOWN)
+            raise StrangerError(AuthFailure.USER_UNKNOWN)
         if not is_right:
             raise AuthError(AuthFailure.PASSWORD_WRONG, settings.user)
         return self._of_configuration(account, settings.user, Method.PASSWORD, proxy_key)
@@ -583,10 +751,9 @@ class Authenticator:
     def _of_entry(self, entry: UserEntry | NkeyEntry, method: Method, proxy_key: str | None) -> Principal:
         account = self._accounts[entry.account]
         key = entry.public_key if isinstance(entry, NkeyEntry) else None
-        name = entry.public_key if isinstance(entry, NkeyEntry) else entry.name
         return _mint(
             account=account,
-            user=name,
+            user=_name(entry),
             method=method,
             policy=self._policy(entry),
             limits=entry.limits,
@@ -603,11 +770,38 @@ class Authenticator:
             account=account,
             user=user,
             method=method,
-            policy=self._unrestricted,
+            policy=self._unrestricted if account.callout is None else compile_policy(unrestricted, account, user),
             permissions=unrestricted,
             name_tag=account.label,
             proxy_key=proxy_key,
         )
+
+
+def _check_connection_type(binding: Binding, evidence: Evidence) -> None:
+    if binding.connection_types is not None and evidence.connection_type.value not in binding.connection_types:
+        raise AuthError(AuthFailure.CONNECTION_TYPE_NOT_ALLOWED, evidence.connection_type.value)
+
+
+def _check_moment(user: SignedUser, binding: Binding, evidence: Evidence, now: float) -> float | None:
+    """When (Unix seconds) the user's connection ends, None for never.
+
+    Raises AuthError for a user that may not come from there, or not at this time.
+    """
+    check_revocation(binding.account, user.public_key, user.issued_at)
+    if binding.networks and not is_within(evidence.remote_ip, binding.networks):
+        raise AuthError(AuthFailure.SOURCE_NOT_ALLOWED, evidence.remote_ip or "unknown")
+    ends = [float(user.expires_at)] if user.expires_at else []
+    if binding.windows is not None:
+        window_end = binding.windows.closes_at(now)
+        if window_end is None:
+            raise AuthError(AuthFailure.OUTSIDE_CONNECT_TIMES, user.public_key)
+        ends.append(window_end)
+    return min(ends, default=None)
+
+
+def _name(entry: UserEntry | NkeyEntry) -> str:
+    """What names a user of the configuration: its nkey, or else its name."""
+    return entry.public_key if isinstance(entry, NkeyEntry) else entry.name
 
 
 def _decide_alike(one: Permissions | None, other: Permissions | None) -> bool:

@@ -6,10 +6,12 @@ from importlib import import_module
 from typing import Any
 
 from accounts.account import Account, SigningKeyScope, TimeWindow, TraceDestination
+from accounts.callout import Callout
 from accounts.limits import AccountLimits, UserLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth.claims import (
     AccountClaims,
+    ExternalAuthorization,
     OperatorLimits,
     Permission,
     UserPermissionLimits,
@@ -87,6 +89,18 @@ def scope_of(claimed: UserScope) -> SigningKeyScope:
     )
 
 
+def callout_of(account: str, claimed: ExternalAuthorization) -> Callout | None:
+    """The service of an account that decides about logins; None where no users of it are named."""
+    if not claimed.is_enabled:
+        return None
+    return Callout(
+        issuer=account,
+        users=frozenset(claimed.auth_users),
+        allowed_accounts=frozenset(claimed.allowed_accounts),
+        xkey=claimed.xkey,
+    )
+
+
 def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
     """The account that claims describe."""
     data = claims.nats
@@ -117,5 +131,6 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
         revocations=data.revocations,
         tags=tuple(data.tags),
         origin=origin,
+        callout=callout_of(claims.subject, data.authorization),
         **crossings,
     )

@@ -83,6 +83,17 @@ class AuthFailure(Enum):
     CREDENTIALS_MISSING = FailureTexts("credentials-missing", "No credentials given")
     CERTIFICATE_NOT_MAPPED = FailureTexts("certificate-not-mapped", "No user for the client certificate")
 
+    # Logins that somebody else decides.
+    CALLOUT_NOT_ASKED = FailureTexts("callout-not-asked", "Auth callout was not asked")
+    CALLOUT_ABSENT = FailureTexts("callout-absent", "Auth callout has no service")
+    CALLOUT_SILENT = FailureTexts("callout-silent", "Auth callout did not answer in time")
+    CALLOUT_DENIED = FailureTexts("callout-denied", "Auth callout denied")
+    CALLOUT_ANSWER_NOT_VALID = FailureTexts("callout-answer-not-valid", "Auth callout answer is not valid")
+    CALLOUT_USER_NOT_VALID = FailureTexts("callout-user-not-valid", "Auth callout user is not valid")
+    CALLOUT_ACCOUNT_NOT_ALLOWED = FailureTexts("callout-account-not-allowed", "Auth callout account is not allowed")
+    AUTHENTICATOR_DENIED = FailureTexts("authenticator-denied", "Authenticator of the program denied")
+    AUTHENTICATOR_FAILED = FailureTexts("authenticator-failed", "Authenticator of the program failed")
+
     # What ends a connection that was admitted.
     USER_EXPIRED_LIVE = FailureTexts(
         "user-expired-live", "User Authentication Expired", client=USER_EXPIRED_TEXT, closed_reason=_EXPIRED
@@ -100,6 +111,7 @@ class AuthFailure(Enum):
         "signing-key-changed-live", "Signing key was removed or its scope changed", client=""
     )
 
+    CALLOUT_CHANGED_LIVE = FailureTexts("callout-changed-live", "Whoever admitted the user decides no longer")
     USER_GONE_LIVE = FailureTexts("user-gone-live", "User is not known any more", client="", closed_reason=_CLOSED)
     USER_MOVED_LIVE = FailureTexts(
         "user-moved-live", "User belongs to another account now", client="", closed_reason=_CLOSED
@@ -133,3 +145,7 @@ class AuthError(Exception):
     def log_text(self) -> str:
         """What the operator's log says."""
         return str(self)
+
+
+class StrangerError(AuthError):
+    """The evidence names nobody of the configuration; somebody else may know who it is."""

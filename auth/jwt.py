@@ -10,19 +10,34 @@ from __future__ import annotations
 import hashlib
 import time
 from base64 import b32encode
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from auth import envelope
-from auth.claims import AccountClaims, ActivationClaims, Claims, GenericClaims, OperatorClaims, UserClaims
+from auth.claims import (
+    AccountClaims,
+    ActivationClaims,
+    AuthorizationRequestClaims,
+    AuthorizationResponseClaims,
+    Claims,
+    GenericClaims,
+    OperatorClaims,
+    UserClaims,
+)
 from auth.claims.base import VERSION
 from auth.envelope import JwtError
 from auth.nkey import KeyPair
 
 __all__ = ["JwtError", "decode", "decode_unverified", "encode", "token_id"]
 
-_TYPES: Final[dict[str, type[Claims]]] = {
-    claims.type_name: claims for claims in (OperatorClaims, AccountClaims, UserClaims, ActivationClaims)
-}
+_TypedClaims = (
+    OperatorClaims
+    | AccountClaims
+    | UserClaims
+    | ActivationClaims
+    | AuthorizationRequestClaims
+    | AuthorizationResponseClaims
+)
+_TYPES: Final[dict[str, type[Claims]]] = {claims.type_name: claims for claims in get_args(_TypedClaims)}
 
 
 def token_id(claims: Claims) -> str:
@@ -41,7 +56,7 @@ def encode(claims: Claims, keypair: KeyPair, *, issued_at: int | None = None) ->
     claims.check_issuer()
     claims.issued_at = int(time.time()) if issued_at is None else issued_at
     claims.token_id = token_id(claims)
-    if isinstance(claims, OperatorClaims | AccountClaims | UserClaims | ActivationClaims):
+    if isinstance(claims, _TypedClaims):
         claims.nats.type = claims.type_name
         claims.nats.version = VERSION
     claims.normalise()

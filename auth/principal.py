@@ -30,6 +30,10 @@ class Method(StrEnum):
     CERTIFICATE = auto()
     JWT = auto()
     SENTINEL = auto()
+    CALLOUT = auto()
+    """An auth callout service vouched for it."""
+    AUTHENTICATOR = auto()
+    """A function of the embedding program did."""
 
 
 _SEAL: Final = object()
@@ -45,7 +49,7 @@ class Principal:
     the account's defaults hold; ``policy`` is what they were compiled to. ``expires_at`` is in Unix seconds, and
     ``expiry`` says with which texts the connection ends then; ``user_expires_at`` is the user's own part of it.
     ``token`` is empty for a bearer token, which would be
-    a credential in itself.
+    a credential in itself. ``delegated_by`` names the account of the callout that admitted the user.
     """
 
     seal: InitVar[object]
@@ -68,10 +72,16 @@ class Principal:
     user_expires_at: float | None = None
     proxy_key: str | None = None
     token: str = field(default="", repr=False)
+    delegated_by: str = ""
 
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("only the verifier makes a Principal")
+
+    @property
+    def lasting_name(self) -> str:
+        """What names the user whenever it comes: its nkey where that is its own, or else its name."""
+        return self.user if self.method is Method.CALLOUT else self.public_key or self.user
 
     @property
     def expiry_text(self) -> str:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from accounts.account import GLOBAL_ACCOUNT, Account
+from accounts.callout import EVERY_ACCOUNT
 from accounts.limits import UserLimits
 from accounts.permissions import Grant, InvalidPermissionError, Permissions
 from auth.claims import AccountClaims, OperatorClaims, UserClaims
@@ -17,6 +18,7 @@ from auth.creds import parse_decorated_jwt
 from auth.envelope import JwtError
 from auth.evidence import ConnectionType
 from auth.gojson import quote
+from auth.login import Authenticate
 from auth.nkey import KeyKind, is_public_key
 from auth.password import is_bcrypt
 from auth.preload import VerifiedPreload
@@ -70,6 +72,10 @@ class AuthSettings:
     holds for all users of the configuration. ``bootstraps`` opens the system account to users that it signed itself, as
     long as the resolver does not know it; ``needs_system_account`` says that the resolver works through it.
     ``server_version`` is what operators may set a lower bound to.
+
+    ``callout_account`` is the account whose callout decides about who is not among the users of the configuration, and
+    ``authenticate`` a function of the embedding program that does; at most one of them. ``break_glass`` are users that
+    must be able to log in whatever has become of the callout.
     """
 
     operators: tuple[str, ...] = field(default=(), repr=False)
@@ -92,12 +98,20 @@ class AuthSettings:
     certificate_mapping: bool = False
     proxy_required: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    callout_account: str = ""
+    break_glass: frozenset[str] = frozenset()
+    authenticate: Authenticate | None = None
     server_version: str = "2.14.5"
 
     @property
     def is_operator_mode(self) -> bool:
         """Whether users must show a JWT."""
         return bool(self.operators or self.trusted_keys)
+
+    @property
+    def is_delegating(self) -> bool:
+        """Whether somebody else decides about who is not among the users of the configuration."""
+        return bool(self.callout_account) or self.authenticate is not None
 
     @property
     def has_plain_secrets(self) -> bool:
@@ -156,6 +170,7 @@ def check_settings(settings: AuthSettings) -> None:
         raise SettingsError("no operator key found: an account resolver needs an operator whose accounts it may trust")
     else:
         _check_static_users(settings)
+        _check_delegation(settings)
     for key in settings.trusted_proxies:
         if not any(is_public_key(key, kind) for kind in KeyKind if kind is not KeyKind.CURVE):
             raise SettingsError(f"proxy trusted key {quote(key)} is invalid")
@@ -172,6 +187,10 @@ def _check_operator_mode(settings: AuthSettings) -> None:
         raise SettingsError("operators do not allow users to be configured directly")
     if settings.no_auth_user:
         raise SettingsError("no_auth_user not compatible with Trusted Operator")
+    if settings.callout_account:
+        raise SettingsError("operators do not allow authorization callouts to be configured directly")
+    if settings.authenticate is not None:
+        raise SettingsError("operators do not allow an authenticator of the program")
     for key in settings.trusted_keys:
         if not is_public_key(key, KeyKind.OPERATOR):
             raise SettingsError(f"trusted Keys {quote(key)} are required to be a valid public operator nkey")
@@ -209,6 +228,30 @@ def _check_static_users(settings: AuthSettings) -> None:
         raise SettingsError(
             f"no_auth_user: {quote(wanted)} not present as user or nkey in authorization block or account configuration"
         )
+
+
+def _check_delegation(settings: AuthSettings) -> None:
+    """Refuse a callout that could not work, and users of it that would not be able to log in. Raises SettingsError."""
+    if not settings.callout_account:
+        return
+    if settings.authenticate is not None:
+        raise SettingsError("an auth_callout and an authenticator of the program exclude each other")
+    account = settings.accounts.get(settings.callout_account)
+    if account is None or account.callout is None:
+        raise SettingsError(f"auth_callout account {quote(settings.callout_account)} is not defined")
+    known = {user.name: bool(user.password) or settings.certificate_mapping for user in settings.users}
+    known |= dict.fromkeys((nkey.public_key for nkey in settings.nkeys), True)
+    if settings.user:
+        known[settings.user] = bool(settings.password)
+    for name in sorted(account.callout.users):
+        if name not in known:
+            raise SettingsError(f"auth_callout user {quote(name)} is not a user of the configuration")
+    for name in sorted(settings.break_glass):
+        if not known.get(name, False):
+            raise SettingsError(f"break_glass user {quote(name)} is not a user of the configuration with a secret")
+    for name in sorted(account.callout.allowed_accounts - {EVERY_ACCOUNT}):
+        if name not in settings.accounts:
+            raise SettingsError(f"auth_callout allowed account {quote(name)} not found in configured accounts")
 
 
 def _check_entry(name: str, entry: UserEntry | NkeyEntry, accounts: Mapping[str, Account]) -> None:

@@ -25,7 +25,8 @@ class Standing:
     hidden: bool
 
     def holds(self, principal: Principal) -> bool:
-        """Whether nothing has changed for a principal; never certain of a certificate, which any user may claim."""
+        """Whether nothing has changed for a principal; never certain of a certificate, which any user may claim, nor of
+        whom somebody else admitted."""
         if principal.account.name not in self.accounts:
             return False
         match principal.method:
@@ -37,7 +38,7 @@ class Standing:
                 return True
             case Method.SENTINEL:
                 return self.sentinel
-            case Method.CERTIFICATE:
+            case Method.CERTIFICATE | Method.CALLOUT | Method.AUTHENTICATOR:
                 return False
             case Method.NO_AUTH_USER:
                 return self.hidden or principal.user in self.users

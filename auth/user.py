@@ -35,6 +35,7 @@ class SignedUser:
     public_key: str
     issuer: str
     issuer_account: str
+    audience: str
     name: str
     tags: tuple[str, ...]
     issued_at: int
@@ -75,6 +76,7 @@ def read_user(token: str) -> SignedUser:
         public_key=claims.subject,
         issuer=claims.issuer,
         issuer_account=claims.issuer_account,
+        audience=claims.audience,
         name=claims.name,
         tags=tuple(claims.nats.tags),
         issued_at=claims.issued_at,
@@ -112,7 +114,7 @@ def bind_user(user: SignedUser, account: Account, scope: SigningKeyScope | None)
             account=account,
             scope=None,
             permissions=permissions,
-            policy=_compile(permissions, account),
+            policy=_compile(permissions, account, user),
             limits=user_limits_of(body),
             networks=_networks(body.source_networks),
             windows=_windows([(window.start, window.end) for window in body.times], body.times_location),
@@ -127,7 +129,7 @@ def bind_user(user: SignedUser, account: Account, scope: SigningKeyScope | None)
         account=account,
         scope=scope,
         permissions=expanded,
-        policy=_compile(expanded, account),
+        policy=_compile(expanded, account, user),
         limits=scope.limits,
         networks=_networks(scope.sources),
         windows=_windows([(window.start, window.end) for window in scope.times], scope.times_location),
@@ -152,9 +154,9 @@ def _expand(permissions: Permissions, user: SignedUser, account: Account) -> Per
         raise AuthError(AuthFailure.PERMISSIONS_NOT_VALID, str(problem)) from None
 
 
-def _compile(permissions: Permissions | None, account: Account) -> PolicyTable:
+def _compile(permissions: Permissions | None, account: Account, user: SignedUser) -> PolicyTable:
     try:
-        return compile_policy(permissions, account)
+        return compile_policy(permissions, account, user.public_key)
     except InvalidPermissionError as problem:
         raise AuthError(AuthFailure.PERMISSIONS_NOT_VALID, str(problem)) from None
 

@@ -134,7 +134,8 @@ class Server:
             listening = open_socket(options.host, options.port)
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
-            service = Service(loop, options, Control(options, authenticator, hub, info), context)
+            control = Control(options, authenticator, hub, info, identity=self.identity)
+            service = Service(loop, options, control, context)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
             watched = self._watch(service)
@@ -433,6 +434,7 @@ class Server:
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
             service.control.close()
+            await service.control.ended()
             service.shut_verifier()
         if self._monitor is not None:
             await self._monitor.stop()

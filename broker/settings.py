@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
+from accounts.callout import EVERY_ACCOUNT, Callout
 from accounts.limits import AccountLimits, UserLimits
 from auth.resolver.directory import DirectoryResolver
 from auth.resolver.index import Index
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from accounts.permissions import Permissions
     from auth.resolver import AccountResolver
-    from broker.config.options import Options, UserOptions
+    from broker.config.options import CalloutOptions, Options, UserOptions
 
 
 def account_resolver(options: Options) -> AccountResolver | None:
@@ -58,6 +60,10 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
             trace=entry.trace,
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
+    callout = authorization.callout
+    if callout is not None and (callout.account in accounts or callout.account == GLOBAL_ACCOUNT):
+        service = accounts.get(callout.account) or Account(GLOBAL_ACCOUNT, origin="built-in")
+        accounts[callout.account] = replace(service, callout=_callout(callout))
     return AuthSettings(
         operators=tuple(operator.token for operator in options.operators),
         trusted_keys=options.trusted_keys,
@@ -78,6 +84,18 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
         authorization_block=authorization.declared or authorization != AuthorizationOptions(),
         certificate_mapping=options.tls is not None and options.tls.verify_and_map,
         proxy_required=authorization.proxy_required,
+        callout_account="" if callout is None else callout.account,
+        break_glass=frozenset() if callout is None else frozenset(callout.break_glass),
+        authenticate=options.authenticator,
+    )
+
+
+def _callout(options: CalloutOptions) -> Callout:
+    return Callout(
+        issuer=options.issuer,
+        users=frozenset(options.users),
+        allowed_accounts=frozenset(options.allowed_accounts or (EVERY_ACCOUNT,)),
+        xkey=options.xkey,
     )
 
 

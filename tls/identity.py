@@ -5,9 +5,14 @@ The facts are read from a certificate that the TLS handshake has verified; nothi
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class CertificateFormatError(ValueError):
@@ -42,3 +47,28 @@ def peer_certificate(der: bytes) -> PeerCertificate:
     """
     certificate: PeerCertificate = import_module("tls.certificates").read_peer(der)
     return certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The TLS of a connection: version and cipher suite as OpenSSL names them, and the peer's certificates.
+
+    They are in DER, the peer's own first, and the handshake has verified them.
+    """
+
+    version: str
+    suite: str
+    chain: tuple[bytes, ...] = ()
+
+
+def verified_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
+    """The peer's certificates in DER, its own first, as the handshake verified them; none where it showed none.
+
+    Before Python 3.13 it is the peer's own certificate alone.
+    """
+    own = connection.getpeercert(binary_form=True)
+    if own is None:
+        return ()
+    if sys.version_info >= (3, 13):
+        return tuple(connection.get_verified_chain())
+    return (own,)

@@ -1,4 +1,4 @@
-"""Typed claims: what operators, accounts, users and activations say about themselves and others."""
+"""Typed claims: what operators, accounts, users, activations and auth callouts say about themselves and others."""
 
 from auth.claims.account import (
     AccountClaims,
@@ -11,6 +11,12 @@ from auth.claims.account import (
     WeightedMapping,
 )
 from auth.claims.activation import ActivationClaims, ActivationData
+from auth.claims.authorization import (
+    AuthorizationRequestClaims,
+    AuthorizationRequestData,
+    AuthorizationResponseClaims,
+    AuthorizationResponseData,
+)
 from auth.claims.base import UNLIMITED, Claims, Issue, IssueLevel, add_tags, blocking, remove_tags
 from auth.claims.exchange import Export, Import, ServiceLatency
 from auth.claims.generic import GenericClaims
@@ -24,6 +30,10 @@ __all__ = [
     "AccountData",
     "ActivationClaims",
     "ActivationData",
+    "AuthorizationRequestClaims",
+    "AuthorizationRequestData",
+    "AuthorizationResponseClaims",
+    "AuthorizationResponseData",
     "Claims",
     "Export",
     "ExternalAuthorization",

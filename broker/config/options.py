@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from accounts.limits import AccountLimits
     from accounts.mapping import SubjectMapping
     from accounts.permissions import Permissions
+    from auth.login import Authenticate
 
 ANY_ADDRESS: Final = str(IPv4Address(0))
 DEFAULT_PORT: Final = 4222
@@ -93,6 +94,24 @@ CONNECTION_TYPES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CalloutOptions:
+    """The ``auth_callout`` block: a service that decides about clients that are no users of the configuration."""
+
+    issuer: str
+    """Public account nkey (``A…``) that signs the service's answers and the users in them."""
+    account: str = "$G"
+    """The account that the service is asked in."""
+    users: tuple[str, ...]
+    """Users of the configuration, by name or nkey, that the service connects as."""
+    xkey: str = ""
+    """Public curve key (``X…``) that requests are encrypted for, and answers with; empty is in the clear."""
+    allowed_accounts: tuple[str, ...] = ()
+    """Accounts that the service may put users in besides its own; empty is all but the system account."""
+    break_glass: tuple[str, ...] = ()
+    """Users of the configuration that must be able to log in whatever has become of the service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationOptions:
     """The ``authorization`` block: who may connect to the account ``$G``, and how long he may take to say so."""
 
@@ -110,6 +129,8 @@ class AuthorizationOptions:
     """For entries of ``users`` without their own. They do not apply to the single user or the token."""
     proxy_required: bool = False
     """Whether all users must come through a trusted proxy."""
+    callout: CalloutOptions | None = None
+    """Who decides about clients that are none of these users; ``None`` means nobody, so that they are refused."""
     declared: bool = False
     """Whether there is such a block at all. An empty one asks for no credentials, yet says that none were forgotten."""
 
@@ -347,6 +368,9 @@ class Options:
     """Accounts in the order of the file; names are unique."""
     mappings: tuple[SubjectMapping, ...] = ()
     """Mappings of the account ``$G``."""
+    authenticator: Authenticate | None = None
+    """An async function of the embedding program that decides about clients that are no users of these options; it is
+    given an :class:`auth.login.Login` and returns an :class:`auth.login.Admission`, or None. Excludes a callout."""
     no_auth_user: str = ""
     """Name or nkey of the user that a client without credentials becomes."""
     system_account: str = ""

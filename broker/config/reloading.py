@@ -114,6 +114,8 @@ RULES: Final = (
     Rule("authorization.nkeys", Takes.ALL, "authorization nkey users", None, _SILENT),
     Rule("authorization.password_users", Takes.ALL, "authorization users", None, _SILENT),
     Rule("authorization.default_permissions", Takes.ALL, "authorization default permissions", None, _SILENT),
+    Rule("authorization.callout", Takes.ALL, "authorization callout", None, _SILENT),
+    Rule("authenticator", Takes.ALL, "authenticator", None, _SILENT),
     Rule("authorization.declared", Takes.ALL, "authorization", None, _SILENT),
     Rule("accounts", Takes.ALL, "accounts", None, _SILENT),
     Rule("mappings", Takes.ALL, "mappings", None, _SILENT),

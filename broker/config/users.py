@@ -15,7 +15,6 @@ from accounts.permissions import (
     parse_grant,
 )
 from auth.nkey import KeyKind, is_public_key
-from broker.config.absent import block
 from broker.config.errors import ConfigError, Position, Problem
 from broker.config.options import CONNECTION_TYPES, AccountOptions, AuthorizationOptions, UserOptions
 from broker.config.tree import Entry, Table, Value
@@ -29,6 +28,7 @@ from broker.config.values import (
     fail,
     integer,
     keys,
+    late,
     name,
     positioned_strings,
     rate,
@@ -327,8 +327,9 @@ AUTHORIZATION: Final[Keys] = {
     **keys(
         "auth_callout",
         "auth_hook",
-        read=block("callout", "auth callout"),
+        field="callout",
+        read=late("parts.callout", "read"),
         kind="map",
-        doc="Asks a service who may connect. Needs auth callout, which is not available in this version.",
+        doc="Asks a service about clients that are no users of the configuration; see [auth-callout](auth-callout.md).",
     ),
 }

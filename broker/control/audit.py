@@ -125,15 +125,19 @@ class Trail:
             claimed = connect.unverified_nkey or connect.unverified_user
             self._record(session, "denied", action="connect", claimed=claimed, denial=denial, reason=error.log_text)
 
-    def authenticated(self, session: Session) -> None:
-        """Records who a connection turned out to be."""
+    def authenticated(self, session: Session, *, break_glass: bool = False) -> None:
+        """Records who a connection turned out to be; a user kept for emergencies is worth a warning."""
         principal = session.principal
         if principal is None:
             return
-        if principal.method is not Method.NONE:
+        if break_glass:
+            journal.write(LOGGER, logging.WARNING, session, "break-glass user authenticated by %s", principal.method)
+        elif principal.method is not Method.NONE:
             journal.write(LOGGER, logging.DEBUG, session, "authenticated by %s", principal.method)
         if self.recorder is not None:
-            self._record(session, "authenticated", method=str(principal.method), issuer=principal.issuer_key)
+            members = {"method": str(principal.method), "issuer": principal.issuer_key}
+            self._record(session, "authenticated", **members, break_glass=break_glass or None,
+                         delegated_by=principal.delegated_by)
 
     def kicked(self, session: Session, by: Session | None) -> None:
         """Records a connection that the system account ended."""

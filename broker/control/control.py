@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from accounts.account import SYSTEM_ACCOUNT, Account
@@ -27,6 +28,7 @@ from broker.control.tenant import Tenant
 from broker.control.tracing import Trace, Tracing
 from broker.control.wiring import Wiring
 from broker.core.outbox import Hub
+from broker.identity import Identity
 from broker.log.text import quoted
 from broker.session import journal
 from broker.session.backend import LimitError
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
 
     from accounts.exchange import ServiceLink
     from auth.authenticate import Authenticator
+    from auth.callout import Delegation
     from auth.principal import Principal
     from broker.config.options import Options
+    from broker.control.delegation import Desk
     from broker.control.supply import Supply
     from broker.core.exchange import Crossing
     from broker.core.plan import Subscription
@@ -59,6 +63,8 @@ class Control:
         hub: Hub,
         info: ServerInfo,
         clock: Clock | None = None,
+        *,
+        identity: Identity | None = None,
     ) -> None:
         self.options = options
         self.authenticator = authenticator
@@ -83,6 +89,16 @@ class Control:
         self._internals: dict[str, Internal] = {}
         self.supply: Supply | None = None
         """Finds accounts that are not known yet; None where all there are have been configured."""
+        self.identity = identity or Identity()
+        """Keys that requests to auth callouts are signed and encrypted with."""
+        self._desk: Desk | None = None
+
+    @property
+    def desk(self) -> Desk:
+        """Where logins are decided by somebody else. Most servers need none, and do not wait for its code."""
+        if self._desk is None:
+            self._desk = import_module("broker.control.delegation").Desk(self)
+        return self._desk
 
     def _called(self) -> None:
         self.after_call()
@@ -120,10 +136,10 @@ class Control:
         """Whether somebody is, or was, in an account, or something in such an account depends on it."""
         return name in self.tenants or self.wiring.looked_at(name)
 
-    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
-        """Verifies what CONNECT claims. Raises AuthError. Safe in a thread where `is_slow` said so."""
+    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal | Delegation:
+        """Verifies CONNECT, or says whom to ask. Raises AuthError. Safe in a thread where `is_slow` says so."""
         try:
-            return self.authenticator.authenticate(self.evidence(session, connect), time.time())
+            return self.authenticator.judge(self.evidence(session, connect), time.time())
         except AuthError as error:
             if error.failure is AuthFailure.ACCOUNT_NOT_PINNED:
                 self.pinned_account_fails += 1
@@ -204,10 +220,17 @@ class Control:
 
     def close(self) -> None:
         """Ends what the broker itself listens to, and all ways between accounts. Nobody may be connected any more."""
+        if self._desk is not None:
+            self._desk.close()
         for internal in self._internals.values():
             internal.close()
         self._internals.clear()
         self.wiring.close()
+
+    async def ended(self) -> None:
+        """Returns once nothing of it is at work any more, after `close`."""
+        if self._desk is not None:
+            await self._desk.ended()
 
     def _meter(self, link: ServiceLink) -> LatencyMeter | None:
         """Measures the requests of a service import where its export says so; a server without system account never."""
@@ -255,7 +278,7 @@ class Control:
         tenant.enter(session)
         if self.supply is not None:
             self.supply.want(self.wiring.absent(account.name))
-        self.trail.authenticated(session)
+        self.trail.authenticated(session, break_glass=self.authenticator.is_break_glass(principal))
         self.observer.bound(session, account)
 
     def unbind(self, session: Session) -> None:

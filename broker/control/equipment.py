@@ -42,7 +42,7 @@ def set_ceilings(session: Session, principal: Principal, server_payload: int) ->
 def signature(principal: Principal) -> bytes:
     """The header line that tells who sends a message. JSON has no line end in itself, so it stays one line."""
     facts = {"acc": principal.account.name}
-    user = principal.public_key or ("" if principal.method is Method.TOKEN else principal.user)
+    user = "" if principal.method is Method.TOKEN else principal.lasting_name
     if user:
         facts["user"] = user
     return b"%b: %b\r\n" % (SIGNATURE.encode(), msgspec.json.encode(facts))

@@ -34,7 +34,10 @@ class Received:
 
 
 class Internal:
-    """The broker inside one account. What it is sent is handled at the end of the turn, in the order of its coming."""
+    """The broker inside one account. What it is sent is handled at the end of the turn, in the order of its coming.
+
+    A request that nobody takes is answered with the status 503, as a client's is that asks for it.
+    """
 
     def __init__(self, tenant: Tenant, hub: Hub) -> None:
         self.tenant = tenant
@@ -42,6 +45,7 @@ class Internal:
         self._client.owner = self
         self._client.headers = True
         self._client.echo = False
+        self._client.no_responders = True
         self._client.bind(tenant.announcements)
         self._handlers: dict[bytes, Callable[[Received], None]] = {}
         self._subscriptions: dict[bytes, Subscription] = {}

@@ -14,6 +14,7 @@ from broker.wire.errors import CloseReason
 if TYPE_CHECKING:
     from accounts.account import Account
     from broker.control.control import Control
+    from broker.control.tenant import Tenant
     from broker.session.session import Session
 
 
@@ -61,7 +62,7 @@ def account_changed(control: Control, name: str) -> int:
     if tenant is None:
         return 0
     closed = 0
-    for session in sorted(tenant.sessions, key=lambda one: one.cid):
+    for session in (*sorted(tenant.sessions, key=lambda one: one.cid), *_admitted_by(control, tenant)):
         principal = session.principal
         if principal is None:
             continue
@@ -76,3 +77,14 @@ def account_changed(control: Control, name: str) -> int:
     before = len(tenant.sessions)
     close_surplus(control, (tenant,))
     return closed + before - len(tenant.sessions)
+
+
+def _admitted_by(control: Control, service: Tenant) -> list[Session]:
+    """Sessions of other accounts that the callout of this one has admitted."""
+    return [
+        session
+        for tenant in control.tenants.values()
+        if tenant is not service
+        for session in sorted(tenant.sessions, key=lambda one: one.cid)
+        if session.principal is not None and session.principal.delegated_by == service.account.name
+    ]

@@ -217,6 +217,7 @@ cdef class Client(Outbox):
     cdef Grant open_grant(self, const char *subject, size_t length)
     cdef int spend(self, Grant opened, const char *subject, size_t length) except -1
     cdef int answer_no_responders(self, Message *message) except -1
+    cdef int take_status(self, Subscription subscription, Message *message, bytes line, bytes header) except -1
 
 
 cdef class Inbox(Client):

@@ -1121,12 +1121,17 @@ cdef class Client(Outbox):
             line = b"HMSG %b %b %d %d" % (
                 PyBytes_FromStringAndSize(message.reply, message.reply_length), subscription.sid,
                 len(header), len(header))
-            self.append(b"%b\r\n%b\r\n" % (line, header))
-            if self.shown_to is not None:
-                self.shown_to.sent_message(line, len(header), header)
+            self.take_status(subscription, message, line, header)
             self.out_messages += 1
             self.out_bytes += len(header)
             break
+        return 0
+
+    cdef int take_status(self, Subscription subscription, Message *message, bytes line, bytes header) except -1:
+        """Puts a status from the server into the outbox."""
+        self.append(b"%b\r\n%b\r\n" % (line, header))
+        if self.shown_to is not None:
+            self.shown_to.sent_message(line, len(header), header)
         return 0
 
 
@@ -1152,3 +1157,10 @@ cdef class Inbox(Client):
             PyBytes_FromStringAndSize(message.body + header, message.size - header),
         ))))
         return True
+
+    cdef int take_status(self, Subscription subscription, Message *message, bytes line, bytes header) except -1:
+        """Hands a status to the owner, like a message from itself."""
+        self.hub.deferred.append((self.owner.received, (subscription, self, (
+            PyBytes_FromStringAndSize(message.reply, message.reply_length), None, header, b""
+        ))))
+        return 0

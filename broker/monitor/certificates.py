@@ -1,4 +1,4 @@
-"""What is shown of TLS: versions and cipher suites by their usual names, and whose certificates take part."""
+"""What is shown of TLS: whose certificates take part."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ import msgspec
 from cryptography import x509
 
 from tls.identity import CertificateFormatError, peer_certificate
-from tls.policy import INSECURE_SUITES, SECURE_SUITES
 
 if TYPE_CHECKING:
     from tls.policy import TLSSettings
 
 _REMEMBERED: Final = 1024
-_VERSIONS: Final = {"TLSv1.2": "1.2", "TLSv1.3": "1.3"}
-_SUITES: Final = {
-    name: suite for suite, name in reversed([*SECURE_SUITES.items(), *INSECURE_SUITES.items()])
-}
 
 
 class PeerCertificate(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,16 +24,6 @@ class PeerCertificate(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str = ""
     spki_sha256: str = ""
     cert_sha256: str = ""
-
-
-def version_name(name: str) -> str:
-    """A protocol version without the protocol's name."""
-    return _VERSIONS.get(name, name)
-
-
-def suite_name(name: str) -> str:
-    """The IANA name of a cipher suite that OpenSSL names."""
-    return _SUITES.get(name, name)
 
 
 @lru_cache(_REMEMBERED)

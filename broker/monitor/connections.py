@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from accounts.subject import REST, overlaps
-from broker.monitor.certificates import PeerCertificate, describe, suite_name, version_name
+from broker.monitor.certificates import PeerCertificate, describe
 from broker.monitor.query import Query, QueryError
 from broker.monitor.sorting import Clocks, arrange, find_order
 from broker.monitor.wording import duration, indented, uptime
 from broker.session.record import ConnectionRecord, is_global, shown_user
 from broker.session.session import shown as text_of
 from broker.wire.values import moment, readable
+from tls.names import suite_name, version_name
 
 if TYPE_CHECKING:
     from broker.monitor.watched import Watched

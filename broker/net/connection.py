@@ -25,7 +25,7 @@ from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.session.states import State
 from broker.wire.errors import CloseReason
-from tls.identity import CertificateFormatError
+from tls.identity import CertificateFormatError, Secured, verified_chain
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from auth.authenticate import Authenticator
+    from auth.callout import Delegation
     from auth.principal import Principal
     from broker.net.service import Service
     from broker.wire.connect import ConnectOptions
@@ -152,7 +153,7 @@ class Connection:
         self._ping_timer: TimerHandle | None = None
         self._stall_timer: TimerHandle | None = None
         self._upgrade_timer: TimerHandle | None = None
-        self._verification: asyncio.Future[Principal] | asyncio.Future[None] | None = None
+        self._verification: asyncio.Future[Principal | Delegation] | asyncio.Future[None] | None = None
         options = service.options
         client = Client(service.hub)
         client.ceiling = options.max_pending
@@ -711,28 +712,52 @@ class Connection:
             search.result()
             self.service.hub.now = time.monotonic()
             try:
-                result: Principal | AuthError = self.service.control.authenticate(self.session, connect)
+                result: Principal | Delegation | AuthError = self.service.control.authenticate(self.session, connect)
             except AuthError as error:
                 result = error
             self.session.verified(result)
             self._take_up()
 
-    def _verified(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
+    def _verified(
+        self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal | Delegation]
+    ) -> None:
         self._verification = None
         if not work.cancelled():
             with self:
-                self._go_on(connect, by, work)
+                error = work.exception()
+                if error is not None and not isinstance(error, AuthError):
+                    raise error
+                self._go_on(connect, by, work.result() if error is None else error)
 
-    def _go_on(self, connect: ConnectOptions, by: Authenticator, work: asyncio.Future[Principal]) -> None:
-        error = work.exception()
-        if error is not None and not isinstance(error, AuthError):
-            raise error
+    def delegate(self, connect: ConnectOptions, delegation: Delegation) -> None:
+        """Has somebody else decide, reads nothing meanwhile, and tells the session what came of it.
+
+        CONNECT has come in time, so from here on the time counts that whoever is asked may take.
+        """
+        self._unwatch()
+        if self._connect_timer is not None:
+            self._connect_timer.cancel()
+            self._connect_timer = None
+        control = self.service.control
+        done = partial(self._decided, connect, control.authenticator)
+        control.desk.ask(self.session, connect, delegation, self._secured(), done)
+
+    def _secured(self) -> Secured | None:
+        if self.channel is None or self.tls is None:
+            return None
+        return Secured(*self.tls, verified_chain(self.channel.connection))
+
+    def _decided(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | AuthError) -> None:
+        with self:
+            self._go_on(connect, by, verdict)
+
+    def _go_on(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | Delegation | AuthError) -> None:
         if by is not self.service.control.authenticator and self.session.state is State.VERIFYING:
             # The settings were replaced meanwhile, and those of before admit nobody any more.
             self.verify_aside(connect)
             return
         self.service.hub.now = time.monotonic()
-        self.session.verified(work.result() if error is None else error)
+        self.session.verified(verdict)
         self._take_up()
 
     def expire_at(self, moment: float | None) -> None:

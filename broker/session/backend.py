@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from auth.callout import Delegation
     from auth.principal import Principal
     from broker.core.exchange import Crossing
     from broker.core.plan import Recorder
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """The decisions and registers behind a session."""
 
-    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal:
-        """Verifies what CONNECT claims. Raises auth.errors.AuthError."""
+    def authenticate(self, session: Session, connect: ConnectOptions) -> Principal | Delegation:
+        """Verifies what CONNECT claims, or says who has to be asked about it. Raises auth.errors.AuthError."""
 
     def is_slow(self, session: Session, connect: ConnectOptions) -> bool:
         """Whether verifying takes so long that it must not hold up the loop."""
@@ -111,6 +112,9 @@ class Transport(Protocol):
 
     def verify_aside(self, connect: ConnectOptions) -> None:
         """Verifies in a thread, reads nothing meanwhile, and calls `Session.verified` with what came of it."""
+
+    def delegate(self, connect: ConnectOptions, delegation: Delegation) -> None:
+        """Has somebody else decide, reads nothing meanwhile, and calls `Session.verified` with what came of it."""
 
     def pause(self, seconds: float = 0.0) -> None:
         """Lets all others have their turn, reads nothing for so long at least, and calls `Session.go_on`."""

@@ -67,4 +67,4 @@ def _account(principal: Principal) -> str:
 def _identity(principal: Principal) -> str:
     if principal.method is Method.TOKEN:
         return "token"
-    return f"{_KINDS.get(principal.method, 'user')}:{principal.public_key or principal.user}"
+    return f"{_KINDS.get(principal.method, 'user')}:{principal.lasting_name}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from auth.callout import Delegation
 from auth.errors import AuthError
 from broker.core.outbox import Hub
 from broker.core.parser import Lane
@@ -137,7 +138,7 @@ class Session:
 
     @property
     def listens(self) -> bool:
-        """Whether it takes bytes now: not while its password is compared in a thread, nor paused, nor after the end."""
+        """Whether it takes bytes now: not while it is found out who it is, nor paused, nor after the end."""
         return self.state is not State.CLOSED and self.state is not State.VERIFYING and not self.paused
 
     def greet(self) -> None:
@@ -216,23 +217,34 @@ class Session:
             )
             return
         if self.backend.is_slow(self, options):
-            self.state = step(self.state, State.VERIFYING)
-            self.lane.suspend()
+            self._wait()
             self.transport.verify_aside(options)
             return
         try:
-            principal = self.backend.authenticate(self, options)
+            verdict = self.backend.authenticate(self, options)
         except AuthError as error:
             self.fail(error.client_text, CloseReason(error.closed_reason), log="")
             return
-        self._admit(principal)
+        if isinstance(verdict, Delegation):
+            self._wait()
+            self.transport.delegate(options, verdict)
+            return
+        self._admit(verdict)
 
-    def verified(self, result: Principal | AuthError) -> None:
-        """What came of a verification in a thread; parsing goes on."""
+    def _wait(self) -> None:
+        """Holds back all that comes until it is known who sends it."""
+        self.state = step(self.state, State.VERIFYING)
+        self.lane.suspend()
+
+    def verified(self, result: Principal | Delegation | AuthError) -> None:
+        """What came of a verification in a thread, or of asking somebody else; parsing goes on."""
         if self.state is not State.VERIFYING:
             return
         if isinstance(result, AuthError):
             self.fail(result.client_text, CloseReason(result.closed_reason), log="")
+            return
+        if isinstance(result, Delegation):
+            self.transport.delegate(self.connect, result)
             return
         self._admit(result)
         self.lane.resume()

@@ -1,7 +1,8 @@
 """The states of a client session, and which steps there are between them.
 
     GREETED   INFO is out; CONNECT is awaited, and nothing else is listened to where credentials are needed
-    VERIFYING CONNECT has come, and its password is being compared in a thread; nothing is parsed meanwhile
+    VERIFYING CONNECT has come, and its password is being compared in a thread, or somebody else was asked who that is;
+              nothing is parsed meanwhile
     ACTIVE    bound to an account by a principal; the PUB lane is open
     CLOSED    the end: nothing is read any more
 

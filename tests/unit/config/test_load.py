@@ -175,10 +175,6 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
         ("prof_port: 6060", ['field "prof_port" needs profiling']),
         ("log_format: xml", ['field "log_format" must be text or json']),
         ("accounts { A { jetstream: enabled } }", ['t.conf:1:15: field "jetstream" needs JetStream']),
-        (
-            f"authorization {{ auth_callout {{ issuer: {ACCOUNT_KEY}, users: [u] }} }}",
-            ['field "auth_callout" needs auth callout'],
-        ),
     ],
 )
 def test_an_absent_part_is_named(text: str, messages: list[str]) -> None:

@@ -10,8 +10,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from broker.monitor.certificates import certificate_ends, describe, suite_name, version_name
+from broker.monitor.certificates import certificate_ends, describe
 from tests.support.certificates import make_certificates
+from tls.names import suite_name, version_name
 from tls.policy import TLSSettings
 
 
