@@ -13,6 +13,7 @@ from broker.config import (
     access_block,
     accounts_block,
     audit_block,
+    callout_block,
     exchange,
     load,
     resolver_block,
@@ -138,7 +139,6 @@ _PARTS: Final = (
     ("ocsp_peer", "`ocsp_peer`", "KEYS"),
     ("proxies", "`proxies`", "KEYS"),
     ("proxies", "`trusted`", "TRUSTED"),
-    ("callout", "`auth_callout`", "KEYS"),
 )
 """Blocks of absent parts: the module of :mod:`broker.config.parts`, the title, and the table of keys in it."""
 
@@ -167,6 +167,12 @@ def sections() -> tuple[Section, ...]:
         Section("`monitor_access`", access_block.KEYS, reload=_YES),
         Section("`audit`", audit_block.KEYS, options=AuditOptions(), reload=_NO),
         Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
+        Section(
+            "`auth_callout`",
+            callout_block.KEYS,
+            "A service decides about clients that are no users of the file; see [auth-callout](auth-callout.md).",
+            reload=_YES,
+        ),
         Section("`users`", users.USER, reload=_YES),
         Section("`permissions`, `default_permissions`", users.PERMISSIONS, reload=_YES),
         Section("`allow_responses`", users.RESPONSES, reload=_YES),

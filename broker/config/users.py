@@ -328,7 +328,7 @@ AUTHORIZATION: Final[Keys] = {
         "auth_callout",
         "auth_hook",
         field="callout",
-        read=late("parts.callout", "read"),
+        read=late("callout_block", "read"),
         kind="map",
         doc="Asks a service about clients that are no users of the configuration; see [auth-callout](auth-callout.md).",
     ),

@@ -259,8 +259,9 @@ class Desk:
         self._inboxes.clear()
 
     async def ended(self) -> None:
-        """Returns once every function that decides has ended; one that does not let go is not waited for longer than for
-        an answer.
+        """Returns once every function that decides has ended.
+
+        One that does not let go is not waited for longer than for an answer.
         """
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._control.options.authorization_timeout)

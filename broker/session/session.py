@@ -469,7 +469,7 @@ class Session:
     def fail(
         self, text: str | ErrorText, reason: CloseReason, *, log: str | None = None, level: int = logging.ERROR
     ) -> None:
-        """Tells the client why, and closes.
+        """Tells the client why, unless there are no words for it, and closes.
 
         `log` is what the log is told: None is what the client is told, nothing at all when it knows already.
         """
@@ -479,7 +479,8 @@ class Session:
         known = shown_text if log is None else log
         if known:
             self.backend.report(self, known, level)
-        self.refuse(text)
+        if shown_text:
+            self.refuse(text)
         self.close(reason)
 
     def close(self, reason: CloseReason) -> None:
