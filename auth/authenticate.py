@@ -221,7 +221,15 @@ class Authenticator:
             if callout is None or principal.public_key in callout.users:
                 return principal
             token = self._sentinel if principal.method is Method.SENTINEL else evidence.unverified_jwt or ""
-            return Delegation(account=account, callout=callout, proxy_key=proxy_key, token=token)
+            return Delegation(
+                account=account,
+                callout=callout,
+                proxy_key=proxy_key,
+                token=token,
+                public_key=principal.public_key or "",
+                name=principal.user_name,
+                tags=principal.tags,
+            )
         if not self.required:
             return self._nobody()
         try:

@@ -27,14 +27,17 @@ class Delegation:
     """A login that the configuration leaves to somebody else.
 
     ``account`` is that of the callout service with its ``callout``; both are None where a function of the embedding
-    program decides. ``token`` is the user JWT that led there in operator mode. ``proxy_key`` is the trusted proxy that
-    the client came through.
+    program decides. ``token`` is the user JWT that led there in operator mode, and ``public_key``, ``name`` and ``tags``
+    are what it says. ``proxy_key`` is the trusted proxy that the client came through.
     """
 
     account: Account | None = None
     callout: Callout | None = None
     proxy_key: str | None = None
     token: str = field(default="", repr=False)
+    public_key: str = ""
+    name: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

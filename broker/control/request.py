@@ -69,8 +69,10 @@ def request_claims(
             client_info=ClientFacts(
                 host=session.remote_ip,
                 id=session.cid,
-                user=_claimed(connect),
+                user=_claimed(connect, delegation),
                 name=connect.name,
+                tags=list(delegation.tags),
+                name_tag=delegation.name,
                 kind="Client",
                 type="nats",
                 nonce=session.nonce if signature else "",
@@ -92,9 +94,10 @@ def request_claims(
     )
 
 
-def _claimed(connect: ConnectOptions) -> str:
-    """Who the client says to be."""
-    return connect.unverified_nkey or connect.unverified_user or (REDACTED if connect.unverified_token else "")
+def _claimed(connect: ConnectOptions, delegation: Delegation) -> str:
+    """Who the client says to be, or else the user of its JWT."""
+    token = REDACTED if connect.unverified_token else ""
+    return connect.unverified_nkey or connect.unverified_user or delegation.public_key or token
 
 
 def _encryption(secured: Secured) -> EncryptionFacts:
