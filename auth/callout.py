@@ -27,8 +27,8 @@ class Delegation:
     """A login that the configuration leaves to somebody else.
 
     ``account`` is that of the callout service with its ``callout``; both are None where a function of the embedding
-    program decides. ``token`` is the user JWT that led there in operator mode, and ``public_key``, ``name`` and ``tags``
-    are what it says. ``proxy_key`` is the trusted proxy that the client came through.
+    program decides. ``token`` is the user JWT that led there in operator mode, with ``public_key``, ``name`` and
+    ``tags`` of its user. ``proxy_key`` is the trusted proxy that the client came through.
     """
 
     account: Account | None = None

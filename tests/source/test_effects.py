@@ -32,6 +32,7 @@ _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account
 _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _LEDGER = "integration/test_ledger.py::"
+_CALLOUT = "integration/test_callout.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
 EFFECTS: Mapping[str, Mapping[str, str]] = {
@@ -154,6 +155,15 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "users": _BLOCK + "test_user_and_password",
         "default_permissions": _BLOCK + "test_publish",
         "proxy_required": _BLOCK + "test_proxy_required",
+        "auth_callout": _CALLOUT + "test_a_service_admits_and_places",
+    },
+    "`auth_callout`": {
+        "issuer": _CALLOUT + "test_what_is_wrong_with_an_answer_is_a_refusal",
+        "account": _CALLOUT + "test_a_service_admits_and_places",
+        "auth_users": _CALLOUT + "test_nobody_else_hears_or_forges_requests",
+        "xkey": _CALLOUT + "test_answers_in_the_clear_are_refused_where_requests_are_encrypted",
+        "allowed_accounts": _CALLOUT + "test_allowed_accounts_are_the_only_ones",
+        "break_glass": _CALLOUT + "test_break_glass_works_without_the_service",
     },
     "`users`": {
         "user": _BLOCK + "test_user_and_password",

@@ -14,8 +14,10 @@ from auth.authenticate import Authenticator, ConnectionType, Evidence
 from auth.claims import TimeRange, UserScope
 from auth.errors import AuthError, AuthFailure
 from auth.evidence import CertificateFacts
+from auth.login import Admission, Login
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
+from tests.unit.auth import test_callout as callout
 from tests.unit.auth.realm import (
     ACCOUNT,
     ACCOUNT_SIGNING,
@@ -607,6 +609,65 @@ def broken_defaults_later() -> Any:
     return live(lambda realm: realm.account.nats.default_permissions.publish.allow.append("a.>.b"))
 
 
+@fails_with(AuthFailure.CALLOUT_NOT_ASKED)
+def nobody_was_asked() -> Any:
+    return Authenticator(callout.SETTINGS).authenticate(Evidence(unverified_user="bob"), NOW)
+
+
+@fails_with(AuthFailure.CALLOUT_DENIED)
+def the_callout_said_no() -> Any:
+    return callout.outcome(callout.Reply(error="no", has_user=False).payload())
+
+
+@fails_with(AuthFailure.CALLOUT_ANSWER_NOT_VALID)
+def the_callout_answered_another() -> Any:
+    return callout.outcome(callout.Reply(subject=OTHER_USER.public).payload())
+
+
+@fails_with(AuthFailure.CALLOUT_USER_NOT_VALID)
+def the_callout_made_another() -> Any:
+    return callout.outcome(callout.Reply(user_subject=OTHER_USER.public).payload())
+
+
+@fails_with(AuthFailure.CALLOUT_ACCOUNT_NOT_ALLOWED)
+def the_callout_meant_the_system() -> Any:
+    return callout.outcome(callout.Reply(user_account="SYS").payload())
+
+
+@fails_with(AuthFailure.AUTHENTICATOR_DENIED)
+def the_function_was_late() -> Any:
+    return decided(Admission(expires_at=NOW))
+
+
+@fails_with(AuthFailure.AUTHENTICATOR_FAILED)
+def the_function_named_no_account() -> Any:
+    return decided(Admission(account="NONE"))
+
+
+async def nobody(shown: Login) -> Admission | None:
+    return None
+
+
+def decided(admission: Admission) -> Any:
+    by = Authenticator(AuthSettings(authenticate=nobody))
+    return by.admit_as(callout.delegated(by), admission, Evidence(), NOW)
+
+
+@fails_with(AuthFailure.CALLOUT_CHANGED_LIVE)
+def the_callout_went_later() -> Any:
+    before = Authenticator(callout.settings(xkey=callout.SERVICE_CURVE.public))
+    principal = callout.outcome(callout.Reply().payload())
+    after = Authenticator(AuthSettings(accounts={"APP": Account("APP")}, users=(ALICE,)))
+    return after.readmit(principal, Evidence(unverified_user="bob"), NOW, before)
+
+
+@fails_with(AuthFailure.CALLOUT_CHANGED_LIVE)
+def the_function_went_later() -> Any:
+    before = Authenticator(AuthSettings(authenticate=nobody))
+    principal = before.admit_as(callout.delegated(before), Admission(), Evidence(), NOW)
+    return Authenticator(AuthSettings(users=(ALICE,))).readmit(principal, Evidence(), NOW, before)
+
+
 ALL = [(failure, case) for failure, cases in CASES.items() for case in cases]
 
 
@@ -622,8 +683,10 @@ def test_each_case_fails_for_its_own_reason(failure: AuthFailure, case: Case) ->
 
 
 def test_every_failure_has_a_case() -> None:
-    # The end of a connection that expires is announced by its principal, not raised.
-    assert set(AuthFailure) - set(CASES) == {AuthFailure.USER_EXPIRED_LIVE}
+    # The end of a connection that expires is announced by its principal, not raised; that a callout is not there, or
+    # says nothing, is found out where it is asked.
+    elsewhere = {AuthFailure.USER_EXPIRED_LIVE, AuthFailure.CALLOUT_ABSENT, AuthFailure.CALLOUT_SILENT}
+    assert set(AuthFailure) - set(CASES) == elsewhere
 
 
 def test_codes_are_unique() -> None:

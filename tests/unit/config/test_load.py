@@ -19,6 +19,7 @@ from broker.config.options import (
     DEFAULT_CACHE_LIMIT,
     AccountOptions,
     AuthorizationOptions,
+    CalloutOptions,
     LoggingOptions,
     MonitorOptions,
     Options,
@@ -30,6 +31,7 @@ from broker.config.options import (
 
 USER_KEY = KeyPair.generate(KeyKind.USER).public
 ACCOUNT_KEY = KeyPair.generate(KeyKind.ACCOUNT).public
+CURVE_KEY = KeyPair.generate(KeyKind.CURVE).public
 OPERATOR_KEY = KeyPair.generate(KeyKind.OPERATOR).public
 
 
@@ -327,6 +329,25 @@ class TestUsers:
             nkey=USER_KEY, origin="t.conf:12", permissions=Permissions(responses=ResponsePermission())
         )
         assert (found.password_users, found.nkeys) == ((user,), (nkey,))
+
+    def test_an_auth_callout(self) -> None:
+        found = options(
+            f"""
+            authorization {{ auth_callout {{
+              issuer: {ACCOUNT_KEY}, acc: AUTH, users: [a, b], key: {CURVE_KEY}
+              allowed_accounts: [APP], break_glass: [c]
+            }} }}"""
+        ).authorization.callout
+        assert found == CalloutOptions(
+            issuer=ACCOUNT_KEY,
+            account="AUTH",
+            users=("a", "b"),
+            xkey=CURVE_KEY,
+            allowed_accounts=("APP",),
+            break_glass=("c",),
+        )
+        least = options(f"authorization {{ auth_hook {{ issuer: {ACCOUNT_KEY}, auth_users: [a] }} }}")
+        assert least.authorization.callout == CalloutOptions(issuer=ACCOUNT_KEY, users=("a",))
 
     def test_accounts(self) -> None:
         found = options(
