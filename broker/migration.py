@@ -180,6 +180,29 @@ def _limits_connections(options: Options) -> bool:
     return options.max_connections not in {Options().max_connections, UNLIMITED}
 
 
+def _has_callout_block(options: Options) -> bool:
+    return options.authorization.callout is not None
+
+
+def _callouts(options: Options) -> Iterator[dict[str, Any]]:
+    """The services that account JWTs name which are loaded beforehand."""
+    found = (data.get("authorization") for data in _account_data(options))
+    return (one for one in found if isinstance(one, dict) and one.get("auth_users"))
+
+
+def _has_callout(options: Options) -> bool:
+    return _has_callout_block(options) or any(True for _ in _callouts(options))
+
+
+def _has_encrypted_callout(options: Options) -> bool:
+    callout = options.authorization.callout
+    return bool(callout and callout.xkey) or any(one.get("xkey") for one in _callouts(options))
+
+
+def _has_open_callout(options: Options) -> bool:
+    return any("*" in (one.get("allowed_accounts") or ()) for one in _callouts(options))
+
+
 DIFFERENCES: Final = (
     Difference(
         '`subscribe: {allow: "foo.*"}` admits SUB `foo.>`, which then receives `foo.a.b`; `allow: "*"` admits SUB `>`',
@@ -219,6 +242,82 @@ DIFFERENCES: Final = (
         "Expired` when it expires",
         "A date that its holder signed and that is then ignored protects nobody",
         _has_dated_operator,
+    ),
+    Difference(
+        "Users of the configuration that prove themselves are asked about too, unless `auth_users` names "
+        "them; so is whoever gives a wrong password for one",
+        "Users of the configuration come first: nobody is asked about a client that names one of them, or "
+        "that its certificate names",
+        "Who may get in when the service is down must not be left to the service",
+        _has_callout_block,
+    ),
+    Difference(
+        "Nobody checks who signed an answer, only who signed the user in it; with an operator an encrypted "
+        "answer, or one with the right `issuer_account`, is not checked either",
+        "The issuer signs both, with an operator the account or one of its signing keys",
+        "Another's word is no answer",
+        _has_callout,
+    ),
+    Difference(
+        "Where requests are encrypted an answer may be in the clear",
+        "It must be encrypted",
+        "It holds a user that others could try to be",
+        _has_encrypted_callout,
+    ),
+    Difference(
+        "`allowed_accounts` names the accounts whose users are asked about; users may be put in any account",
+        "Users may be put in these, or in the service's own; without a list in all but the system account",
+        "Who is in the system account sees everything",
+        _has_callout_block,
+    ),
+    Difference(
+        "`allowed_accounts: *` of an account JWT holds for the system account too",
+        "The system account must be named",
+        "As above",
+        _has_open_callout,
+    ),
+    Difference(
+        "`src` of the user in an answer is not looked at, nor whether it is revoked",
+        "Both are",
+        "A claim that was signed is meant to hold",
+        _has_callout,
+    ),
+    Difference(
+        "With an operator a client is asked about that has not signed with the key of its own JWT",
+        "Its JWT must be good by itself first",
+        "The JWT says which account is to be asked",
+        _has_callout,
+    ),
+    Difference(
+        "Where nobody serves the requests, a login is refused after `timeout`",
+        "At once",
+        "No answer can come",
+        _has_callout,
+    ),
+    Difference(
+        "Users of the service's account may subscribe to `$SYS.REQ.USER.AUTH`",
+        "Only those that `auth_users` names",
+        "Requests hold passwords",
+        _has_callout,
+    ),
+    Difference(
+        "A nonce is sent only where the configuration has nkeys",
+        "Always",
+        "The service can verify what a client signed",
+        _has_callout_block,
+    ),
+    Difference(
+        "A service that is not defined, or whose users are not, is an error in the log",
+        "The server does not start",
+        "Nobody could ever log in",
+        _has_callout_block,
+    ),
+    Difference(
+        "`auth_callout` is not reloaded, and those that it admitted stay when it is taken out of the "
+        "account's JWT",
+        "It is reloaded; who was admitted goes when the issuer, the service or its right to the account does",
+        "A change of who decides is meant to hold",
+        _has_callout,
     ),
     Difference(
         "Answers every HTTP method",

@@ -260,9 +260,11 @@ def test_a_lame_duck_ends_by_itself(run: Callable[[Main], None]) -> None:
     run(main)
 
 
-def test_the_example_of_the_readme(tmp_path: Path) -> None:
-    """The first example of Python prints what stands below it."""
-    example = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+@pytest.mark.parametrize("document", ["README.md", "docs/auth-callout.md"])
+def test_the_example_of_a_document(document: str, tmp_path: Path) -> None:
+    """The first example of Python with output prints what stands below it."""
+    text = (README.parent / document).read_text()
+    example = re.search(r"^```python\n([^`]*?)^```\n\n```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert example is not None
     result = subprocess.run(
         [sys.executable, "-c", example[1]],

@@ -13,7 +13,14 @@ from auth.nkey import KeyKind, KeyPair
 from broker.__main__ import main
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
-from broker.config.options import MonitorOptions, OperatorOptions, Options, TLSOptions
+from broker.config.options import (
+    AuthorizationOptions,
+    CalloutOptions,
+    MonitorOptions,
+    OperatorOptions,
+    Options,
+    TLSOptions,
+)
 from broker.migration import DIFFERENCES, Difference, report, touched
 from tests.source.sources import ROOT
 
@@ -32,6 +39,10 @@ def token(kind: str, **claims: object) -> str:
 
 OPERATORS = Options(operators=(OperatorOptions(token("operator")),))
 WATCHED = MonitorOptions(port=-1)
+CALLOUT = CalloutOptions(issuer="A", users=("auth",))
+ENCRYPTED = replace(CALLOUT, xkey="X")
+CALLED = Options(authorization=AuthorizationOptions(callout=CALLOUT))
+SERVICE = {"auth_users": ["U"], "allowed_accounts": ["*"], "xkey": "X"}
 SCOPE = {"kind": "user_scope", "key": "A", "template": {"sub": {"allow": ["in.{{name()}}", "jobs workers"]}}}
 
 
@@ -62,7 +73,8 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
     for row in (ROOT / "docs" / "differences.md").read_text().splitlines():
         section = row[3:] if row.startswith("## ") else section
         if row.startswith("| ") and section in {
-            "Permissions", "Limits", "Time", "Monitoring", "The configuration file", "The log", "Reload",
+            "Permissions", "Limits", "Time", "Auth callout", "Monitoring",
+            "The configuration file", "The log", "Reload",
         }:
             reference = row.strip("|").split("|")[0].strip()
             is_refusal = reference.startswith(("An export or import that is empty", "A mapping without"))
@@ -98,6 +110,12 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (OPERATORS, "A reload takes it, unless it names another system account"),
         (Options(operators=(OperatorOptions("no token"),)), "A reload takes it"),
         (Options(pid_file="/run/pid"), "Removed, unless another process"),
+        (CALLED, "Users of the configuration come first"),
+        (CALLED, "Only those that `auth_users` names"),
+        (replace(CALLED, authorization=AuthorizationOptions(callout=ENCRYPTED)), "It must be encrypted"),
+        (Options(resolver_preload={"A": token("account", authorization=SERVICE)}), "The system account must be"),
+        (Options(resolver_preload={"A": token("account", authorization=SERVICE)}), "It must be encrypted"),
+        (Options(resolver_preload={"A": token("account", authorization=SERVICE)}), "Its JWT must be good by itself"),
     ],
 )
 def test_what_a_configuration_meets_is_told(options: Options, expected: str) -> None:
