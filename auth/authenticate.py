@@ -298,6 +298,15 @@ class Authenticator:
             **self._ends(self._trust, account, user_end),
         )
 
+    def wanted_placement(self, delegation: Delegation, user: SignedUser, now: float) -> str:
+        """The account that a callout puts a user in, where its token has to be found first; empty where it need not."""
+        name = user.issuer_account
+        if self._trust is None or delegation.callout is None or (self._pinned and name not in self._pinned):
+            return ""
+        if not delegation.callout.permits(name, is_system=name == self.system_account):
+            return ""
+        return name if self._trust.is_wanting(name, now) else ""
+
     def _placed(self, delegation: Delegation, user: SignedUser, now: float) -> tuple[Account, SigningKeyScope | None]:
         """The account that a callout puts a user in, and the scope of the key that signed it. Raises AuthError."""
         service, callout = delegation.account, delegation.callout

@@ -29,6 +29,7 @@ from broker.session.states import State
 if TYPE_CHECKING:
     from auth.authenticate import Authenticator
     from auth.principal import Principal
+    from auth.user import SignedUser
     from broker.control.clock import Timer
     from broker.control.control import Control
     from broker.control.internal import Internal, Received
@@ -60,6 +61,7 @@ class _Login:
     token: str = ""
     timer: Timer | None = None
     task: asyncio.Task[object] | None = None
+    is_answered: bool = False
 
 
 @dataclass(slots=True)
@@ -174,12 +176,31 @@ class Desk:
         login = self._asked.get(message.subject.rpartition(".")[2])
         if login is None or login.delegation.account is None or login.delegation.account.name != account:
             return
+        if login.is_answered:
+            return
+        login.is_answered = True
         if message.session is None and message.header is not None and message.header.startswith(NO_RESPONDERS):
             self._decide(login, AuthError(AuthFailure.CALLOUT_ABSENT, account))
             return
-        self._decide(login, self._verdict(login, login.delegation, message.payload))
+        user = self._user(login, login.delegation, message.payload)
+        if isinstance(user, AuthError):
+            self._decide(login, user)
+            return
+        supply = self._control.supply
+        name = login.by.wanted_placement(login.delegation, user, time.time()) if supply is not None else ""
+        if supply is not None and name and supply.wants(name):
+            supply.fetch(name).add_done_callback(partial(self._found, login, user))
+        else:
+            self._decide(login, self._admitted(login, user))
 
-    def _verdict(self, login: _Login, delegation: Delegation, payload: bytes) -> Principal | AuthError:
+    def _found(self, login: _Login, user: SignedUser, search: asyncio.Future[None]) -> None:
+        """The account of a user has been looked for; whether it was found shows now."""
+        _ = search.cancelled() or search.exception()
+        if self._asked.get(login.token) is login:
+            self._decide(login, self._admitted(login, user))
+            self._control.after_call()
+
+    def _user(self, login: _Login, delegation: Delegation, payload: bytes) -> SignedUser | AuthError:
         identity, by = self._control.identity, login.by
         if delegation.callout is None:
             return AuthError(AuthFailure.CALLOUT_NOT_ASKED)
@@ -189,10 +210,15 @@ class Desk:
             curve=identity.curve,
             user_key=login.user_key,
         )
-        now = time.time()
         try:
-            user = read_answer(payload, question, partial(by.check_signer, delegation), now)
-            return by.admit(delegation, user, self._control.evidence(login.session, login.connect), now)
+            return read_answer(payload, question, partial(by.check_signer, delegation), time.time())
+        except AuthError as problem:
+            return problem
+
+    def _admitted(self, login: _Login, user: SignedUser) -> Principal | AuthError:
+        evidence = self._control.evidence(login.session, login.connect)
+        try:
+            return login.by.admit(login.delegation, user, evidence, time.time())
         except AuthError as problem:
             return problem
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from auth import jwt
 from auth.claims import UserClaims, UserScope
 from auth.nkey import KeyKind, KeyPair
 from broker import Options, Server
-from broker.config.options import AccountOptions, AuthorizationOptions, CalloutOptions, UserOptions
+from broker.config.options import AccountOptions, AuthorizationOptions, CalloutOptions, ResolverKind, UserOptions
 from broker.control import delegation
 from tests.support.callout import (
     CURVE,
@@ -32,6 +33,7 @@ from tests.support.callout import (
     refuse,
     service,
 )
+from tests.support.estate import Estate, lookup
 from tests.support.loops import in_every_loop
 from tests.support.realm import Realm
 from tests.support.serving import Client, close_reason, serving, session_of, until
@@ -616,6 +618,26 @@ async def test_a_wrong_signature_is_no_matter_for_the_service() -> None:
         assert made.asked == []
         await realm.connect(server)
         assert len(made.asked) == 1
+
+
+@in_every_loop
+async def test_an_account_that_a_resolver_has_to_find_first(tmp_path: Path) -> None:
+    realm = Delegating()
+    estate = Estate(realm)
+    options_of_both = estate.options(ResolverKind.FULL, tmp_path, estate.system, realm)
+    async with serving(options_of_both) as server, realm.serve(server, realm.admit):
+        peer = await estate.administrator(server)
+        await peer.send(f"SUB {lookup('*')} 1\r\n".encode())
+        assert await peer.ping() == []
+        client = await realm.attempt(server, signed=False)
+        question = (await peer.frame()).split()
+        assert question[1] == lookup(realm.target.account_key.public).encode()
+        token = realm.target.account_token().encode()
+        await peer.send(b"PUB %b %d\r\n%b\r\n" % (question[3], len(token), token))
+        assert await client.frame() == b"PONG"
+        principal = session_of(server, client).principal
+        assert principal is not None
+        assert principal.account.name == realm.target.account_key.public
 
 
 def test_the_subject_is_that_of_the_protocol() -> None:
