@@ -194,9 +194,9 @@ def test_users_with_the_same_permissions_share_one_policy_which_is_compiled_when
 ) -> None:
     compiled: list[Permissions | None] = []
 
-    def compiling(permissions: Permissions | None, account: Account) -> PolicyTable:
+    def compiling(permissions: Permissions | None, account: Account, user: str = "") -> PolicyTable:
         compiled.append(permissions)
-        return compile_policy(permissions, account)
+        return compile_policy(permissions, account, user)
 
     monkeypatch.setattr("auth.authenticate.compile_policy", compiling)
     alike = [Permissions(subscribe=SubjectRules(allow=(Grant("a", None, "x:1"),))) for _ in range(2)]
