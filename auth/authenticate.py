@@ -178,6 +178,11 @@ class Authenticator:
         return self._trust is not None or self._has_credentials or self._settings.is_delegating
 
     @property
+    def is_delegating(self) -> bool:
+        """Whether the configuration leaves strangers to somebody else; accounts of an operator may do so besides."""
+        return self._settings.is_delegating
+
+    @property
     def nonce_required(self) -> bool:
         """Whether INFO must hold a nonce."""
         settings = self._settings

@@ -92,6 +92,9 @@ class Control:
         self.identity = identity or Identity()
         """Keys that requests to auth callouts are signed and encrypted with."""
         self._desk: Desk | None = None
+        if authenticator.is_delegating:
+            # Its code takes some tens of milliseconds to load, which no login should wait for.
+            self._desk = self.desk
 
     @property
     def desk(self) -> Desk:

@@ -18,7 +18,15 @@ from auth import jwt
 from auth.claims import UserClaims, UserScope
 from auth.nkey import KeyKind, KeyPair
 from broker import Options, Server
-from broker.config.options import AccountOptions, AuthorizationOptions, CalloutOptions, ResolverKind, UserOptions
+from broker.audit.verify import entries
+from broker.config.options import (
+    AccountOptions,
+    AuditOptions,
+    AuthorizationOptions,
+    CalloutOptions,
+    ResolverKind,
+    UserOptions,
+)
 from broker.control import delegation
 from tests.support.callout import (
     CURVE,
@@ -457,6 +465,31 @@ async def test_a_reload_holds_the_admitted_to_the_new_callout(caplog: pytest.Log
         assert VIOLATION in await carol.rest()
         await assert_refused(server, caplog, "User is not known")
         assert len(made.asked) == 3
+
+
+def everything_in(directory: Path) -> str:
+    return "".join(path.read_text() for path in directory.glob("*.jsonl"))
+
+
+@in_every_loop
+async def test_the_ledger_tells_who_decided(tmp_path: Path) -> None:
+    audited = replace(options(), audit=AuditOptions(directory=str(tmp_path)))
+    async with serving(audited) as server, service(server.url) as made:
+        await login(server)
+        await login(server, "fire", **{"pass": "pw"})
+        made.decide = refuse
+        client = await attempt(server, "eve")
+        assert await client.rest() == VIOLATION
+    found = [entry for entry in entries(tmp_path) if entry["event"] in {"authenticated", "denied"}]
+    told = [(one.get("user"), one.get("method"), one.get("delegated_by"), one.get("break_glass")) for one in found]
+    assert told[:3] == [
+        ("user:auth", "password", None, None),
+        ("user:bob", "callout", "AUTH", None),
+        ("user:fire", "password", None, True),
+    ]
+    assert (found[3]["claimed"], found[3]["reason"]) == ("eve", "Auth callout denied: no such user")
+    assert found[3]["denial"]
+    assert "secret" not in everything_in(tmp_path)
 
 
 @in_every_loop
