@@ -561,22 +561,28 @@ class Authenticator:
         users in its account. Raises AuthError.
         """
         settings = self._settings
-        service = self._accounts.get(principal.delegated_by)
         account = self._accounts.get(principal.account.name)
         if account is None or settings.authenticate is not earlier._settings.authenticate:
             raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, principal.account.name)
         if principal.method is Method.CALLOUT:
-            before = earlier._accounts[principal.delegated_by].callout
-            if service is None or service.callout is None or before is None:
-                raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, principal.delegated_by)
-            if service.callout.issuer != before.issuer:
-                raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, "another issuer")
-            check_placement(account, service, service.callout)
+            self.check_admitted(account, principal.delegated_by, earlier)
         if settings.proxy_required and principal.proxy_key is None:
             raise AuthError(AuthFailure.PROXY_REQUIRED)
         if principal.proxy_key is not None and principal.proxy_key not in settings.trusted_proxies:
             raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
         return self._renewed(principal, account, name_tag=account.label)
+
+    def check_admitted(self, account: Account, service_name: str, earlier: Authenticator) -> None:
+        """Refuses those whom the callout of an account admitted under earlier settings to an account of these.
+
+        Raises AuthError where they may not stay.
+        """
+        service, before = self._accounts.get(service_name), earlier._accounts.get(service_name)
+        if service is None or service.callout is None or before is None or before.callout is None:
+            raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, service_name)
+        if service.callout.issuer != before.callout.issuer:
+            raise AuthError(AuthFailure.CALLOUT_CHANGED_LIVE, "another issuer")
+        check_placement(account, service, service.callout)
 
     def _is_proven(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
         """Whether the evidence was compared with the very secret that counts now."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from accounts.policy import PolicyTable
 from auth.authenticate import Authenticator
+from auth.errors import AuthError
 from auth.resolver import StoreError
 from auth.resolver.directory import DirectoryResolver
 from auth.settings import SettingsError
@@ -112,6 +113,7 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
     for session in looked_at:
         effect = effects.get(_BEARER if session.user == _REDACTED else session.user)
         closes = effect in {Effect.GONE, Effect.MOVED, Effect.PROOF} or (begins_to_ask and not session.user)
+        closes = closes or (effect is None and _loses_callout(old, session, earlier, later))
         if closes or (not is_elsewhere and later.account(session.account) is None):
             closing.append(session.cid)
         elif effect is Effect.RIGHTS:
@@ -125,6 +127,18 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
         tuple(going),
         looked_at,
     )
+
+
+def _loses_callout(old: Options, session: SessionSnapshot, earlier: Authenticator, later: Authenticator) -> bool:
+    """Whether a session that only a callout can have admitted may not stay."""
+    callout, account = old.authorization.callout, later.account(session.account)
+    if callout is None or account is None or earlier.account_of(session.user) or session.user == old.authorization.user:
+        return False
+    try:
+        later.check_admitted(account, callout.account, earlier)
+    except AuthError:
+        return True
+    return bool(later.account_of(session.user))
 
 
 def _authenticator(options: Options) -> Authenticator:

@@ -11,12 +11,14 @@ from accounts.permissions import Grant, Permissions, SubjectRules
 from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
+    CalloutOptions,
     Options,
     ResolverKind,
     ResolverOptions,
     UserOptions,
 )
 from broker.reload.preview import Effect, SessionSnapshot, preview
+from tests.support.callout import CURVE, ISSUER, OTHER_ISSUER
 from tests.support.estate import Estate
 
 
@@ -108,3 +110,22 @@ def test_single_credentials() -> None:
     assert [found.effect for found in preview(one, with_single(token="t")).users] == [Effect.GONE]
     assert [found.user for found in preview(with_single(token="t"), Options()).users] == ["token"]
     assert list(preview(one, one).lines()) == ["Nothing would change."]
+
+
+def test_sessions_that_a_callout_admitted() -> None:
+    callout = CalloutOptions(issuer=ISSUER.public, account="A", users=("stays",))
+    accounts = (AccountOptions(name="A", users=(user("stays"),)), AccountOptions(name="B"), AccountOptions(name="C"))
+    old = Options(accounts=accounts, authorization=AuthorizationOptions(callout=callout))
+    sessions = (SessionSnapshot(1, "A", "stays"), SessionSnapshot(2, "B", "bob"), SessionSnapshot(3, "C", "eve"))
+
+    def closing(**changes: Any) -> tuple[int, ...]:
+        new = replace(old, authorization=AuthorizationOptions(callout=replace(callout, **changes)))
+        return preview(old, new, sessions).closing
+
+    assert closing() == ()
+    assert closing(xkey=CURVE.public) == ()
+    assert closing(allowed_accounts=("B",)) == (3,)
+    assert closing(issuer=OTHER_ISSUER.public) == (2, 3)
+    assert preview(old, replace(old, authorization=AuthorizationOptions()), sessions).closing == (2, 3)
+    named = replace(old, accounts=(accounts[0], AccountOptions(name="B", users=(user("bob"),)), accounts[2]))
+    assert preview(old, named, sessions).closing == (2,)
