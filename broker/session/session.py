@@ -69,6 +69,7 @@ class Session:
         "close_reason",
         "connect",
         "data_ceiling",
+        "delegated_to",
         "headers_supported",
         "hub",
         "lane",
@@ -125,6 +126,8 @@ class Session:
         """Whether it has had its turn, and what came is not all handled."""
         self.data_ceiling = 0
         """Bytes that the connection may move in all, both ways; 0 is unlimited."""
+        self.delegated_to = ""
+        """The account whose callout was asked who this is; empty where none was."""
         self.secured = False
         self.tracer: Tracer | None = None
         """Shows in the log what comes and goes; None where nothing is traced."""
@@ -227,9 +230,13 @@ class Session:
             return
         if isinstance(verdict, Delegation):
             self._wait()
-            self.transport.delegate(options, verdict)
+            self._delegate(verdict)
             return
         self._admit(verdict)
+
+    def _delegate(self, delegation: Delegation) -> None:
+        self.delegated_to = "" if delegation.account is None else delegation.account.name
+        self.transport.delegate(self.connect, delegation)
 
     def _wait(self) -> None:
         """Holds back all that comes until it is known who sends it."""
@@ -244,7 +251,7 @@ class Session:
             self.fail(result.client_text, CloseReason(result.closed_reason), log="")
             return
         if isinstance(result, Delegation):
-            self.transport.delegate(self.connect, result)
+            self._delegate(result)
             return
         self._admit(result)
         self.lane.resume()

@@ -135,7 +135,9 @@ class Announcer(Observer):
         build = partial(client_disconnected, session, account, reason.value)
         if reason in NOT_LET_IN:
             if session.connect is not NOTHING_SAID:
-                self._tell_in(self._control.tenants.get(name), subjects.AUTH_ERROR_IN_ACCOUNT, build)
+                # Where a callout decides, it is its account that learns of logins that failed.
+                place = self._control.tenants.get(session.delegated_to or name)
+                self._tell_in(place, subjects.AUTH_ERROR_IN_ACCOUNT, build)
             self._tell(subjects.auth_error(self._server), build)
         self._tell(subjects.disconnect(name), build)
 

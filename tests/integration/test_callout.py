@@ -493,6 +493,20 @@ async def test_the_ledger_tells_who_decided(tmp_path: Path) -> None:
 
 
 @in_every_loop
+async def test_the_account_of_the_service_learns_of_logins_that_failed() -> None:
+    async with answering(refuse) as (server, _):
+        service_user = await login(server, "auth", **{"pass": "pw"})
+        await service_user.send(b"SUB $SYS.ACCOUNT.CLIENT.AUTH.ERR 1\r\n")
+        assert await service_user.ping() == []
+        client = await attempt(server)
+        assert await client.rest() == VIOLATION
+        event = await service_user.frame()
+        assert event.startswith(b"MSG $SYS.ACCOUNT.CLIENT.AUTH.ERR 1 ")
+        assert b'"user":"bob"' in event
+        assert b"secret" not in event
+
+
+@in_every_loop
 async def test_a_reload_while_somebody_waits() -> None:
     kept = asyncio.Event()
     gate = asyncio.Event()
