@@ -142,6 +142,10 @@ async def _fill_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, refuses: 
         admin = await Client.connect(server, user="admin", **{"pass": "p"})
         await admin.send(b"SUB $SYS.SERVER.*.AUDIT 1\r\n")
         await admin.ping()
+        recorder = server._recorder
+        assert recorder is not None
+        # What came before the disk was full is written and sealed.
+        await until(lambda: not recorder._waiting and not recorder._ledger.unsealed)
         full.append(True)
         admitted = await Client.connect(server, user="web", **{"pass": "p"})
         assert b'"written":false' in await admin.frame()
