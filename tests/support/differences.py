@@ -14,11 +14,23 @@ import yaml
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeDifference:
+    """Where an answer of natskeep has another shape than the recorded one; the texts are shell patterns."""
+
+    where: str
+    """The situation, a colon, and what was asked."""
+    path: str
+    got: str
+    """What stands there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Differences:
     """The cases that differ, by name, and how: see the file."""
 
     transcripts: Mapping[str, Mapping[int, list[dict[str, Any]]]]
     vectors: Mapping[str, Mapping[str, Any]]
+    shapes: Mapping[str, Sequence[ShapeDifference]]
 
     def steps(self, name: str, recorded: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The steps of a transcript as natskeep is to take them."""
@@ -35,7 +47,8 @@ class Differences:
 
 def _load() -> Differences:
     document = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-    return Differences(document["transcripts"], document["vectors"])
+    shapes = {name: [ShapeDifference(**one) for one in group] for name, group in document["shapes"].items()}
+    return Differences(document["transcripts"], document["vectors"], shapes)
 
 
 DIFFERENCES = _load()

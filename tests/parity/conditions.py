@@ -1,0 +1,130 @@
+"""Situations of TLS, of limits, and of clients that fall behind."""
+
+from __future__ import annotations
+
+from tests.parity.forms import FORMS
+from tests.parity.questions import CONNECTIONS
+from tests.parity.situations import HTTP, situation
+from tests.parity.stage import Stage
+
+SYSTEM_USER = "accounts { $SYS { users: [{user: s, password: p}] }, A { users: [{user: a, password: p}] } }\n"
+
+
+@situation
+def secured(stage: Stage) -> None:
+    """TLS with certificates of clients, and monitoring over HTTPS."""
+    stage.is_secure = True
+    stage.start(
+        """
+https: "127.0.0.1:$HTTP"
+ping_interval: "300ms"
+ping_max: 1000
+tls {
+  cert_file: "$CERTS/server.pem", key_file: "$CERTS/server-key.pem", ca_file: "$CERTS/ca.pem"
+  verify: true, timeout: 3.5
+}
+"""
+    )
+    peer, gone = (stage.client(fields=FORMS["go"], tls=stage.context("plain")) for _ in range(2))
+    for one in (peer, gone):
+        one.until_measured()
+    gone.close()
+    stage.until_closed(1)
+    stage.get("/varz", "/connz", "/connz?auth=1", "/connz?auth=1&state=closed")
+
+
+@situation
+def mapped_certificates(stage: Stage) -> None:
+    """Certificates that name the user, and TLS before anything is said."""
+    stage.start(
+        HTTP
+        + """
+ping_interval: "300ms"
+ping_max: 1000
+tls {
+  cert_file: "$CERTS/server.pem", key_file: "$CERTS/server-key.pem", ca_file: "$CERTS/ca.pem"
+  verify_and_map: true, handshake_first: true
+}
+accounts {
+  A { users: [{user: "derek@nats.test"}, {user: "CN=plain"}] }
+}
+"""
+    )
+    peers = []
+    for certificate in ("email", "plain"):
+        peer = stage.open(stage.context(certificate), tls_first=True)
+        peer.connect(FORMS["rust"])
+        peer.until(b"PONG")
+        peers.append(peer)
+    for peer in peers:
+        peer.until_measured()
+    peers[1].close()
+    stage.until_closed(1)
+    stage.get("/varz", "/connz", "/connz?auth=1", "/connz?auth=1&state=any")
+
+
+@situation
+def limits(stage: Stage) -> None:
+    """A server whose limits and times are all set, with an address for clients that is not its own."""
+    stage.start(
+        HTTP
+        + """
+client_advertise: "quay.test:4222"
+max_connections: 2
+max_subscriptions: 10
+max_payload: 1000
+max_pending: 2000
+max_control_line: 512
+ping_interval: "7s"
+ping_max: 3
+write_deadline: "3s"
+lame_duck_duration: "31s"
+max_traced_msg_len: 10
+"""
+    )
+    for _ in range(2):
+        stage.client()
+    stage.refused()
+    stage.until_closed(1)
+    stage.get("/varz", "/connz?state=closed")
+
+
+@situation
+def gone_for_a_reason(stage: Stage) -> None:
+    """Clients that fall behind, stay silent, or break the rules."""
+    stage.start(HTTP + 'max_pending: 65536\nmax_payload: 60000\nping_interval: "300ms"\nping_max: 1\n' + SYSTEM_USER)
+    system = stage.client("s", FORMS["go"])
+    system.send("SUB $SYS.ACCOUNT.A.DISCONNECT 1")
+    system.settle()
+    slow = stage.client("a", {**FORMS["go"], "name": "slow"})
+    slow.send("SUB big 1")
+    slow.settle()
+    publisher = stage.client("a", FORMS["go"])
+    for _ in range(200):
+        publisher.send("PUB big 60000", "x" * 60000)
+    publisher.settle()
+    stage.told(system, "$SYS.ACCOUNT.A.DISCONNECT", what="one that is slow")
+    publisher.close()
+    stage.told(system, "$SYS.ACCOUNT.A.DISCONNECT", what="one that goes")
+    for line, what in (("PUB big 70000", "payload"), ("FOO", "operation"), ("SUB a", "arguments")):
+        peer = stage.client("a", FORMS["go"])
+        peer.send(line)
+        peer.until_closed()
+        stage.told(system, "$SYS.ACCOUNT.A.DISCONNECT", what=what)
+    silent = stage.client("a", FORMS["go"])
+    stage.told(system, "$SYS.ACCOUNT.A.DISCONNECT", what="one that is silent")
+    silent.close()
+    stage.until_closed(6)
+    stage.get("/varz", "/accstatz?unused=1", "/connz?state=closed&auth=1", "/connz?state=closed&sort=reason")
+    stage.ask(system, "$SYS.REQ.SERVER.<id>.STATSZ")
+    stage.ask(system, "$SYS.REQ.ACCOUNT.A.STATZ", {"include_unused": True})
+
+
+@situation
+def without_system_account(stage: Stage) -> None:
+    """A server that tells nobody."""
+    stage.start(HTTP + "no_system_account: true\nping_interval: \"300ms\"\nping_max: 1000\n")
+    peer = stage.client(fields=FORMS["go"])
+    peer.until_measured()
+    stage.get("/varz", "/accountz", "/accstatz", *CONNECTIONS[:3])
+    stage.ask(peer, "$SYS.REQ.USER.INFO")
