@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from accounts.account import Account
     from accounts.exports import Export
+    from accounts.exports import ServiceLatency as Latency
     from accounts.imports import Import
     from accounts.mapping import SubjectMapping
 
@@ -51,6 +52,8 @@ class ImportDetail(msgspec.Struct, kw_only=True, omit_defaults=True):
     share: bool
     tracking: bool
     """Whether it is the answer to a measured request: an import never is."""
+    latency: ServiceLatency | None = None
+    """How requests are measured, where the exporting account has them measured."""
 
 
 class DestinationDetail(msgspec.Struct, omit_defaults=True):
@@ -71,30 +74,37 @@ def _export(export: Export) -> ExportDetail:
         subject=export.subject,
         type=export.kind,
         token_required=export.token_required,
-        account_token_position=export.account_token_position,
         approved_accounts=sorted(export.accounts or ()),
         revoked_activations={key: moment(at) for key, at in export.revocations.items()},
     )
     if isinstance(export, ServiceExport):
         detail.response_type = _RESPONSES[export.response_type]
         if export.latency is not None:
-            sampling = export.latency.sampling
-            detail.service_latency = ServiceLatency(
-                HEADERS_SAMPLING if sampling == SAMPLE_BY_HEADERS else sampling, export.latency.subject
-            )
+            detail.service_latency = _latency(export.latency)
     return detail
+
+
+def _latency(latency: Latency) -> ServiceLatency:
+    sampling = latency.sampling
+    return ServiceLatency(HEADERS_SAMPLING if sampling == SAMPLE_BY_HEADERS else sampling, latency.subject)
 
 
 def imports(account: Account, other: Callable[[str], Account | None], now: float) -> list[ImportDetail]:
     """What the account takes: streams first. `other` finds an exporting account."""
-    refused = [problem.found for problem in compile_exchange(account, other, now).refused]
+    exchange = compile_exchange(account, other, now)
+    refused = [problem.found for problem in exchange.refused]
+    measured = [(link.imported, link.export.latency) for link in exchange.services if link.export.latency is not None]
     return [
-        _import(one, is_refused=any(one is found for found in refused))
+        _import(
+            one,
+            is_refused=any(one is found for found in refused),
+            latency=next((latency for imported, latency in measured if imported is one), None),
+        )
         for one in sorted(account.imports, key=lambda one: isinstance(one, ServiceImport))
     ]
 
 
-def _import(found: Import, *, is_refused: bool) -> ImportDetail:
+def _import(found: Import, *, is_refused: bool, latency: Latency | None) -> ImportDetail:
     is_service = isinstance(found, ServiceImport)
     return ImportDetail(
         subject=found.subject,
@@ -105,6 +115,7 @@ def _import(found: Import, *, is_refused: bool) -> ImportDetail:
         invalid=is_refused,
         share=isinstance(found, ServiceImport) and found.share,
         tracking=False,
+        latency=None if latency is None else _latency(latency),
     )
 
 

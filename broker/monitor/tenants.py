@@ -99,6 +99,7 @@ def account_detail(watched: Watched, name: str) -> AccountDetail:
         revoked_user={key: moment(at) for key, at in account.revocations.items()},
         sublist_stats=SublistStats() if tenant is None else sublist_stats(tenant),
     )
+    detail.complete = not any(one.invalid for one in detail.imports)
     token = watched.account_token(account.name)
     if token:
         detail.jwt = token

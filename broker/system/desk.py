@@ -77,9 +77,12 @@ class Desk:
 
         return handle
 
-    def answer(self, received: Received, data: object) -> None:
-        """Says what was asked for."""
+    def answer(self, received: Received, data: object, *, plain: bool = False) -> None:
+        """Says what was asked for, packed as far as the request accepts it; a `plain` answer never is."""
         envelope = Envelope(server=self._voice.sender(), data=data)
+        if plain:
+            self.say(received.reply, envelope.encoded())
+            return
         header, body = encoded(envelope.encoded(), accepted(received.header))
         self._internal.publish(received.reply, body, header=header)
 

@@ -19,7 +19,7 @@ from broker.monitor.absent import gatewayz, ipqueuesz, jsz, leafz, routez
 from broker.monitor.connections import DEFAULT_LIMIT, Connz, connz
 from broker.monitor.health import Health, healthz
 from broker.monitor.query import Query, QueryError
-from broker.monitor.runtime import variables
+from broker.monitor.runtime import Memory, Variables, variables
 from broker.monitor.snapshot import varz
 from broker.monitor.statistics import AccountStatz, account_stat, accstatz
 from broker.monitor.subscriptions import Subsz, subsz
@@ -66,6 +66,18 @@ class Identity(msgspec.Struct):
     name: str
     host: str
     id: str
+
+
+class Expvarz(msgspec.Struct):
+    """What HTTP shows under /debug/vars, in the other order in which the reference answers."""
+
+    memstats: Memory
+    cmdline: list[str]
+
+    @classmethod
+    def of(cls, found: Variables) -> Expvarz:
+        """The same as an answer."""
+        return cls(found.memstats, found.cmdline)
 
 
 class Services:
@@ -135,7 +147,7 @@ class Services:
             "JSZ": serve(Filters, lambda request, _: jsz(watched, NO_QUERY)),
             "HEALTHZ": serve(HealthzRequest, self._health),
             "PROFILEZ": serve(ProfilezRequest, lambda request, _: absent.profilez(request)),
-            "EXPVARZ": serve(Filters, lambda request, _: variables()),
+            "EXPVARZ": serve(Filters, lambda request, _: Expvarz.of(variables())),
             "IPQUEUESZ": serve(Filters, lambda request, _: ipqueuesz(watched, NO_QUERY)),
             "RAFTZ": serve(Filters, lambda request, _: {}),
         }
@@ -231,7 +243,7 @@ class Services:
         """Who asks; whatever the request says."""
         session = received.session
         if received.reply and session is not None and session.principal is not None:
-            self._desk.answer(received, user_info(session, session.principal, time.time()))
+            self._desk.answer(received, user_info(session, session.principal, time.time()), plain=True)
 
     # Of subjects
 

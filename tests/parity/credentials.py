@@ -131,8 +131,8 @@ class Operator:
             Export(name="news", subject="news.>", type="stream", description="All of it", info_url="http://acme.test/n"),
             Export(name="closed", subject="closed.>", type="stream", token_required=True,
                    revocations={KeyPair.generate(KeyKind.ACCOUNT).public: LONG_AGO, "*": LONG_AGO}),
-            Export(name="ask", subject="ask.*", type="service", response_type="Stream", advertise=True, allow_trace=True,
-                   response_threshold=3_000_000_000),
+            Export(name="ask", subject="ask.*", type="service", response_type="Stream", advertise=True,
+                   allow_trace=True, response_threshold=3_000_000_000),
             Export(name="measured", subject="measured", type="service", service_latency=ServiceLatency(50, "latency")),
             Export(name="per account", subject="own.*.data", type="service", account_token_position=2),
         ]  # fmt: skip
@@ -183,7 +183,8 @@ def operator(stage: Stage) -> None:
     system = made.connect(stage, "s")
     system.send("SUB $SYS.ACCOUNT.> 1", "SUB $SYS.SERVER.> 2")
     system.settle()
-    peers = {name: made.connect(stage, name, form) for name, form in (("a", "rust"), ("scoped", "python"), ("g", "java"))}
+    forms = {"a": "rust", "scoped": "python", "g": "java"}
+    peers = {name: made.connect(stage, name, form) for name, form in forms.items()}
     for name, account in (("a", "ACME"), ("scoped", "ACME"), ("g", "GLOBEX")):
         stage.told(system, f"$SYS.SERVER.ACCOUNT.<{account}>.CONNS", f"$SYS.ACCOUNT.<{account}>.SERVER.CONNS")
         stage.told(system, f"$SYS.ACCOUNT.<{account}>.CONNECT", what=name)
@@ -200,7 +201,7 @@ def operator(stage: Stage) -> None:
         peers[name].settle()
     stage.get("/varz", "/accountz", "/accountz?acc=nobody", "/accstatz", "/accstatz?unused=1", "/subsz?subs=1")
     stage.get(*(f"/accountz?acc=<{name}>" for name in made.accounts))
-    stage.get("/connz?auth=1&subs=1", "/connz?acc=<ACME>&auth=1", "/connz?state=closed&auth=1", "/connz?user=<a>&auth=1")
+    stage.get("/connz?auth=1&subs=1", "/connz?acc=<ACME>&auth=1", "/connz?state=closed&auth=1")
     for account in ("ACME", "GLOBEX"):
         for name, requests in OF_ACCOUNTS.items():
             stage.ask(system, f"$SYS.REQ.ACCOUNT.<{account}>.{name}", requests[0])

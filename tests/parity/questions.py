@@ -16,7 +16,7 @@ PAGES = (
     "/healthz?stream=S", "/healthz?consumer=C", "/healthz?account=A&consumer=C&details=1",
     "/healthz?account=A&stream=S", "/healthz?account=A&stream=S&consumer=C", "/healthz?account=A",
     "/ipqueuesz?queues=nothing", "/raftz", "/raftz?acc=A&group=G", "/debug/vars",
-    "/subsz", "/subsz?subs=1", "/subsz?subs=1&offset=1&limit=1", "/subsz?subs=1&offset=1000", "/subsz?test=nobody",
+    "/subsz", "/subsz?subs=1", "/subsz?subs=1&limit=5000", "/subsz?subs=1&offset=1000", "/subsz?test=nobody",
     "/subsz?subs=1&test=orders.new", "/subsz?subs=1&acc=A", "/subsz?acc=nobody", "/subscriptionsz?subs=1",
     "/accountz", "/accountz?acc=$G", "/accountz?acc=nobody", "/accstatz", "/accstatz?unused=1",
     "/", "/nothing", "/varz/",
@@ -34,7 +34,8 @@ REFUSED_PAGES = (
 )  # fmt: skip
 
 SORTED = (
-    "cid", "start", "subs", "pending", "msgs_to", "msgs_from", "bytes_to", "bytes_from", "last", "idle", "uptime", "rtt",
+    "cid", "start", "subs", "pending", "msgs_to", "msgs_from", "bytes_to", "bytes_from", "last", "idle", "uptime",
+    "rtt",
 )  # fmt: skip
 
 CONNECTIONS = (
@@ -51,17 +52,19 @@ Asked = dict[str, tuple[Any, ...]]
 OF_SERVERS: Asked = {
     "IDZ": (None, {"server_name": "quay"}),
     "STATSZ": (None, {"server_name": "qua"}),
-    "VARZ": (None, {"server_name": "quay", "host": "127.0.0.1", "exact_match": True}, {"tags": ["blue"]}, "{", "[]", "3"),
+    "VARZ": (
+        None, {"server_name": "quay", "host": "127.0.0.1", "exact_match": True}, {"tags": ["blue"]}, "{", "[]", "3",
+    ),
     "CONNZ": (
         None, {"auth": True, "subscriptions": True}, {"subscriptions_detail": True}, {"state": 1}, {"state": 2},
         {"state": 1, "auth": True, "subscriptions_detail": True}, {"sort": "zz"}, {"sort": "stop"}, {"limit": 1},
-        {"offset": 1, "limit": 1, "sort": "subs"}, {"cid": 100000}, {"acc": "nobody"}, {"acc": "A", "auth": True},
+        {"offset": 1, "limit": 1, "sort": "cid"}, {"cid": 100000}, {"acc": "nobody"}, {"acc": "A", "auth": True},
         {"user": "nobody", "auth": True}, {"mqtt_client": "m"}, {"filter_subject": "orders.>"},
         {"filter_subject": "orders.>", "acc": "A"}, {"sort": "reason", "state": 1},
     ),
     "SUBSZ": (
         None, {"subscriptions": True}, {"subscriptions": True, "account": "A"}, {"test": "a.*"},
-        {"subscriptions": True, "test": "orders.new"}, {"subscriptions": True, "limit": 1, "offset": 1},
+        {"subscriptions": True, "test": "orders.new"}, {"subscriptions": True, "limit": 5000},
         {"account": "nobody"},
     ),
     "ROUTEZ": (None, {"subscriptions": True}, {"subscriptions_detail": True}),
@@ -85,7 +88,7 @@ OF_SERVERS: Asked = {
 """Of one server or of all: the requests of each service."""
 
 OF_ACCOUNTS: Asked = {
-    "SUBSZ": (None, {"test": "orders.new"}, {"limit": 1}),
+    "SUBSZ": (None, {"test": "orders.new"}, {"limit": 5000}),
     "CONNZ": (None, {"auth": True, "subscriptions": True}, {"state": 2, "subscriptions_detail": True}, {"sort": "zz"}),
     "LEAFZ": (None,),
     "JSZ": (None, {"streams": True}),

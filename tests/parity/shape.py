@@ -2,7 +2,8 @@
 
 The shape of an object is a dict of its fields in their order, a name with ``?`` standing for a field that some of the
 objects in an array lack; that of an array is a list with the shape of its elements, of each kind that it has; that of
-anything else is a text: ``integer``, ``time``, the word itself in quotation marks where a field holds one of a few words.
+anything else is a text: ``integer``, ``time``, ``true`` or ``false``, the word itself in quotation marks where a field
+holds one of a few words.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _NUMBERS = frozenset({"cpu", "avg_fanout", "cache_hit_rate"})
 
 _KEYS = {"N": "server", "A": "account", "U": "user", "O": "operator", "X": "curve"}
 _KEY = re.compile(r"\b[NAUOX][A-Z2-7]{55}\b")
+_REPLY = re.compile(r"_R_(\.\w+)+")
 _FORMATS = (
     ("time", re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?Z")),
     ("jwt", re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")),
@@ -59,7 +61,11 @@ class Difference:
 def shape_of(value: Any, field: str = "") -> Shape:
     """The shape of a value that was read from JSON; ``field`` is the name it stood under."""
     if isinstance(value, dict):
-        return {_folded(name): shape_of(one, name) for name, one in value.items()}
+        fields: dict[str, Shape] = {}
+        for name, one in value.items():
+            shape, folded = shape_of(one, name), _folded(name)
+            fields[folded] = merged(fields[folded], shape) if folded in fields else shape
+        return fields
     if isinstance(value, list):
         return merged_elements([shape_of(one, field) for one in value])
     if value is None:
@@ -67,7 +73,7 @@ def shape_of(value: Any, field: str = "") -> Shape:
     if isinstance(value, str):
         return word(value) if field in _WORDS else _format(value)
     if isinstance(value, bool):
-        return "boolean"
+        return str(value).lower()
     if field in _NUMBERS:
         return "number"
     return "integer" if isinstance(value, int) else "float"
@@ -79,8 +85,8 @@ def word(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """The text with its kind in place of every key."""
-    return _KEY.sub(lambda match: f"<{_KEYS[match[0][0]]} key>", text)
+    """The text with their kinds in place of keys and of reply subjects."""
+    return _REPLY.sub("<reply subject>", _KEY.sub(lambda match: f"<{_KEYS[match[0][0]]} key>", text))
 
 
 def _format(text: str) -> str:
@@ -91,7 +97,8 @@ def _format(text: str) -> str:
 
 def merged_elements(shapes: Sequence[Shape]) -> Shape:
     """The shape of an array whose elements have these shapes."""
-    return [functools.reduce(merged, alike) for kind in _KINDS if (alike := [one for one in shapes if type(one) is kind])]
+    by_kind = ([one for one in shapes if type(one) is kind] for kind in _KINDS)
+    return [functools.reduce(merged, alike) for alike in by_kind if alike]
 
 
 def merged(one: Shape, other: Shape) -> Shape:

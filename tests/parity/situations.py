@@ -112,6 +112,7 @@ def accounts(stage: Stage) -> None:
     )
     system.send("SUB $SYS.ACCOUNT.> 1")
     sharer.send("SUB orders.* workers 1", "SUB old.x 2", "SUB measured 3", "UNSUB 3 10", "SUB ask.* 4")
+    sharer.settle()
     restricted.send("SUB secret.a 1", "SUB jobs.a q 2", "SUB orders.new 3", "PUB orders.old 0", "")
     importer.send("SUB from_a.news.> 1", "SUB mine.> 2", "SUB answers 3", "PUB measured answers 2", "hi")
     importer.send("PUB question.x answers 0", "")
@@ -126,7 +127,7 @@ def accounts(stage: Stage) -> None:
     stage.get(*PAGES, *CONNECTIONS)
     stage.get(*(f"/accountz?acc={name}" for name in ("A", "B", "IDLE", "SYS", "$SYS")))
     stage.get("/connz?acc=A&auth=1", "/connz?acc=A&state=closed&auth=1&subs=detail", "/connz?user=a&auth=1")
-    stage.get("/connz?acc=B&subs=1", f"/connz?acc=SYS&auth=1&state=any&subs=detail", "/subsz?subs=1&acc=B")
+    stage.get("/connz?acc=B&subs=1", "/connz?acc=SYS&auth=1&state=any&subs=detail", "/subsz?subs=1&acc=B")
 
 
 @situation
@@ -161,10 +162,12 @@ def system_requests(stage: Stage) -> None:
         stage.ask(system, "$SYS.REQ.ACCOUNT.PING.STATZ", request)
     stage.ask(system, "$SYS.DEBUG.SUBSCRIBERS", "orders.new")
     stage.ask(system, "$SYS.REQ.USER.INFO")
+    stage.ask(system, "$SYS.REQ.USER.INFO", header="Accept-Encoding: gzip")
     for name in ("KICK", "LDM"):
         stage.ask(system, f"$SYS.REQ.SERVER.<id>.{name}", {"cid": 1000000})
-    stage.ask(system, "$SYS.REQ.SERVER.<id>.LDM", {"cid": importer.cid})
-    stage.ask(system, "$SYS.REQ.SERVER.<id>.KICK", {"cid": importer.cid})
+    stage.values["importer"] = str(importer.cid)
+    for name in ("LDM", "KICK"):
+        stage.ask(system, f"$SYS.REQ.SERVER.<id>.{name}", '{"cid": <importer>}')
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD")
     stage.write("server.conf", f'listen: "127.0.0.1:{stage.port}"\nserver_name: quay\nmax_pending: 1000000\n{ACCOUNTS}')
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD")
@@ -186,7 +189,8 @@ def user_requests(stage: Stage) -> None:
         stage.ask(sharer, "$SYS.REQ.ACCOUNT.PING.STATZ", request)
     stage.ask(sharer, "$SYS.REQ.USER.INFO")
     stage.ask(restricted, "$SYS.REQ.USER.INFO")
-    stage.ask(sharer, "$SYS.REQ.USER.INFO", header="Accept-Encoding: gzip")
+    for subject in ("$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ"):
+        stage.ask(sharer, subject, header="Accept-Encoding: gzip")
     for subject in ("$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.<id>.VARZ", "$SYS.REQ.ACCOUNT.A.CONNZ"):
         stage.ask(sharer, subject)
 
@@ -211,7 +215,8 @@ def events(stage: Stage) -> None:
     kicked = stage.client("b", FORMS["go"])
     kicked.until_measured()
     stage.told(system, "$SYS.ACCOUNT.B.CONNECT")
-    stage.ask(stage.client("s"), "$SYS.REQ.SERVER.<id>.KICK", {"cid": kicked.cid})
+    stage.values["kicked"] = str(kicked.cid)
+    stage.ask(stage.client("s"), "$SYS.REQ.SERVER.<id>.KICK", '{"cid": <kicked>}')
     stage.told(system, "$SYS.ACCOUNT.B.DISCONNECT", what="one that was kicked")
     for user, form in (("a", "go"), ("nobody", "rust")):
         stage.refused(user, FORMS[form])

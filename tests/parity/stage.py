@@ -1,4 +1,4 @@
-"""A server in a situation: its clients, what it is asked over HTTP and NATS, what it tells, and the shapes of it all."""
+"""A server in a situation: its clients, what it is asked and what it tells, and the shapes of it all."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.source.sources import ROOT
 from tests.support.differences import DIFFERENCES
 
-_NAME = re.compile(r"`(transcript|vector):([\w.-]+)`")
+_NAME = re.compile(r"`(transcript|vector|shape):([\w.-]+)`")
 _CASES = ROOT / "tests"
 
 
@@ -29,6 +29,10 @@ def test_transcripts_that_differ_are_documented() -> None:
 
 def test_vectors_that_differ_are_documented() -> None:
     assert _named("vector") == set(DIFFERENCES.vectors)
+
+
+def test_shapes_that_differ_are_documented() -> None:
+    assert _named("shape") == set(DIFFERENCES.shapes)
 
 
 def test_cases_that_differ_exist() -> None:

@@ -58,7 +58,7 @@ def test_what_crosses_the_wall_of_an_account() -> None:
         acme = detail(scene, "ACME")
         assert acme["exports"] == [
             {
-                "subject": "orders.*", "type": "service", "response_type": "Chunked", "account_token_position": 2,
+                "subject": "orders.*", "type": "service", "response_type": "Chunked",
             },
             {
                 "subject": "quotes", "type": "service", "response_type": "Singleton",
