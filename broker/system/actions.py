@@ -49,7 +49,7 @@ class Actions:
         if problem:
             self._desk.refuse(received, HTTPStatus.INTERNAL_SERVER_ERROR, problem)
         else:
-            self._desk.done(received)
+            self._desk.answer(received)
         self._service.flush_dirty()
 
     def kick(self, received: Received) -> None:

@@ -77,7 +77,7 @@ class Desk:
 
         return handle
 
-    def answer(self, received: Received, data: object, *, plain: bool = False) -> None:
+    def answer(self, received: Received, data: object = msgspec.UNSET, *, plain: bool = False) -> None:
         """Says what was asked for, packed as far as the request accepts it; a `plain` answer never is."""
         envelope = Envelope(server=self._voice.sender(), data=data)
         if plain:

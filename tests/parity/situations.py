@@ -152,6 +152,8 @@ def system_requests(stage: Stage) -> None:
     stage.ask(system, "$SYS.REQ.SERVER.PING.VARZ", {}, others=NOT_FOR_US)
     for encoding in ("gzip", "identity", "br"):
         stage.ask(system, "$SYS.REQ.SERVER.<id>.CONNZ", header=f"Accept-Encoding: {encoding}")
+    for name, refused in (("CONNZ", {"sort": "zz"}), ("CONNZ", "{"), ("KICK", {"cid": 1000000}), ("RELOAD", None)):
+        stage.ask(system, f"$SYS.REQ.SERVER.<id>.{name}", refused, header="Accept-Encoding: gzip")
     for name, requests in OF_ACCOUNTS.items():
         for account in ("A", "IDLE", "nobody"):
             if account == "A" or name not in {"STATZ", "CONNS"}:
@@ -171,6 +173,7 @@ def system_requests(stage: Stage) -> None:
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD")
     stage.write("server.conf", f'listen: "127.0.0.1:{stage.port}"\nserver_name: quay\nmax_pending: 1000000\n{ACCOUNTS}')
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD")
+    stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD", header="Accept-Encoding: br")
     stage.get("/varz")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from auth.nkey import KeyPair
-from tests.parity.shape import Shape, merged, shape_of, word
+from tests.parity.shape import Shape, shape_of, word
 from tests.support.certificates import Certificates
 from tests.support.ports import reserve_port
 from tests.support.servers import ServerProcess, Target
@@ -257,7 +257,9 @@ class Stage:
         for number, one in enumerate((*others, request)):
             self._publish(peer, subject, f"{inbox}.{number}", one, header)
         try:
-            answer = peer.message()
+            # What the client is told meanwhile is no answer.
+            while not (answer := peer.message()).subject.startswith(inbox):
+                pass
         except StageError as error:
             raise StageError(f"{subject}{_told(request)}: {error}") from None
         peer.send(f"UNSUB {inbox}")
@@ -314,8 +316,9 @@ class Stage:
         return text.replace(str(self.directory), "<directory>")
 
     def _keep(self, name: str, shape: Shape) -> None:
-        """Keeps a shape; where there is one of that name, both are elements of one array."""
-        self.shapes[name] = merged(self.shapes[name], shape) if name in self.shapes else shape
+        """Keeps a shape; the second of one name is numbered, and so on."""
+        number = next(number for number in count(1) if _numbered(name, number) not in self.shapes)
+        self.shapes[_numbered(name, number)] = shape
 
 
 ABSENT_HEADER = "none"
@@ -323,3 +326,7 @@ ABSENT_HEADER = "none"
 
 def _told(request: object) -> str:
     return "" if request is None else f" {request if isinstance(request, str) else json.dumps(request)}"
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name} #{number}" if number > 1 else name

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tests.support.snappy import unpacked
+
 _ESCAPE = re.compile(rb"\\(r|n|t|\\|x[0-9a-fA-F]{2})")
 _NAMED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"\\": b"\\"}
 _SPELLED = {13: "\\r", 10: "\\n", 9: "\\t", 92: "\\\\"}
@@ -104,6 +106,8 @@ def frame_difference(wanted: str | dict[str, Any], got: bytes) -> str | None:
     if isinstance(wanted, str):
         return text_difference(wanted, got)
     line, headers, payload = _split(got)
+    if b"Content-Encoding: snappy\r\n" in headers:
+        payload = unpacked(payload)
     for key, part in (("line", line), ("hdr", headers), ("data", payload)):
         if key in wanted and (reason := text_difference(wanted[key], part)):
             return f"{key}: {reason}"
