@@ -258,7 +258,7 @@ class Stage:
             self._publish(peer, subject, f"{inbox}.{number}", one, header)
         try:
             # What the client is told meanwhile is no answer.
-            while not (answer := peer.message()).subject.startswith(inbox):
+            while not (answer := peer.message()).subject.startswith(f"{inbox}."):
                 pass
         except StageError as error:
             raise StageError(f"{subject}{_told(request)}: {error}") from None

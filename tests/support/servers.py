@@ -15,6 +15,7 @@ from typing import Protocol
 
 import pytest
 
+from broker.wire.info import PROVIDED_RELEASE
 from tests.support.prefork import Prefork
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +23,8 @@ REFERENCE_VARIABLE = "NATSKEEP_REFERENCE"
 """Environment variable: path of a nats-server that the recorded cases are to be run against as well."""
 NATS_SERVER = "nats-server"
 READY_LINE = "Server is ready"
+_SCRIPT = b"#!"
+"""How a command begins that is a script, as natskeep under the name nats-server is."""
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
@@ -53,6 +56,16 @@ def targets() -> list[Target]:
     if path is None:
         raise pytest.UsageError(f"{REFERENCE_VARIABLE} names no executable: {named}")
     return [NATSKEEP, Target("reference", (str(Path(path).resolve()),))]
+
+
+def targets_at_hand() -> list[Target]:
+    """The same; where the environment names none, the reference is the nats-server of the right release on the PATH."""
+    found = targets()
+    path = shutil.which(NATS_SERVER)
+    if len(found) > 1 or path is None or Path(path).read_bytes()[:2] == _SCRIPT:
+        return found
+    told = subprocess.run([path, "-v"], capture_output=True, text=True, check=False).stdout.strip()
+    return [*found, Target("reference", (path,))] if told == f"{NATS_SERVER}: v{PROVIDED_RELEASE}" else found
 
 
 class _Process(Protocol):
