@@ -38,6 +38,7 @@ from auth.settings import (
     AuthSettings,
     NkeyEntry,
     SettingsError,
+    SingleCredentials,
     UserEntry,
     check_settings,
     load_operators,
@@ -90,11 +91,14 @@ class Authenticator:
         self._accounts.setdefault(GLOBAL_ACCOUNT, Account(GLOBAL_ACCOUNT, origin="built-in"))
         self._users: dict[str, UserEntry] = {entry.name: entry for entry in settings.users}
         self._nkeys: dict[str, NkeyEntry] = {entry.public_key: entry for entry in settings.nkeys}
-        self._no_auth_user = settings.no_auth_user
+        self._own = SingleCredentials(
+            user=settings.user, password=settings.password, token=settings.token, no_auth_user=settings.no_auth_user
+        )
         self._has_hidden_user = self._needs_hidden_user()
         if self._has_hidden_user:
-            self._no_auth_user = f"nats-{secrets.token_hex(4)}"
-            self._users[self._no_auth_user] = UserEntry(name=self._no_auth_user, password=secrets.token_hex(16))
+            hidden = f"nats-{secrets.token_hex(4)}"
+            self._own = dataclasses.replace(self._own, no_auth_user=hidden)
+            self._users[hidden] = UserEntry(name=hidden, password=secrets.token_hex(16))
         self._entries: dict[str, UserEntry | NkeyEntry] = {**self._users, **self._nkeys}
         self._check_defaults()
         self._policies: dict[tuple[Permissions | None, bool, str], PolicyTable] = {}
@@ -172,6 +176,11 @@ class Authenticator:
             return ""
         return name if self._trust.is_wanting(name, now) else ""
 
+    def _single(self, kind: ConnectionType) -> SingleCredentials:
+        """Those that count for a connection: its listener's own, or else the server's."""
+        own = self._settings.websocket
+        return own if own is not None and kind is ConnectionType.WEBSOCKET else self._own
+
     @property
     def required(self) -> bool:
         """Whether a client must prove who it is (INFO's ``auth_required``)."""
@@ -181,6 +190,10 @@ class Authenticator:
     def is_delegating(self) -> bool:
         """Whether the configuration leaves strangers to somebody else; accounts of an operator may do so besides."""
         return self._settings.is_delegating
+
+    def requires(self, kind: ConnectionType) -> bool:
+        """The same for a client that is connected in that way: its listener may ask where the others do not."""
+        return self.required or self._single(kind) is not self._own
 
     @property
     def nonce_required(self) -> bool:
@@ -195,10 +208,10 @@ class Authenticator:
 
     def is_slow(self, evidence: Evidence) -> bool:
         """Whether judging this evidence computes a bcrypt hash: better done in a thread."""
-        settings = self._settings
         if self._trust is not None or (evidence.unverified_nkey and self._nkeys):
             return False
-        stored = [settings.password, settings.token, "" if settings.is_delegating else self._decoy]
+        single = self._single(evidence.connection_type)
+        stored = [single.password, single.token, "" if self._settings.is_delegating else self._decoy]
         if evidence.unverified_user in self._users:
             stored = [self._users[evidence.unverified_user].password]
         return any(password.is_bcrypt(text) for text in stored)
@@ -235,7 +248,7 @@ class Authenticator:
                 name=principal.user_name,
                 tags=principal.tags,
             )
-        if not self.required:
+        if not self.requires(evidence.connection_type):
             return self._nobody()
         try:
             return self._by_configuration(evidence, proxy_key)
@@ -248,14 +261,15 @@ class Authenticator:
     def _is_named(self, evidence: Evidence) -> bool:
         """Whether a client says to be a user of the configuration."""
         user, nkey = evidence.unverified_user, evidence.unverified_nkey
-        return user in self._users or nkey in self._nkeys or bool(user and user == self._settings.user)
+        single = self._single(evidence.connection_type)
+        return user in self._users or nkey in self._nkeys or bool(user and user == single.user)
 
     def _by_configuration(self, evidence: Evidence, proxy_key: str | None) -> Principal:
         if evidence.unverified_nkey and self._nkeys:
             return self._by_nkey(evidence, proxy_key)
         if evidence.certificate is not None and self._users:
             return self._by_certificate(evidence, evidence.certificate, proxy_key)
-        if self._no_auth_user and not _has_evidence(evidence):
+        if self._single(evidence.connection_type).no_auth_user and not _has_evidence(evidence):
             return self._as_no_auth_user(evidence.connection_type, proxy_key)
         if self._users:
             return self._by_password(evidence, proxy_key)
@@ -369,9 +383,9 @@ class Authenticator:
         """
         if self._trust is not None:
             return None
-        if not self.required:
+        if not self.requires(connection_type):
             return self._nobody()
-        if self._no_auth_user not in self._users:
+        if self._single(connection_type).no_auth_user not in self._users:
             return None
         try:
             return self._as_no_auth_user(connection_type, None)
@@ -429,7 +443,7 @@ class Authenticator:
     @property
     def user_names(self) -> frozenset[str]:
         """Names and nkeys of the users of the configuration."""
-        return frozenset(self._entries) - ({self._no_auth_user} if self._has_hidden_user else set())
+        return frozenset(self._entries) - ({self._own.no_auth_user} if self._has_hidden_user else set())
 
     @property
     def account_names(self) -> frozenset[str]:
@@ -450,7 +464,8 @@ class Authenticator:
         """Whether a user of the configuration proves itself by what it did under earlier settings."""
         if user in self._nkeys:
             return user in earlier._nkeys
-        return self._stored_password(user) == earlier._stored_password(user)
+        kind = ConnectionType.STANDARD
+        return self._stored_password(user, kind) == earlier._stored_password(user, kind)
 
     def account(self, name: str) -> Account | None:
         """The account of that name as these settings have it; None where there is none that can be used."""
@@ -532,18 +547,19 @@ class Authenticator:
         if proxy_key is not None and proxy_key not in self._settings.trusted_proxies:
             raise AuthError(AuthFailure.PROXY_NOT_TRUSTED)
         is_unasked = principal.method is Method.NO_AUTH_USER
-        if principal.method is Method.NONE and not self.required:
+        kind = evidence.connection_type
+        if principal.method is Method.NONE and not self.requires(kind):
             return self._nobody()
         if is_unasked and self._has_hidden_user and earlier._has_hidden_user:
-            return self._as_no_auth_user(evidence.connection_type, proxy_key)
+            return self._as_no_auth_user(kind, proxy_key)
         name = evidence.unverified_nkey or evidence.unverified_user or (principal.user if is_unasked else "")
         entry = self._entries.get(name) if name else None
-        if name and entry is None and (is_unasked or name != self._settings.user):
+        if name and entry is None and (is_unasked or name != self._single(kind).user):
             raise AuthError(AuthFailure.USER_GONE_LIVE, name)
         if entry is not None and entry.account != principal.account.name:
             raise AuthError(AuthFailure.USER_MOVED_LIVE, entry.account)
         if entry is not None and (is_unasked or self._is_proven(principal, evidence, earlier)):
-            self._check_entry(entry, evidence.connection_type, proxy_key)
+            self._check_entry(entry, kind, proxy_key)
             return self._of_entry(entry, principal.method, proxy_key)
         if self._is_proven(principal, evidence, earlier):
             if self._settings.proxy_required and proxy_key is None:
@@ -586,22 +602,24 @@ class Authenticator:
 
     def _is_proven(self, principal: Principal, evidence: Evidence, earlier: Authenticator) -> bool:
         """Whether the evidence was compared with the very secret that counts now."""
+        kind = evidence.connection_type
         match principal.method:
             case Method.NKEY:
                 return evidence.unverified_nkey in self._nkeys
             case Method.TOKEN:
-                return bool(self._settings.token) and self._settings.token == earlier._settings.token
+                token = self._single(kind).token
+                return bool(token) and token == earlier._single(kind).token
             case Method.PASSWORD:
                 name = evidence.unverified_user or ""
-                stored = self._stored_password(name)
-                return stored is not None and stored == earlier._stored_password(name)
+                stored = self._stored_password(name, kind)
+                return stored is not None and stored == earlier._stored_password(name, kind)
         return False
 
-    def _stored_password(self, name: str) -> str | None:
+    def _stored_password(self, name: str, kind: ConnectionType) -> str | None:
         if name in self._users:
             return self._users[name].password
-        settings = self._settings
-        return settings.password if name and name == settings.user else None
+        single = self._single(kind)
+        return single.password if name and name == single.user else None
 
     def _nobody(self) -> Principal:
         account = self._accounts[GLOBAL_ACCOUNT]
@@ -743,28 +761,29 @@ class Authenticator:
         return self._of_entry(entry, Method.PASSWORD, proxy_key)
 
     def _by_single_credential(self, evidence: Evidence, proxy_key: str | None) -> Principal:
-        settings = self._settings
-        if settings.proxy_required and proxy_key is None:
+        single = self._single(evidence.connection_type)
+        if self._settings.proxy_required and proxy_key is None:
             raise AuthError(AuthFailure.PROXY_REQUIRED)
         account = self._accounts[GLOBAL_ACCOUNT]
-        if settings.token:
+        if single.token:
             if not evidence.unverified_token:
                 raise StrangerError(AuthFailure.CREDENTIALS_MISSING)
-            if not password.matches(settings.token, evidence.unverified_token):
+            if not password.matches(single.token, evidence.unverified_token):
                 raise StrangerError(AuthFailure.TOKEN_WRONG)
             return self._of_configuration(account, _REDACTED, Method.TOKEN, proxy_key)
-        if not settings.user or not evidence.unverified_user:
+        if not single.user or not evidence.unverified_user:
             raise StrangerError(AuthFailure.CREDENTIALS_MISSING)
-        is_same_user = secrets.compare_digest(_encoded(settings.user), _encoded(evidence.unverified_user))
-        is_right = password.matches(settings.password, evidence.unverified_password or "")
+        is_same_user = secrets.compare_digest(_encoded(single.user), _encoded(evidence.unverified_user))
+        is_right = password.matches(single.password, evidence.unverified_password or "")
         if not is_same_user:
             raise StrangerError(AuthFailure.USER_UNKNOWN)
         if not is_right:
-            raise AuthError(AuthFailure.PASSWORD_WRONG, settings.user)
-        return self._of_configuration(account, settings.user, Method.PASSWORD, proxy_key)
+            raise AuthError(AuthFailure.PASSWORD_WRONG, single.user)
+        return self._of_configuration(account, single.user, Method.PASSWORD, proxy_key)
 
     def _as_no_auth_user(self, connection_type: ConnectionType, proxy_key: str | None) -> Principal:
-        entry: UserEntry | NkeyEntry | None = self._users.get(self._no_auth_user) or self._nkeys.get(self._no_auth_user)
+        wanted = self._single(connection_type).no_auth_user
+        entry: UserEntry | NkeyEntry | None = self._users.get(wanted) or self._nkeys.get(wanted)
         if entry is None:
             raise AuthError(AuthFailure.CREDENTIALS_MISSING)
         self._check_entry(entry, connection_type, proxy_key)

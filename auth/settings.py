@@ -62,6 +62,19 @@ class NkeyEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SingleCredentials:
+    """Who gets in without being a listed user: one user of ``$G``, one token, or nobody in particular.
+
+    A listener may have its own; they take the place of all of the server's.
+    """
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    no_auth_user: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuthSettings:
     """Everything that decides who gets in.
 
@@ -94,6 +107,8 @@ class AuthSettings:
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     no_auth_user: str = ""
+    websocket: SingleCredentials | None = None
+    """Those of the WebSocket port, where it has its own."""
     authorization_block: bool = False
     certificate_mapping: bool = False
     proxy_required: bool = False
@@ -116,7 +131,8 @@ class AuthSettings:
     @property
     def has_plain_secrets(self) -> bool:
         """Whether a password or token stands in the clear; whoever starts the server should be told."""
-        secrets = (self.password, self.token, *(user.password for user in self.users))
+        own = () if self.websocket is None else (self.websocket.password, self.websocket.token)
+        secrets = (self.password, self.token, *own, *(user.password for user in self.users))
         return any(secret and not is_bcrypt(secret) for secret in secrets)
 
 
@@ -185,7 +201,7 @@ def _check_operator_mode(settings: AuthSettings) -> None:
         raise SettingsError("operators do not allow Accounts to be configured directly")
     if settings.users or settings.nkeys or settings.user or settings.token:
         raise SettingsError("operators do not allow users to be configured directly")
-    if settings.no_auth_user:
+    if settings.no_auth_user or (settings.websocket is not None and settings.websocket.no_auth_user):
         raise SettingsError("no_auth_user not compatible with Trusted Operator")
     if settings.callout_account:
         raise SettingsError("operators do not allow authorization callouts to be configured directly")
@@ -221,7 +237,12 @@ def _check_static_users(settings: AuthSettings) -> None:
             raise SettingsError(f"Duplicate nkey {quote(nkey.public_key)} detected")
         keys.add(nkey.public_key)
         _check_entry(nkey.public_key, nkey, settings.accounts)
-    wanted = settings.no_auth_user
+    _check_no_auth_user(settings.no_auth_user, names, keys)
+    if settings.websocket is not None:
+        _check_no_auth_user(settings.websocket.no_auth_user, names, keys)
+
+
+def _check_no_auth_user(wanted: str, names: set[str], keys: set[str]) -> None:
     if wanted and not names and not keys:
         raise SettingsError(f"no_auth_user: {quote(wanted)} present, but users/nkeys are not defined")
     if wanted and wanted not in names and wanted not in keys:

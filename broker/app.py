@@ -7,10 +7,12 @@ import logging
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Self
 
+from auth.evidence import ConnectionType
 from auth.resolver import StoreError
 from auth.settings import SettingsError
 from broker.checked import Checked, check
@@ -95,6 +97,7 @@ class Server:
         self.started_at = time.time()
         self._service: Service | None = None
         self._listener: Listener | None = None
+        self._websocket: Listener | None = None
         self._monitor: Monitor | None = None
         self._lame_duck: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -128,14 +131,16 @@ class Server:
             self._recorder, keys = import_module("broker.audit.opening").recorder(options.audit)
             self.identity = Identity(keys=keys, name=options.server_name)
         self._announce_start(plain_secrets=checked.has_plain_secrets)
-        listening = None
+        listening = websocket = None
         supply: AccountSupply | None = None
         try:
             listening = open_socket(options.host, options.port)
+            if options.websocket.port:
+                websocket = open_socket(options.websocket.host, options.websocket.port, "websocket.port")
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             control = Control(options, authenticator, hub, info, identity=self.identity)
-            service = Service(loop, options, control, context)
+            service = Service(loop, options, control, context, checked.websocket_context)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
             watched = self._watch(service)
@@ -144,8 +149,9 @@ class Server:
                 monitor = Monitor(watched)
                 await monitor.start()
         except BaseException:
-            if listening is not None:
-                listening.close()
+            for opened in (listening, websocket):
+                if opened is not None:
+                    opened.close()
             if supply is not None:
                 await supply.close()
             self._close_ledger()
@@ -153,6 +159,13 @@ class Server:
         self._service = service
         self._monitor = monitor
         self._listener = Listener(service, listening)
+        if websocket is not None:
+            # Most servers do without, and what they do not use they do not load.
+            module = import_module("broker.net.websocket")
+            self._websocket = Listener(service, websocket, module.WebSocketConnection, module.SPARE)
+            watched.websocket_port = self._websocket.port
+            service.control.websocket_info = self._websocket_info(options, authenticator, info)
+            self._websocket.start()
         self._listener.start()
         if service.control.system_account:
             internal = service.control.internal(service.control.system_account)
@@ -218,6 +231,22 @@ class Server:
             xkey=self.identity.curve.public,
         )
 
+    def _websocket_info(self, options: Options, authenticator: Authenticator, info: ServerInfo) -> ServerInfo:
+        """What INFO says to clients of the WebSocket port."""
+        websocket = options.websocket
+        if self._websocket is None:
+            return info
+        tls = websocket.tls
+        return replace(
+            info,
+            host=websocket.host,
+            port=self._websocket.port,
+            auth_required=authenticator.requires(ConnectionType.WEBSOCKET),
+            tls_required=tls is not None,
+            tls_available=tls is not None,
+            tls_verify=tls is not None and (tls.verify or tls.verify_and_map),
+        )
+
     def _watch(self, service: Service) -> Watched:
         return Watched(
             identity=self.identity,
@@ -247,6 +276,12 @@ class Server:
         if self._monitor is not None:
             scheme = "https" if options.monitor.https_port else "http"
             LOGGER.info("Starting %s monitor on %s", scheme, joined(self._monitor.host, self._monitor.port))
+        if self._websocket is not None:
+            scheme = "ws" if options.websocket.tls is None else "wss"
+            address = joined(options.websocket.host, self._websocket.port)
+            LOGGER.info("Listening for websocket clients on %s://%s", scheme, address)
+            if options.websocket.tls is None:
+                LOGGER.warning("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!")
         LOGGER.info("Listening for client connections on %s", joined(options.host, self.port))
         if options.tls is not None:
             LOGGER.info("TLS required for client connections" if not options.allow_non_tls
@@ -310,10 +345,11 @@ class Server:
         if self._supply is not None:
             await self._supply.take(prepared.directory)
         info = self._server_info(new, prepared.authenticator, self.port)
+        websocket_info = self._websocket_info(new, prepared.authenticator, info)
         if adopt is not None:
             adopt(old, new)
         self.options = new
-        effects = swap(service, prepared, info, found)
+        effects = swap(service, prepared, info, websocket_info, found)
         service.reloaded_at = time.time()
         if self._supply is not None:
             await self._supply.reloaded()
@@ -399,6 +435,20 @@ class Server:
         return f"{scheme}://{joined(host, self.port)}"
 
     @property
+    def websocket_port(self) -> int:
+        """The port of clients over WebSocket; 0 when it is off."""
+        return 0 if self._websocket is None else self._websocket.port
+
+    @property
+    def websocket_url(self) -> str:
+        """Where a client on this machine connects by WebSocket. Raises RuntimeError where that is off."""
+        if self._websocket is None:
+            raise RuntimeError("the server has no WebSocket port")
+        websocket = self.options.websocket
+        host = "127.0.0.1" if websocket.host in {ANY_ADDRESS, "::", ""} else websocket.host
+        return f"{'ws' if websocket.tls is None else 'wss'}://{joined(host, self._websocket.port)}"
+
+    @property
     def tls_context(self) -> ssl.SSLContext | None:
         """What new connections are secured with."""
         return self.service.tls_context
@@ -419,8 +469,7 @@ class Server:
         if self._lame_duck is not None and self._lame_duck is not asyncio.current_task():
             self._lame_duck.cancel()
             await asyncio.gather(self._lame_duck, return_exceptions=True)
-        if self._listener is not None:
-            self._listener.close()
+        self._close_listeners()
         service = self._service
         if service is not None:
             if self._system is not None:
@@ -447,6 +496,11 @@ class Server:
             LOGGER.info("Server Exiting..")
         self._stopped.set()
 
+    def _close_listeners(self) -> None:
+        for listener in (self._listener, self._websocket):
+            if listener is not None:
+                listener.close()
+
     def begin_lame_duck(self) -> None:
         """Accepts nothing more, tells clients to move on, and closes them one by one; then stops."""
         if self._lame_duck is None and self._service is not None:
@@ -455,8 +509,7 @@ class Server:
     async def _leave_slowly(self, service: Service) -> None:
         LOGGER.info("Entering lame duck mode, stop accepting new clients")
         service.control.trail.server("lame_duck")
-        if self._listener is not None:
-            self._listener.close()
+        self._close_listeners()
         service.control.is_lame_duck = True
         for connection in list(service.connections.values()):
             connection.session.lame_duck()

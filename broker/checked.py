@@ -24,6 +24,7 @@ class Checked:
     options: Options
     authenticator: Authenticator
     tls_context: ssl.SSLContext | None
+    websocket_context: ssl.SSLContext | None
     has_plain_secrets: bool
     """Whether a password or token stands in the clear."""
 
@@ -38,4 +39,6 @@ def check(options: Options, resolver: AccountResolver | None = None) -> Checked:
     authenticator = Authenticator(settings)
     # Certificates are read from their files each time, which may hold others than before under the same names.
     context = None if options.tls is None else server_context(options.tls)
-    return Checked(options, authenticator, context, settings.has_plain_secrets)
+    own = options.websocket.tls if options.websocket.port else None
+    websocket_context = None if own is None else server_context(own)
+    return Checked(options, authenticator, context, websocket_context, settings.has_plain_secrets)

@@ -176,6 +176,10 @@ def _limits_handshakes(options: Options) -> bool:
     return options.tls is not None and options.tls.connection_rate_limit > 0
 
 
+def _serves_websocket(options: Options) -> bool:
+    return bool(options.websocket.port)
+
+
 def _limits_connections(options: Options) -> bool:
     return options.max_connections not in {Options().max_connections, UNLIMITED}
 
@@ -235,6 +239,43 @@ DIFFERENCES: Final = (
         "It ends when its ClientHello arrives",
         "What is counted are handshakes, and only who begins one costs one",
         _limits_handshakes,
+    ),
+    Difference(
+        "A frame that must not be ends the connection without a word",
+        "A close frame with code 1002 says what was wrong (RFC 6455, section 7.1.7); a session that ends is "
+        "told why in its close frame too",
+        "Who is closed must be able to learn why",
+        _serves_websocket,
+    ),
+    Difference(
+        "`handshake_timeout` is no limit unless it is set, and none for the handshake of TLS",
+        "10 s, and 2 s for the handshake of TLS as on the clients' port",
+        "A stranger who says nothing must not hold a connection for ever",
+        _serves_websocket,
+    ),
+    Difference(
+        "A request that is refused leaves the connection open for another",
+        "It ends, and `/connz?state=closed` shows it with the reason `Protocol Violation`",
+        "Nothing else is served there",
+        _serves_websocket,
+    ),
+    Difference(
+        "A compressed message may inflate to `max_payload` bytes, all that it carries together",
+        "To eight times as many, as it may have compressed; both are 64 KiB before login",
+        "A client may send its largest message compressed, and a stranger no large one",
+        _serves_websocket,
+    ),
+    Difference(
+        "The path `/leafnode` is upgraded and then closed",
+        "404, as `/mqtt`",
+        "What is not there is not found",
+        _serves_websocket,
+    ),
+    Difference(
+        "HTTP/1.0 is taken, and of several `Origin` headers the first",
+        "400, or 403",
+        "What two readers could understand differently is refused",
+        _serves_websocket,
     ),
     Difference(
         "`exp` and `nbf` of the operator's own JWT are not looked at",

@@ -96,6 +96,9 @@ def ports(server: Server) -> dict[str, list[str]]:
     if server.monitor_port:
         scheme = "https" if monitor.https_port else "http"
         found["monitoring"] = _urls(scheme, monitor.host or options.host, server.monitor_port)
+    if server.websocket_port:
+        scheme = "ws" if options.websocket.tls is None else "wss"
+        found["websocket"] = _urls(scheme, options.websocket.host, server.websocket_port)
     return found
 
 

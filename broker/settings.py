@@ -11,7 +11,7 @@ from accounts.limits import AccountLimits, UserLimits
 from auth.resolver.directory import DirectoryResolver
 from auth.resolver.index import Index
 from auth.resolver.memory import MemoryResolver
-from auth.settings import AuthSettings, NkeyEntry, UserEntry
+from auth.settings import AuthSettings, NkeyEntry, SingleCredentials, UserEntry
 from broker.config.options import DEFAULT_CACHE_LIMIT, AuthorizationOptions, ResolverKind
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from accounts.permissions import Permissions
     from auth.resolver import AccountResolver
-    from broker.config.options import CalloutOptions, Options, UserOptions
+    from broker.config.options import CalloutOptions, Options, UserOptions, WebSocketOptions
 
 
 def account_resolver(options: Options) -> AccountResolver | None:
@@ -82,7 +82,8 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
         token=authorization.token,
         no_auth_user=options.no_auth_user,
         authorization_block=authorization.declared or authorization != AuthorizationOptions(),
-        certificate_mapping=options.tls is not None and options.tls.verify_and_map,
+        websocket=_own_credentials(options.websocket),
+        certificate_mapping=any(tls is not None and tls.verify_and_map for tls in (options.tls, options.websocket.tls)),
         proxy_required=authorization.proxy_required,
         callout_account="" if callout is None else callout.account,
         break_glass=frozenset() if callout is None else frozenset(callout.break_glass),
@@ -96,6 +97,17 @@ def _callout(options: CalloutOptions) -> Callout:
         users=frozenset(options.users),
         allowed_accounts=frozenset(options.allowed_accounts or (EVERY_ACCOUNT,)),
         xkey=options.xkey,
+    )
+
+
+def _own_credentials(websocket: WebSocketOptions) -> SingleCredentials | None:
+    if not websocket.port or not websocket.has_own_credentials:
+        return None
+    return SingleCredentials(
+        user=websocket.user,
+        password=websocket.password,
+        token=websocket.token,
+        no_auth_user=websocket.no_auth_user,
     )
 
 

@@ -69,7 +69,6 @@ ABSENT_KEYS: Final[Keys] = {
     ),
     **keys("gateway", read=block("gateway", "gateways"), kind="map", doc="Joins clusters."),
     **keys("leafnodes", "leaf", read=block("leafnodes", "leafnodes"), kind="map", doc="Joins servers as leafnodes."),
-    **keys("websocket", "ws", read=block("websocket", "WebSocket"), kind="map", doc="Serves clients over WebSocket."),
     **keys("mqtt", read=block("mqtt", "MQTT"), kind="map", doc="Serves MQTT clients."),
     **keys(
         "jetstream",

@@ -141,6 +141,14 @@ def _monitor(fields: dict[str, Any]) -> MonitorOptions:
 BLOCK_KEYS: Final = {
     **keys("tls", field="tls", read=tls, kind="map", doc="TLS of the clients' port."),
     **keys("authorization", field="authorization", read=authorization, kind="map", doc="Who may connect."),
+    **keys(
+        "websocket",
+        "ws",
+        field="websocket",
+        read=late("websocket_block", "websocket"),
+        kind="map",
+        doc="Serves clients over WebSocket.",
+    ),
     **keys("audit", field="audit", read=late("audit_block", "audit"), kind="map", doc="A ledger of security events."),
     **keys(
         "accounts",

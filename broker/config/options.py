@@ -31,6 +31,8 @@ RANDOM_PORT: Final = -1
 UNLIMITED: Final = -1
 DEFAULT_TLS_TIMEOUT: Final = 2.0
 """Seconds."""
+DEFAULT_UPGRADE_TIMEOUT: Final = 10.0
+"""Seconds for the HTTP request of a WebSocket."""
 HANDSHAKE_FIRST_AUTO_DELAY: Final = 0.05
 """Seconds that ``handshake_first: auto`` waits for a ClientHello before it sends INFO."""
 
@@ -313,6 +315,53 @@ def _empty() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketOptions:
+    """The port for clients over WebSocket."""
+
+    host: str = ANY_ADDRESS
+    """Address to listen on."""
+    port: int = 0
+    """0 is off, -1 a free port."""
+    advertise: str = ""
+    """``host[:port]`` that monitoring shows."""
+    tls: TLSOptions | None = None
+    """Its own; `handshake_first` has no meaning, because the handshake always comes first."""
+    no_tls: bool = False
+    """Whether it may go without; it has no effect where there is `tls`."""
+    same_origin: bool = False
+    """Refuse pages that do not come from the host and port that they connect to."""
+    allowed_origins: tuple[str, ...] = ()
+    """URLs of the only origins whose pages may connect; empty is all. Programs that are no browsers name none."""
+    handshake_timeout: float = DEFAULT_UPGRADE_TIMEOUT
+    """Seconds that the HTTP request may take, behind the handshake of TLS."""
+    compression: bool = False
+    user: str = ""
+    """The single user of this port; with `token` and `no_auth_user` it takes the place of the server's own."""
+    password: str = field(default="", repr=False)
+    """Its password, plain or bcrypt."""
+    token: str = field(default="", repr=False)
+    """The single token of this port, plain or bcrypt."""
+    authorization_timeout: float | None = None
+    """Seconds in which a client must authenticate; ``None`` is that of the clients' port."""
+    no_auth_user: str = ""
+    """Name or nkey of the user that a client of this port without credentials becomes."""
+    jwt_cookie: str = ""
+    """Name of the cookie that fills in for a JWT that CONNECT lacks; the others likewise."""
+    user_cookie: str = ""
+    password_cookie: str = ""
+    token_cookie: str = ""
+    headers: Mapping[str, str] = field(default_factory=_empty)
+    """Headers of the HTTP answer besides its own."""
+    ping_interval: float | None = None
+    """Seconds between PINGs to a client; ``None`` is that of the clients' port."""
+
+    @property
+    def has_own_credentials(self) -> bool:
+        """Whether who may connect is not for the server's own single credentials and ``no_auth_user`` to say."""
+        return bool(self.user or self.token or self.no_auth_user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """All that one server is told. Units: seconds and bytes."""
 
@@ -395,6 +444,7 @@ class Options:
     logging: LoggingOptions = field(default_factory=LoggingOptions)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)
+    websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     pid_file: str = ""
     """File to write the process id to."""
     ports_file_dir: str = ""

@@ -20,9 +20,17 @@ from broker.config import (
     schema,
     tls_block,
     users,
+    websocket_block,
 )
 from broker.config.absent import ABSENT_KEYS
-from broker.config.options import AuditOptions, AuthorizationOptions, Options, ResolverOptions, TLSOptions
+from broker.config.options import (
+    AuditOptions,
+    AuthorizationOptions,
+    Options,
+    ResolverOptions,
+    TLSOptions,
+    WebSocketOptions,
+)
 from broker.config.reloading import RULES, Takes
 from broker.config.validate import duration_words
 from broker.config.values import (
@@ -110,8 +118,8 @@ _ABSENT: Final = """
 ## Parts that are not in this version
 
 Their keys are checked like all others, and then the start is refused with the name of the part, so that no file seems
-to work while half of it is ignored. What asks for nothing is accepted: `jetstream: disabled`, `cluster {}`, a
-`websocket` block without a port.
+to work while half of it is ignored. What asks for nothing is accepted: `jetstream: disabled`, `cluster {}`, an
+`mqtt` block without a port.
 """
 
 _PARTS: Final = (
@@ -126,8 +134,6 @@ _PARTS: Final = (
     ("leafnodes", "`remotes`", "REMOTE"),
     ("leafnodes", "`jetstream_cluster_migrate`", "MIGRATE"),
     ("leafnodes", "`proxy`", "PROXY"),
-    ("websocket", "`websocket`", "KEYS"),
-    ("websocket", "`authorization` of `websocket` and `mqtt`", "AUTHORIZATION"),
     ("mqtt", "`mqtt`", "KEYS"),
     ("jetstream", "`jetstream`", "KEYS"),
     ("jetstream", "`limits` of `jetstream`", "LIMITS"),
@@ -165,6 +171,14 @@ def sections() -> tuple[Section, ...]:
         ),
         Section("`tls`", tls_block.TLS, options=TLSOptions(), prefix="tls."),
         Section("`monitor_access`", access_block.KEYS, reload=_YES),
+        Section(
+            "`websocket`",
+            websocket_block.KEYS,
+            "What it does is told in [websocket.md](websocket.md).",
+            options=WebSocketOptions(),
+            prefix="websocket.",
+        ),
+        Section("`authorization` of `websocket` and `mqtt`", websocket_block.AUTHORIZATION, reload=_NO),
         Section("`audit`", audit_block.KEYS, options=AuditOptions(), reload=_NO),
         Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
         Section(
@@ -304,6 +318,8 @@ _PATHS: Final = {
     "resolver.type": "resolver.kind",
     "authorization.users": "authorization.password_users",
     "authorization.timeout": "authorization_timeout",
+    "websocket.listen": "websocket.port",
+    "websocket.authorization": "websocket.user",
 }
 """Where the rule of a key stands that is not named like its field."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import reduce
 from typing import Any, Final
 
-from broker.config.options import Options, ResolverKind, ResolverOptions, TLSOptions, WriteTimeout
+from broker.config.options import Options, ResolverKind, ResolverOptions, TLSOptions, WebSocketOptions, WriteTimeout
 from broker.config.validate import duration_words
 
 
@@ -90,6 +90,9 @@ class Rule:
 _SILENT: Final = "Reloaded: {name}"
 
 
+WEBSOCKET_FIELDS: Final = tuple(one.name for one in fields(WebSocketOptions))
+
+
 def _restart(path: str, name: str, show: Show | None = _plain) -> Rule:
     return Rule(path, Takes.RESTART, name, show)
 
@@ -157,6 +160,8 @@ RULES: Final = (
          "Reloaded: Client TLS handshake first: {value}"),
     _restart("tls.connection_rate_limit", "TLSRateLimit"),
     Rule("tls.pinned_certs", Takes.ALL, "pinned_certs", _count("pinned_certs"), "Reloaded: {value}"),
+    Rule("websocket.tls", Takes.NEW, "websocket tls", None, _SILENT),
+    *(_restart(f"websocket.{name}", "Websocket", None) for name in WEBSOCKET_FIELDS if name != "tls"),
     Rule("write_deadline", Takes.ALL, "write_deadline", _seconds),
     _restart("write_timeout", "WriteTimeout", _write_timeout),
     _restart("max_closed_clients", "MaxClosedClients"),

@@ -26,6 +26,7 @@ def validate(options: Options) -> None:
         *_limits(options),
         *_times(options),
         *_monitoring(options),
+        *_websocket(options),
         *_accounts(options),
         *_imports(options),
     ]
@@ -84,8 +85,12 @@ def _times(options: Options) -> list[str]:
             ("write_deadline", options.write_deadline),
             ("authorization timeout", options.authorization_timeout),
             ("TLS timeout", options.tls.timeout if options.tls else 1.0),
+            ("WebSocket TLS timeout", options.websocket.tls.timeout if options.websocket.tls else 1.0),
+            ("WebSocket handshake_timeout", options.websocket.handshake_timeout),
+            ("WebSocket ping_interval", options.websocket.ping_interval),
+            ("WebSocket authorization timeout", options.websocket.authorization_timeout),
         )
-        if value <= 0
+        if value is not None and value <= 0
     ]
     grace, duration = options.lame_duck_grace_period, options.lame_duck_duration
     if grace < 0:
@@ -105,6 +110,31 @@ def _monitoring(options: Options) -> list[str]:
         messages.append(f"can't specify both HTTP ({monitor.port}) and HTTPs ({monitor.https_port}) ports")
     elif monitor.https_port and options.tls is None:
         messages.append("TLS cert and key required for HTTPS")
+    return messages
+
+
+def _websocket(options: Options) -> list[str]:
+    websocket = options.websocket
+    if not websocket.port:
+        return []
+    messages = []
+    if websocket.tls is None and not websocket.no_tls:
+        messages.append("websocket requires TLS configuration; write a tls block, or no_tls: true")
+    if not -1 <= websocket.port <= 65535:
+        messages.append(f"websocket port must be from 1 to 65535, or -1 for a random port, not {websocket.port}")
+    if websocket.advertise and not _is_address(websocket.advertise):
+        messages.append(f"invalid websocket advertise value of {websocket.advertise}; write host or host:port")
+    if websocket.jwt_cookie and not (options.operators or options.trusted_keys):
+        messages.append(
+            "trusted operators or trusted keys configuration is required for JWT authentication via cookie "
+            f'"{websocket.jwt_cookie}"'
+        )
+    if options.authorization.users or any(account.users for account in options.accounts):
+        messages += [
+            f"websocket authentication {name} not compatible with presence of users/nkeys"
+            for name, value in (("username", websocket.user), ("token", websocket.token))
+            if value
+        ]
     return messages
 
 

@@ -69,7 +69,8 @@ class Control:
         self.options = options
         self.authenticator = authenticator
         self.hub = hub
-        self.server_info = info
+        self.server_info = self.websocket_info = info
+        """What INFO says of the server, and what it says to clients of the WebSocket port."""
         self.tenants: dict[str, Tenant] = {}
         self._system: tuple[Account, Account] | None = None
         """The system account as it is declared, and with its hidden exports."""
@@ -106,10 +107,9 @@ class Control:
     def _called(self) -> None:
         self.after_call()
 
-    @property
-    def authentication_required(self) -> bool:
-        """Whether a client must send CONNECT with credentials."""
-        return self.authenticator.required
+    def must_authenticate(self, session: Session) -> bool:
+        """Whether the client must send CONNECT with credentials."""
+        return self.authenticator.requires(session.arrival.connection_type)
 
     def new_nonce(self) -> str:
         """A challenge for one connection; empty where nobody signs one."""
@@ -161,13 +161,13 @@ class Control:
             unverified_token=connect.unverified_token or None,
             unverified_proxy_signature=connect.unverified_proxy_signature or None,
             remote_ip=session.remote_ip,
-            connection_type=ConnectionType.STANDARD,
+            connection_type=session.arrival.connection_type,
             certificate=session.certificate,
         )
 
     def principal_without_connect(self, session: Session) -> Principal | None:
         """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
-        return self.authenticator.no_auth_principal(ConnectionType.STANDARD)
+        return self.authenticator.no_auth_principal(session.arrival.connection_type)
 
     # Where
 
@@ -366,17 +366,19 @@ class Control:
     def info(self, session: Session, *, lame_duck: bool = False) -> bytes:
         """The INFO line for the session as it stands; `lame_duck` asks it to move on although the server stays."""
         principal = session.principal if isinstance(session.tenant, Tenant) else None
+        is_websocket = session.arrival.connection_type is ConnectionType.WEBSOCKET
+        server_info = self.websocket_info if is_websocket else self.server_info
         if principal is None:
             return render_info(
-                self.server_info,
+                server_info,
                 client_id=session.cid,
                 client_ip=session.remote_ip,
                 nonce=session.nonce,
                 lame_duck=lame_duck or self.is_lame_duck,
-                hide_auth_required=self.authenticator.has_no_auth_user,
+                hide_auth_required=self.authenticator.has_no_auth_user and not is_websocket,
             )
         return render_info(
-            self.server_info,
+            server_info,
             client_id=session.cid,
             client_ip=session.remote_ip,
             nonce=session.nonce,

@@ -16,7 +16,6 @@ from auth.claims.authorization import (
     EncryptionFacts,
     ServerFacts,
 )
-from auth.evidence import ConnectionType
 from auth.login import Login
 from broker.session.record import REDACTED
 from broker.wire.info import PROVIDED_RELEASE
@@ -74,7 +73,7 @@ def request_claims(
                 tags=list(delegation.tags),
                 name_tag=delegation.name,
                 kind="Client",
-                type="nats",
+                type=session.arrival.shown_type,
                 nonce=session.nonce if signature else "",
             ),
             connect_opts=ConnectFacts(
@@ -127,7 +126,7 @@ def login_of(session: Session, connect: ConnectOptions, secured: Secured | None)
         language=connect.lang,
         version=connect.version,
         remote_ip=session.remote_ip,
-        connection_type=ConnectionType.STANDARD,
+        connection_type=session.arrival.connection_type,
         tls=None if secured is None else (secured.version, secured.suite),
         certificate=secured.chain[0] if secured is not None and secured.chain else None,
     )

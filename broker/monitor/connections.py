@@ -285,7 +285,7 @@ def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> Connec
     shown = ConnectionEntry(
         cid=record.cid,
         kind="Client",
-        type="nats",
+        type=record.type,
         ip=record.ip,
         port=record.port,
         start=moment(record.started),

@@ -159,7 +159,7 @@ def varz(watched: Watched) -> Varz:
         gateway={},
         leaf={},
         mqtt={},
-        websocket={},
+        websocket=_websocket(watched),
         jetstream={},
         tls_timeout=number(2.0 if options.tls is None else options.tls.timeout),
         write_deadline=nanoseconds(options.write_deadline),
@@ -204,6 +204,31 @@ def varz(watched: Watched) -> Varz:
         tls_cert_not_after="" if watched.certificate_ends is None else moment(watched.certificate_ends),
         natskeep=Own(version=watched.version),
     )
+
+
+def _websocket(watched: Watched) -> dict[str, Any]:
+    """The settings of the WebSocket port; nothing where it is off. What holds nothing is left out."""
+    options = watched.options.websocket
+    if not watched.websocket_port:
+        return {}
+    ends = watched.websocket_certificate_ends
+    shown = {
+        "host": options.host,
+        "port": watched.websocket_port,
+        "advertise": options.advertise,
+        "no_auth_user": options.no_auth_user,
+        "jwt_cookie": options.jwt_cookie,
+        "handshake_timeout": nanoseconds(options.handshake_timeout),
+        "auth_timeout": number(options.authorization_timeout or 0.0),
+        "no_tls": options.no_tls,
+        "tls_map": options.tls is not None and options.tls.verify_and_map,
+        "tls_pinned_certs": [] if options.tls is None else sorted(options.tls.pinned_certs),
+        "same_origin": options.same_origin,
+        "allowed_origins": list(options.allowed_origins),
+        "compression": options.compression,
+        "tls_cert_not_after": "" if ends is None else moment(ends),
+    }
+    return {name: value for name, value in shown.items() if value}
 
 
 def feature_flags(options: Options) -> dict[str, bool]:

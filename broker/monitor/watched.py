@@ -16,7 +16,7 @@ from accounts.account import GLOBAL_ACCOUNT, Account
 from broker.identity import VERSION
 
 if TYPE_CHECKING:
-    from broker.config.options import Options
+    from broker.config.options import Options, TLSOptions
     from broker.identity import Identity
     from broker.net.service import Service
 
@@ -69,13 +69,15 @@ class Watched:
     http_host: str
     http_port: int = 0
     https_port: int = 0
+    websocket_port: int = 0
+    """The port of clients over WebSocket; 0 when it is off."""
     version: str = VERSION
     """natskeep's own."""
     usage: Usage = field(default_factory=Usage)
     requests: dict[str, int] = field(default_factory=dict)
     """Requests by path."""
-    _certificate: tuple[object, float | None] | None = None
-    """What new connections are secured with, and when that expires."""
+    _certificates: dict[str, tuple[object, float | None]] = field(default_factory=dict)
+    """What new connections of each kind are secured with, and when that expires."""
 
     @property
     def configured_at(self) -> float:
@@ -85,13 +87,22 @@ class Watched:
     @property
     def certificate_ends(self) -> float | None:
         """Unix time at which the server's certificate expires, where it has one."""
-        tls, context = self.options.tls, self.service.tls_context
+        return self._ends("clients", self.options.tls, self.service.tls_context)
+
+    @property
+    def websocket_certificate_ends(self) -> float | None:
+        """The same of the WebSocket port."""
+        return self._ends("websocket", self.options.websocket.tls, self.service.websocket_context)
+
+    def _ends(self, kind: str, tls: TLSOptions | None, context: object) -> float | None:
         if tls is None:
             return None
-        if self._certificate is None or self._certificate[0] is not context:
+        known = self._certificates.get(kind)
+        if known is None or known[0] is not context:
             # Reading certificates takes a library that most servers never load.
-            self._certificate = context, import_module("broker.monitor.certificates").certificate_ends(tls)
-        return self._certificate[1]
+            known = context, import_module("broker.monitor.certificates").certificate_ends(tls)
+            self._certificates[kind] = known
+        return known[1]
 
     @property
     def options(self) -> Options:

@@ -38,6 +38,10 @@ class Channel:
     __slots__ = (
         "_buffer", "_incoming", "_outgoing", "_records", "_unsent", "at_end", "broken", "connection", "sent", "sock",
     )
+    has_more = False
+    """Whether `read_into` has held something back: never here."""
+    has_had_turn = False
+    """Whether all others should have their turn before it goes on: never here."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: CiphertextBuffer) -> None:
         self.sock = sock

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from auth.authenticate import Authenticator
     from auth.callout import Delegation
     from auth.principal import Principal
+    from broker.config.options import Options, TLSOptions
+    from broker.net.framing import FrameChannel
+    from broker.net.rate import HandshakeRate
     from broker.net.service import Service
     from broker.wire.connect import ConnectOptions
 
@@ -105,6 +108,7 @@ class Connection:
         "descriptor",
         "ended",
         "lane",
+        "sealed",
         "service",
         "session",
         "sock",
@@ -117,7 +121,10 @@ class Connection:
         self.service = service
         self.sock = sock
         self.descriptor = sock.fileno()
-        self.channel: Channel | None = None
+        self.channel: Channel | FrameChannel | None = None
+        """What bytes pass between session and socket; None where they pass as they are."""
+        self.sealed: Channel | None = None
+        """TLS on the socket."""
         self.tls_first = False
         self.ended: float | None = None
         self.started = time.time()
@@ -174,7 +181,7 @@ class Connection:
             remote_ip=host,
             remote_port=port,
             nonce=service.control.new_nonce(),
-            liveness=Liveness(options.ping_interval, options.ping_max, time.monotonic()),
+            liveness=Liveness(self.ping_interval_of(options), options.ping_max, time.monotonic()),
         )
         client.owner = self.session
         service.trace(self.session)
@@ -230,7 +237,7 @@ class Connection:
     def start(self) -> None:
         """Sends INFO or waits for TLS first, as the listener is configured."""
         journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
-        tls = self.service.options.tls
+        tls = self.tls_options
         if tls is None:
             self._greet()
             self._open()
@@ -269,9 +276,42 @@ class Connection:
         self._unwatch()
         self._greet_before_tls()
 
+    def tls_of(self, options: Options) -> TLSOptions | None:
+        """TLS of the port that it came to, as these options have it."""
+        return options.tls
+
+    def ping_interval_of(self, options: Options) -> float:
+        """Seconds between PINGs, as these options have them."""
+        return options.ping_interval
+
+    @property
+    def tls_options(self) -> TLSOptions | None:
+        """TLS of the port that it came to, as it is now."""
+        return self.tls_of(self.service.options)
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether it can be told something: it needs no handshake, or is behind it."""
+        return self.tls_options is None or self.session.secured
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What it is secured with, where it is not yet."""
+        return self.service.tls_context
+
+    @property
+    def handshake_rate(self) -> HandshakeRate:
+        """What counts the handshakes of the port that it came to."""
+        return self.service.handshake_rate
+
+    @property
+    def authentication_timeout(self) -> float:
+        """Seconds in which the client must send CONNECT."""
+        return self.service.options.authorization_timeout
+
     @property
     def _tls_timeout(self) -> float:
-        tls = self.service.options.tls
+        tls = self.tls_options
         return 0.0 if tls is None else tls.timeout
 
     def _upgrade_within(self, seconds: float) -> None:
@@ -327,22 +367,22 @@ class Connection:
         self._open()
 
     def _begin_upgrade(self) -> None:
-        context = self.service.tls_context
+        context = self.tls_context
         if context is None:
             self._upgrade_failed("no certificate is loaded")
             return
-        tls = self.service.options.tls
-        if tls is not None and not self.service.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
+        tls = self.tls_options
+        if tls is not None and not self.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
             self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
             return
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         self._upgrade_within(self._tls_timeout)
-        self.channel = Channel(self.sock, context, self.service.ciphertext)
+        self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
         self._watch(Connection._handshake)
         self._handshake()
 
     def _handshake(self) -> None:
-        channel = self.channel
+        channel = self.sealed
         if channel is None:
             return
         try:
@@ -363,7 +403,7 @@ class Connection:
 
     def _upgraded(self, channel: Channel) -> None:
         try:
-            self.session.certificate = self.service.check_peer(channel.connection)
+            self.session.certificate = self.service.check_peer(channel.connection, self.tls_options)
         except (CertificateFormatError, PinMismatchError) as error:
             self._upgrade_failed(str(error))
             return
@@ -372,6 +412,10 @@ class Connection:
             self._upgrade_timer = None
         self.session.secured = True
         self._log_handshake(channel)
+        self._begin_secured(channel)
+
+    def _begin_secured(self, channel: Channel) -> None:
+        """TLS stands."""
         if self.tls_first:
             self._greet()
         self._open()
@@ -391,8 +435,8 @@ class Connection:
         if self.session.state is State.CLOSED:
             return
         service = self.service
-        if service.control.authentication_required:
-            self._connect_timer = self._later(service.options.authorization_timeout, self.session.connect_overdue)
+        if service.control.must_authenticate(self.session):
+            self._connect_timer = self._later(self.authentication_timeout, self.session.connect_overdue)
         liveness = self.session.liveness
         liveness.last_heard = time.monotonic()
         self._ping_timer = self._later(liveness.first_delay(), self._ping)
@@ -451,12 +495,12 @@ class Connection:
             return
         self._opened_records(channel)
 
-    def _opened_records(self, channel: Channel) -> None:
+    def _opened_records(self, channel: Channel | FrameChannel) -> None:
         service, session, lane = self.service, self.session, self.lane
         service.hub.now = session.liveness.last_heard = time.monotonic()
         while session.listens:
             if channel.at_end:
-                session.close(CloseReason.READ_ERROR if channel.broken else CloseReason.CLIENT_CLOSED)
+                self._stream_ended(channel)
                 break
             room = lane.room()
             size = len(room)
@@ -464,12 +508,17 @@ class Connection:
             if count:
                 lane.received(count)
                 session.data_received()
-            if count < size and not channel.at_end:
+            if channel.has_had_turn:
+                session.wait_for_turn()
+            if count < size and not channel.at_end and not channel.has_more:
                 break
         if channel.waiting and not self._writing and self.ended is None:
             # TLS answers by itself, as to a key update; until the next message that would only pile up.
             self._write()
         self._turn_over()
+
+    def _stream_ended(self, channel: Channel | FrameChannel) -> None:
+        self.session.close(CloseReason.READ_ERROR if channel.broken else CloseReason.CLIENT_CLOSED)
 
     def pause(self, seconds: float = 0.0) -> None:
         """Reads nothing until all others have had their turn, and for so long at least."""
@@ -675,7 +724,7 @@ class Connection:
         if self.client.owed:
             # Nothing is read of a client that sent too much, so its silence says nothing.
             session.liveness.last_heard = self.service.hub.now
-        if session.state is State.ACTIVE or not self.service.control.authentication_required:
+        if session.state is State.ACTIVE or not self.service.control.must_authenticate(session):
             session.ping_due()
             self.service.flush_dirty()
         if self.ended is None and session.state is not State.CLOSED:
@@ -743,9 +792,9 @@ class Connection:
         control.desk.ask(self.session, connect, delegation, self._secured(), done)
 
     def _secured(self) -> Secured | None:
-        if self.channel is None or self.tls is None:
+        if self.sealed is None or self.tls is None:
             return None
-        return Secured(*self.tls, verified_chain(self.channel.connection))
+        return Secured(*self.tls, verified_chain(self.sealed.connection))
 
     def _decided(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | AuthError) -> None:
         with self:
@@ -778,17 +827,17 @@ class Connection:
     @property
     def tls(self) -> tuple[str, str] | None:
         """Version and cipher suite as OpenSSL names them; None in the clear."""
-        if self.channel is None or not self.session.secured:
+        if self.sealed is None or not self.session.secured:
             return None
-        cipher = self.channel.connection.cipher()
-        return self.channel.connection.version() or "", "" if cipher is None else cipher[0]
+        cipher = self.sealed.connection.cipher()
+        return self.sealed.connection.version() or "", "" if cipher is None else cipher[0]
 
     @property
     def certificate(self) -> bytes | None:
         """The peer's certificate in DER, None where it showed none."""
-        if self.channel is None or not self.session.secured:
+        if self.sealed is None or not self.session.secured:
             return None
-        return self.channel.connection.getpeercert(binary_form=True)
+        return self.sealed.connection.getpeercert(binary_form=True)
 
     # The end
 

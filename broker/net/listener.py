@@ -81,13 +81,18 @@ def plain_address(ip: str) -> str:
 class Listener:
     """One listening socket in the loop."""
 
-    def __init__(self, service: Service, listening: socket.socket) -> None:
+    def __init__(
+        self, service: Service, listening: socket.socket, carry: type[Connection] = Connection, spare: int = 0
+    ) -> None:
+        """`carry` is what its connections are made of; `spare` of them may come above the server's ceiling, to be told
+        so, where that takes them a while."""
         self.service = service
         self.listening = listening
+        self.carry = carry
+        self.spare = spare
         self.accepting = False
         self.port = int(listening.getsockname()[1])
         """The port listened on, or once listened on."""
-        self._next_cid = 0
 
     def start(self) -> None:
         """Begins to accept."""
@@ -126,11 +131,15 @@ class Listener:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._next_cid += 1
+        ceiling = service.options.max_connections
+        full = 0 <= ceiling <= len(service.connections)
+        if self.spare and ceiling >= 0 and len(service.connections) >= ceiling + self.spare:
+            sock.close()
+            return
+        cid = service.next_cid()
         service.total_connections += 1
-        connection = Connection(service, sock, plain_address(address[0]), address[1], self._next_cid)
-        full = 0 <= service.options.max_connections <= len(service.connections)
-        service.connections[self._next_cid] = connection
+        connection = self.carry(service, sock, plain_address(address[0]), address[1], cid)
+        service.connections[cid] = connection
         with connection:
             if full:
                 connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)

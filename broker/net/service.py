@@ -26,7 +26,7 @@ from tls.pins import check_pin
 if TYPE_CHECKING:
     import ssl
 
-    from broker.config.options import Options
+    from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
     from broker.net.connection import Connection
 
@@ -44,7 +44,12 @@ class Service:
     """The shared side of all connections of one server."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, options: Options, control: Control, tls_context: ssl.SSLContext | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: Options,
+        control: Control,
+        tls_context: ssl.SSLContext | None,
+        websocket_context: ssl.SSLContext | None = None,
     ) -> None:
         self.loop = loop
         self.options = options
@@ -52,14 +57,19 @@ class Service:
         self.hub = control.hub
         control.after_call = self.flush_dirty
         self.tls_context = tls_context
+        self.websocket_context = websocket_context
         self.read_buffer = ReadBuffer(READ_BUFFER)
         self.ciphertext = CiphertextBuffer()
+        self.plaintext = CiphertextBuffer()
+        """What is opened of TLS and is not yet out of its WebSocket frames."""
         self.handshake_rate = HandshakeRate()
+        self.websocket_handshake_rate = HandshakeRate()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
         self.connections: dict[int, Connection] = {}
         self.closed: deque[ConnectionRecord] = deque(maxlen=max(options.max_closed_clients, 0))
         self.reloaded_at: float | None = None
         """Unix time of the last reload."""
+        self._last_cid = 0
         self.total_connections = 0
         self.slow_consumers = 0
         self.stale_connections = 0
@@ -69,6 +79,11 @@ class Service:
         self._all_ended: asyncio.Event | None = None
 
         self._verifier: ThreadPoolExecutor | None = None
+
+    def next_cid(self) -> int:
+        """The number of one more connection."""
+        self._last_cid += 1
+        return self._last_cid
 
     def verifier(self) -> ThreadPoolExecutor:
         """The threads in which passwords are compared with their hashes; few, so that a flood leaves a core free."""
@@ -120,12 +135,11 @@ class Service:
             else None
         )
 
-    def check_peer(self, connection: ssl.SSLObject) -> CertificateFacts | None:
-        """What the peer's certificate says of its holder, where users are found by it.
+    def check_peer(self, connection: ssl.SSLObject, tls: TLSOptions | None) -> CertificateFacts | None:
+        """What the peer's certificate says of its holder, where users are found by it on the port that it came to.
 
         Raises CertificateFormatError for one that cannot be read, PinMismatchError for one that is not pinned.
         """
-        tls = self.options.tls
         der = connection.getpeercert(binary_form=True)
         if tls is None or (der is None and not tls.pinned_certs):
             return None

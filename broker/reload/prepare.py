@@ -32,6 +32,7 @@ class Prepared:
     changed_accounts: frozenset[str] | None
     """Accounts of the configuration that are not what they were; None where accounts are known by their JWTs."""
     tls_context: ssl.SSLContext | None
+    websocket_context: ssl.SSLContext | None
     directory: Survey | None = None
     """What is to be seen in the directory of account JWTs where there is one."""
 
@@ -58,7 +59,8 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
     changed = None
     if authenticator.trust is None:
         changed = (authenticator.account_names | earlier.account_names) - standing.accounts
-    return Prepared(new, plan, earlier, authenticator, standing, changed, checked.tls_context, directory)
+    contexts = checked.tls_context, checked.websocket_context
+    return Prepared(new, plan, earlier, authenticator, standing, changed, *contexts, directory)
 
 
 def _goes_on(old: Options, new: Options) -> bool:

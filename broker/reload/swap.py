@@ -28,7 +28,7 @@ from tls.pins import PinMismatchError
 if TYPE_CHECKING:
     from auth.evidence import Evidence
     from auth.principal import Principal
-    from broker.config.options import Options
+    from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
     from broker.net.connection import Connection
     from broker.net.service import Service
@@ -148,14 +148,18 @@ def _readmit(prepared: Prepared, principal: Principal, evidence: Evidence) -> Pr
         return problem
 
 
-def swap(service: Service, prepared: Prepared, info: ServerInfo, found: Survey) -> Effects:
+def swap(
+    service: Service, prepared: Prepared, info: ServerInfo, websocket_info: ServerInfo, found: Survey
+) -> Effects:
     """Puts the new configuration in place; those who logged in before are left to ``judge`` and ``refresh``."""
     control, old, new = service.control, service.options, prepared.options
     was_required, had_nonce = control.authenticator.required, control.authenticator.nonce_required
     service.options = control.options = new
     service.tls_context = prepared.tls_context
+    service.websocket_context = prepared.websocket_context
     control.authenticator = prepared.authenticator
     control.server_info = info
+    control.websocket_info = websocket_info
     is_stricter = (control.authenticator.required and not was_required) or (
         control.authenticator.nonce_required and not had_nonce
     )
@@ -172,7 +176,7 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, found: Survey) 
     for connection in list(service.connections.values()):
         session = connection.session
         if has_new_limits:
-            _set_limits(session, new)
+            _set_limits(connection, new)
         principal = session.principal
         if principal is not None and session.state is State.ACTIVE:
             if has_new_sizes:
@@ -184,7 +188,7 @@ def swap(service: Service, prepared: Prepared, info: ServerInfo, found: Survey) 
         elif session.state is not State.CLOSED:
             session.lane.maximum_payload = new.max_payload
             if is_stricter and session.state is State.GREETED:
-                _turn_away(connection, is_open=new.tls is None or session.secured)
+                _turn_away(connection)
                 effects.closed += 1
     if new.logging != old.logging:
         service.retrace()
@@ -219,9 +223,10 @@ def _clocks(options: Options) -> tuple[float, int, int]:
     return options.ping_interval, options.ping_max, options.max_control_line
 
 
-def _set_limits(session: Session, options: Options) -> None:
+def _set_limits(connection: Connection, options: Options) -> None:
     """The running timers end as they were set; the next ones have the new length."""
-    session.liveness.interval = options.ping_interval
+    session = connection.session
+    session.liveness.interval = connection.ping_interval_of(options)
     session.liveness.maximum = options.ping_max
     session.lane.maximum_control_line = options.max_control_line
 
@@ -240,9 +245,9 @@ def _hold(control: Control, session: Session, verdict: Principal | AuthError, ef
     effects.closed += session.state is State.CLOSED
 
 
-def _turn_away(connection: Connection, *, is_open: bool) -> None:
+def _turn_away(connection: Connection) -> None:
     """Ends a connection that was greeted by rules that do not hold any more; it may come again."""
-    if is_open:
+    if connection.takes_text:
         connection.session.fail(ErrorText.AUTHORIZATION_VIOLATION, CloseReason.AUTHENTICATION_FAILURE)
     else:
         # Before its handshake a client takes no text.
@@ -252,19 +257,23 @@ def _turn_away(connection: Connection, *, is_open: bool) -> None:
 
 def _newly_unpinned(service: Service, old: Options) -> list[Connection]:
     """Connections whose certificate may not be pinned any more."""
-    pinned = frozenset() if service.options.tls is None else service.options.tls.pinned_certs
-    if not pinned or (old.tls is not None and pinned == old.tls.pinned_certs):
+    pairs = ((service.options.tls, old.tls), (service.options.websocket.tls, old.websocket.tls))
+    if all(_pins(new) in (frozenset(), _pins(before)) for new, before in pairs):
         return []
     return list(service.connections.values())
 
 
+def _pins(tls: TLSOptions | None) -> frozenset[str]:
+    return frozenset() if tls is None else tls.pinned_certs
+
+
 def _check_pin(service: Service, effects: Effects, connection: Connection) -> None:
     """Ends a connection whose certificate is not among those that are pinned now."""
-    session, channel = connection.session, connection.channel
-    if channel is None or not session.secured or session.state is State.CLOSED:
+    session, sealed = connection.session, connection.sealed
+    if sealed is None or not session.secured or session.state is State.CLOSED:
         return
     try:
-        service.check_peer(channel.connection)
+        service.check_peer(sealed.connection, connection.tls_options)
     except (CertificateFormatError, PinMismatchError):
         session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
         effects.unpinned += 1

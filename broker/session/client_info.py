@@ -101,5 +101,5 @@ def _full(session: Session, account: Account | None) -> ClientInfo:
         name_tag=GLOBAL_ACCOUNT if account is None else readable(account.label),
         tags=[] if principal is None else list(principal.tags),
         kind="Client",
-        client_type="nats",
+        client_type=session.arrival.shown_type,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from auth.evidence import ConnectionType
 from auth.principal import Method
 from broker.log import About
 from broker.log.text import quoted
@@ -17,9 +18,19 @@ if TYPE_CHECKING:
 _KINDS: Final = {Method.NKEY: "nkey", Method.JWT: "jwt", Method.SENTINEL: "jwt"}
 
 
+def address(session: Session) -> str:
+    """Where it comes from, behind what a proxy says of that."""
+    peer = f"{session.remote_ip}:{session.remote_port}"
+    named = session.arrival.forwarded_for
+    if not named:
+        return peer
+    return f"[{named}]/{peer}" if ":" in named else f"{named}/{peer}"
+
+
 def label(session: Session) -> str:
     """Address, connection, and once it is known what the client calls itself and who it proved to be."""
-    text = f"{session.remote_ip}:{session.remote_port} - cid:{session.cid}"
+    kind = "wid" if session.arrival.connection_type is ConnectionType.WEBSOCKET else "cid"
+    text = f"{address(session)} - {kind}:{session.cid}"
     principal = session.principal
     if principal is None:
         return text

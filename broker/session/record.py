@@ -87,6 +87,8 @@ class ConnectionRecord:
     """What is kept of a connection that is gone."""
 
     cid: int
+    type: str
+    """How it was connected, as monitoring words it."""
     ip: str
     port: int
     started: float
@@ -134,6 +136,7 @@ class ConnectionRecord:
         bound = principal if principal is not None and (not is_open or session.tenant is not None) else None
         return cls(
             cid=session.cid,
+            type=session.arrival.shown_type,
             ip=session.remote_ip,
             port=session.remote_port,
             started=carrier.started,

@@ -16,6 +16,7 @@ from broker.core.outbox import Hub
 from broker.core.parser import Lane
 from broker.core.plan import Client, Subscription
 from broker.log.text import quoted
+from broker.session.arrival import DIRECT
 from broker.session.backend import Backend, LimitError, TraceRefusedError, Transport
 from broker.session.liveness import Liveness
 from broker.session.states import State, step
@@ -62,6 +63,7 @@ class Session:
     """The client's side of the protocol, from INFO to the end."""
 
     __slots__ = (
+        "arrival",
         "backend",
         "certificate",
         "cid",
@@ -112,6 +114,7 @@ class Session:
         self.remote_port = remote_port
         self.nonce = nonce
         self.liveness = liveness
+        self.arrival = DIRECT
         self.state = State.GREETED
         self.connect = NOTHING_SAID
         self.principal: Principal | None = None
@@ -161,6 +164,10 @@ class Session:
             if self.tracer is not None:
                 self.tracer.event(event)
             HANDLERS[event](self)
+        self.wait_for_turn()
+
+    def wait_for_turn(self) -> None:
+        """Goes on when all others have had their turn; `go_on` is next."""
         if self.listens:
             self._pause()
 
@@ -211,6 +218,8 @@ class Session:
             self.backend.report(self, str(error))
             self.close(CloseReason.PROTOCOL_VIOLATION)
             return
+        if self.arrival is not DIRECT:
+            options = self.arrival.completed(options)
         self.connect = options
         if options.account or options.new_account:
             self.fail(

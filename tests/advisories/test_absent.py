@@ -15,7 +15,6 @@ from tests.support.brokers import Broker
 JETSTREAM = ("jetstream: enabled", "needs JetStream")
 MQTT = ("mqtt { port: 1883 }", "needs MQTT")
 LEAFNODES = ("leafnodes { port: 7422 }", "needs leafnodes")
-WEBSOCKET = ("websocket { port: 8080, no_tls: true }", "needs WebSocket")
 CLUSTER = ("cluster { port: 6222 }", "needs clustering")
 
 ADVISORIES = {
@@ -35,10 +34,6 @@ ADVISORIES = {
     "GHSA-3g5q-cfh2-cq67": (LEAFNODES, "And a third one, after that was mended."),
     "CVE-2026-33246": (LEAFNODES, "A leafnode could say who its clients were, and was believed."),
     "GHSA-p3j5-5hrq-p75h": (LEAFNODES, "A leafnode could have traces sent wherever it liked."),
-    "CVE-2026-27571": (WEBSOCKET, "A small compressed frame took as much memory as it named."),
-    "CVE-2026-27889": (WEBSOCKET, "A frame ended the server before anybody had logged in."),
-    "CVE-2026-33219": (WEBSOCKET, "Frames took memory without limit before anybody had logged in."),
-    "GHSA-p957-7v2w-g93g": (WEBSOCKET, "The path of MQTT ended a server without MQTT."),
     "GHSA-38x3-76xf-cq45": (CLUSTER, "With a no_auth_user, a peer was taken for a server of the cluster unasked."),
 }
 

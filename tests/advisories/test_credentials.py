@@ -159,7 +159,7 @@ def test_cve_2023_47090_one_login_beside_accounts_is_refused(login: str) -> None
 def test_cve_2023_47090_a_system_account_opens_nothing() -> None:
     """As above: where some have to log in, everybody has to."""
     broker = Broker(f"{SYSTEM_USER}\nauthorization {{ users = [{{user: a, password: p}}] }}")
-    assert broker.control.authentication_required
+    assert broker.control.authenticator.required
     for word in (b"CONNECT {}\r\n", b"SUB > 1\r\n", b'CONNECT {"user":"","pass":""}\r\n'):
         stranger = broker.open()
         assert VIOLATION in stranger.feed(word)

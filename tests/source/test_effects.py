@@ -33,6 +33,7 @@ _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
+_WEB = "integration/test_websocket_keys.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
 EFFECTS: Mapping[str, Mapping[str, str]] = {
@@ -106,9 +107,36 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "keep": _LEDGER + "test_keys_and_files_of_the_ledger",
         "refuse_unrecorded": _LEDGER + "test_a_full_disk_closes_the_door_where_that_is_chosen",
     },
+    "`websocket`": {
+        "listen": _WEB + "test_where_it_listens",
+        "host": _WEB + "test_where_it_listens",
+        "port": _WEB + "test_where_it_listens",
+        "advertise": "integration/test_websocket.py::test_what_monitoring_and_logs_show",
+        "no_tls": _WEB + "test_without_tls_only_when_that_is_asked_for",
+        "tls": _WEB + "test_tls_of_its_own",
+        "same_origin": _WEB + "test_same_origin",
+        "allowed_origins": _WEB + "test_allowed_origins",
+        "handshake_timeout": _WEB + "test_handshake_timeout",
+        "compression": _WEB + "test_compression",
+        "authorization": _WEB + "test_a_user_of_its_own",
+        "jwt_cookie": _WEB + "test_a_cookie_for_the_jwt",
+        "user_cookie": _WEB + "test_cookies_for_user_password_and_token",
+        "pass_cookie": _WEB + "test_cookies_for_user_password_and_token",
+        "token_cookie": _WEB + "test_cookies_for_user_password_and_token",
+        "no_auth_user": _WEB + "test_no_auth_user",
+        "headers": _WEB + "test_headers_of_the_answer",
+        "ping_interval": _WEB + "test_ping_interval",
+    },
+    "`authorization` of `websocket` and `mqtt`": {
+        "user": _WEB + "test_a_user_of_its_own",
+        "pass": _WEB + "test_a_user_of_its_own",
+        "token": _WEB + "test_a_token_of_its_own_beside_the_servers_user",
+        "timeout": _WEB + "test_the_time_to_log_in",
+    },
     "Blocks of the top level": {
         "tls": "transcripts/cases/tls/tls12_client.yaml",
         "authorization": _BLOCK + "test_user_and_password",
+        "websocket": "integration/test_websocket.py::test_both_ports_are_one_server",
         "audit": _LEDGER + "test_who_did_what",
         "accounts": _BLOCK + "test_accounts_and_their_users",
         "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",

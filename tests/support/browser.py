@@ -92,12 +92,12 @@ class Browser:
 
 
 @asynccontextmanager
-async def browser(program: str) -> AsyncIterator[Browser]:
+async def browser(program: str, *flags: str) -> AsyncIterator[Browser]:
     """A browser that knows nothing of any before."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         environment = {**os.environ, "HOME": profile}
         process = await asyncio.create_subprocess_exec(
-            program, *_FLAGS, f"--user-data-dir={profile}", "--window-size=1280,900", "about:blank",
+            program, *_FLAGS, *flags, f"--user-data-dir={profile}", "--window-size=1280,900", "about:blank",
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=environment,
         )
         try:

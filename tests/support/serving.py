@@ -111,6 +111,11 @@ class Client:
         self.info: dict[str, Any] = {}
         self.loop = asyncio.get_running_loop()
 
+    @staticmethod
+    def port_of(server: Server) -> int:
+        """Where it connects to."""
+        return server.port
+
     @classmethod
     async def open(cls, server: Server, *, receive_buffer: int = 0) -> Self:
         """A connection of which nothing is read yet; a small receive buffer makes a receiver lag early."""
@@ -122,7 +127,7 @@ class Client:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client = cls(sock)
         async with asyncio.timeout(PATIENCE):
-            await client.loop.sock_connect(sock, ("127.0.0.1", server.port))
+            await client.loop.sock_connect(sock, ("127.0.0.1", cls.port_of(server)))
         return client
 
     @classmethod

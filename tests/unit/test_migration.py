@@ -73,7 +73,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
     for row in (ROOT / "docs" / "differences.md").read_text().splitlines():
         section = row[3:] if row.startswith("## ") else section
         if row.startswith("| ") and section in {
-            "Permissions", "Limits", "Time", "Auth callout", "Monitoring",
+            "Permissions", "Limits", "WebSocket", "Time", "Auth callout", "Monitoring",
             "The configuration file", "The log", "Reload",
         }:
             reference = row.strip("|").split("|")[0].strip()
@@ -92,6 +92,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (options_of('mappings { "a.*": b, "a.b": c }'), "the most specific source"),
         (options_of("trace: true"), "Every secret is blanked"),
         (options_of("trace: true"), "The answer is"),
+        (options_of("websocket { port: 1, no_tls: true }"), "A close frame with code 1002"),
         (options_of(ALLOWED.format(permissions='publish: "x"')), "a denial id"),
         (options_of("log_max_num: 3"), "It holds"),
         (options_of("syslog: true"), "counted, dropped and reported"),

@@ -10,11 +10,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from broker.config.errors import ConfigError, Position, Problem
+from broker.config.options import ANY_ADDRESS
 from broker.config.schema import write_timeout
 from broker.config.tls_block import tls_fields
 from broker.config.tree import Entry, Table
 from broker.config.users import authorization_timeout, permissions
 from broker.config.values import (
+    NOWHERE,
     Keys,
     Problems,
     duration,
@@ -40,12 +42,15 @@ _MOST_THRESHOLDS: Final = 4
 _NO_WHITESPACE: Final = re.compile(r"[^\s]+")
 
 
-def listen_keys(default_port: str) -> Keys:
-    """Where a part listens."""
+def listen_keys(default_port: str, *, fields: bool = False) -> Keys:
+    """Where a part listens; `fields` says that the keys set some, of their own names."""
+    kinds = ("port, or `\"host:port\"`", "port; -1 is a free one")
+    at, host, number = ("listen", "host", "port") if fields else (NOWHERE, NOWHERE, NOWHERE)
+    default_host = ANY_ADDRESS if fields else "that of the clients"
     return {
-        **keys("listen", read=listen, kind="port, or `\"host:port\"`", doc="Address to listen on."),
-        **keys("host", "net", read=string, default="that of the clients", doc="Host to listen on."),
-        **keys("port", read=port, kind="port; -1 is a free one", default=default_port, doc="Port to listen on."),
+        **keys("listen", field=at, read=listen, kind=kinds[0], doc="Address to listen on."),
+        **keys("host", "net", field=host, read=string, default=default_host, doc="Host to listen on."),
+        **keys("port", field=number, read=port, kind=kinds[1], default=default_port, doc="Port to listen on."),
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from broker.config.parts.common import block, listen_keys, names, tls
-from broker.config.parts.websocket import simple_authorization
 from broker.config.tree import Entry
 from broker.config.values import Keys, Problems, boolean, duration, fail, integer, keys, read_block, string
+from broker.config.websocket_block import simple_authorization
 
 _MOST_PENDING: Final = 0xFFFF
 

@@ -58,6 +58,7 @@ def gone(cid: int, **changes: Any) -> ConnectionRecord:
     """The record of a connection that ended well."""
     facts: dict[str, Any] = {
         "cid": cid,
+        "type": "nats",
         "ip": "127.0.0.1",
         "port": 40000 + cid,
         "started": STARTED + cid,

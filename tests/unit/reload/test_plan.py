@@ -154,7 +154,7 @@ def leaves(options: Any, path: str = "") -> Iterator[str]:
     for field in fields(options):
         value = getattr(options, field.name)
         at = f"{path}{field.name}"
-        if field.name in {"logging", "monitor", "authorization"} and is_dataclass(value):
+        if field.name in {"logging", "monitor", "authorization", "websocket"} and is_dataclass(value):
             yield from leaves(value, f"{at}.")
         else:
             yield at
@@ -168,4 +168,4 @@ def test_no_row_shows_a_secret() -> None:
     for rule in RULES:
         if rule.path.split(".")[-1] in {"password", "token", "users", "default_sentinel", "resolver_preload"}:
             assert rule.show is None
-            assert rule.takes is Takes.ALL
+            assert rule.takes is (Takes.RESTART if rule.path.startswith("websocket.") else Takes.ALL)
