@@ -13,6 +13,7 @@ from tools.bench.config import HOST
 from tools.bench.errors import BenchError
 from tools.bench.forge import Credentials
 from tools.bench.frames import SID
+from tools.bench.websocket import WebSocket
 
 ANSWER_SECONDS = 20.0
 PING = b"PING\r\n"
@@ -67,8 +68,11 @@ def _opened(
     raw = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS, source_address=(source, 0))
     try:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        info = _read_until(raw, b"\r\n", "INFO")
-        connection = raw if tls is None else tls.wrap_socket(raw, server_hostname="localhost")
+        if tls is not None and tls.sslsocket_class is WebSocket:
+            connection, info = _upgraded(tls.wrap_socket(raw, server_hostname="localhost"))
+        else:
+            info = _read_until(raw, b"\r\n", "INFO")
+            connection = raw if tls is None else tls.wrap_socket(raw, server_hostname="localhost")
     except BaseException:
         raw.close()
         raise
@@ -79,6 +83,13 @@ def _opened(
         connection.close()
         raise
     return connection
+
+
+def _upgraded(connection: socket.socket) -> tuple[socket.socket, bytes]:
+    """A secured connection as a WebSocket, and the INFO that came over it."""
+    if isinstance(connection, WebSocket):
+        connection.upgrade()
+    return connection, _read_until(connection, b"\r\n", "INFO")
 
 
 def subscribe(connection: socket.socket, subject: str, sid: int = SID) -> None:

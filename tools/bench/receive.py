@@ -19,6 +19,7 @@ from typing import Protocol
 from tools.bench.client import PING
 from tools.bench.errors import BenchError
 from tools.bench.progress import Progress, drain
+from tools.bench.websocket import WebSocket
 from tools.bench.workers import Figures
 
 STALL_SECONDS = 10.0
@@ -58,18 +59,40 @@ class SecureCounter:
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self._connection = connection
 
+    def count(self, data: memoryview) -> int:
+        """How many of these bytes belong to the NATS protocol."""
+        return len(data)
+
     def read(self, buffer: bytearray) -> int:
         total = 0
+        view = memoryview(buffer)
         try:
             while total < READ_BYTES:
                 size = self._connection.recv_into(buffer)
                 if not size:
                     raise BenchError(CLOSED)
-                total += size
+                total += self.count(view[:size])
         except (BlockingIOError, ssl.SSLWantReadError):
             if not total:
                 raise BlockingIOError from None
         return total
+
+
+class FramedCounter(SecureCounter):
+    """Counts what is inside the frames of a WebSocket."""
+
+    def __init__(self, connection: WebSocket) -> None:
+        super().__init__(connection)
+        self._frames = connection.frames
+
+    def count(self, data: memoryview) -> int:
+        return sum(map(len, self._frames.payload(data)))
+
+
+def _counter(connection: socket.socket) -> Counter:
+    if isinstance(connection, WebSocket):
+        return FramedCounter(connection)
+    return SecureCounter(connection) if isinstance(connection, ssl.SSLSocket) else PlainCounter(connection)
 
 
 def receive(connections: Sequence[socket.socket], progress: Progress) -> Figures:
@@ -78,10 +101,7 @@ def receive(connections: Sequence[socket.socket], progress: Progress) -> Figures
     Raises:
         BenchError: a connection was closed, bytes are missing or too many, or nothing arrived for a long time.
     """
-    counters: list[Counter] = [
-        SecureCounter(connection) if isinstance(connection, ssl.SSLSocket) else PlainCounter(connection)
-        for connection in connections
-    ]
+    counters = [_counter(connection) for connection in connections]
     numbers = {connection.fileno(): number for number, connection in enumerate(connections)}
     poll = select.poll()
     for connection in connections:

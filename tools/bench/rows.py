@@ -15,7 +15,7 @@ from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, re
 from tools.bench.crowd import Crowd
 from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
 from tools.bench.forge import ALONE, AccountPlan
-from tools.bench.frames import ring_of
+from tools.bench.frames import Side, ring_of
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
 from tools.bench.reloads import measure_reload
@@ -24,6 +24,7 @@ from tools.bench.standin import Route, Routes
 from tools.bench.starts import ANY_PORT, PLAIN, measure_start
 from tools.bench.stores import Store, measure_store
 from tools.bench.watching import measure_watching
+from tools.bench.websocket import masked
 from tools.bench.workers import Figures
 
 SUBJECT = "bench.one"
@@ -63,6 +64,8 @@ class Row(abc.ABC):
     once = False
     """Whether one round says everything."""
     ceiling_processes = 1
+    websocket = False
+    """Whether clients connect to the WebSocket port."""
 
     def __init__(
         self, key: str, *metrics: Metric, tls: bool = False, plans: Sequence[AccountPlan] = ALONE
@@ -104,13 +107,29 @@ class Streaming(Row):
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
         return measure(target, self._shape, seconds)
 
-    def routes(self) -> Routes:
+    def routes(self) -> Routes | None:
         return {
             f"pub{number}": Route(
                 lane.ring.published.size, lane.ring.delivered, tuple(f"sub{subscriber}" for subscriber in lane.feeds)
             )
             for number, lane in enumerate(self._shape.lanes)
         }
+
+
+class WebSocketStreaming(Streaming):
+    """The same over WebSocket with TLS, each message in a frame of its own."""
+
+    websocket = True
+
+    def __init__(self, key: str, metric: Metric, size: int) -> None:
+        ring = ring_of([SUBJECT], size)
+        published = ring.published
+        frames = [masked(bytes(published.data[: published.size]))] * published.count
+        lane = Lane(replace(ring, published=Side.join(frames)), (0,))
+        super().__init__(key, metric, Shape((lane,), (SUBJECT,)), tls=True)
+
+    def routes(self) -> None:
+        """The stand-in speaks no WebSocket."""
 
 
 class Requests(Row):
@@ -286,6 +305,7 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
         ),
         _fan_out("tls-1-1-128", "TLS 1.3, 1 → 1, 128 B", 128, 1, 2.0, tls=True),
         _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.0, tls=True),
+        WebSocketStreaming("wss-1-1-128", rate("wss, 1 → 1, 128 B, a frame each", 1.5), 128),
         Connects(
             "connects",
             Metric("rate", "connects, TLS 1.3 + creds", "/s", 1.0),

@@ -17,6 +17,7 @@ from tools.bench.report import RowResult, ServerResult
 from tools.bench.rows import Row
 from tools.bench.servers import Program, Server, free_port
 from tools.bench.standin import StandIn
+from tools.bench.websocket import websocket_context
 
 CEILING_ROUNDS = 3
 CEILING_SECONDS = 0.5
@@ -43,6 +44,7 @@ class Bench:
         self._forged: tuple[Sequence[AccountPlan], Trust] | None = None
         forge_certificates(directory)
         self._context = client_context(directory)
+        self._websocket_context = websocket_context(directory)
 
     def run(self, row: Row) -> RowResult:
         """Measure one row on all programs. A failure ends up in the result, not in an exception."""
@@ -66,10 +68,12 @@ class Bench:
 
     def _start(self, row: Row, program: Program, stack: ExitStack) -> tuple[Server, Target]:
         port = free_port()
+        websocket_port = free_port() if row.websocket else 0
         config = self._directory / f"{row.key}-{program.name}.conf"
-        config.write_text(server_config(port, self._trust(row), self._directory if row.tls else None))
+        text = server_config(port, self._trust(row), self._directory if row.tls else None, websocket_port)
+        config.write_text(text)
         server = stack.enter_context(Server(program, config, port))
-        target = self._target(port, row)
+        target = self._target(websocket_port or port, row)
         try:
             row.prepare(target, stack)
         except (BenchError, OSError) as failure:
@@ -106,7 +110,8 @@ class Bench:
             result.ceiling_error = str(failure)
 
     def _target(self, port: int, row: Row) -> Target:
-        return Target(port, self._trust(row).users, self._context if row.tls else None)
+        context = self._websocket_context if row.websocket else self._context
+        return Target(port, self._trust(row).users, context if row.tls else None)
 
     def _trust(self, row: Row) -> Trust:
         """What is issued for a row's accounts: both servers and the stand-in get the same."""
