@@ -100,6 +100,11 @@ def _watches(condition: Condition) -> Condition:
     return lambda options: _is_watched(options) and condition(options)
 
 
+def _exchanges(options: Options) -> bool:
+    """Whether accounts may share anything; those of JWTs may."""
+    return _uses_operators(options) or any(account.imports or account.exports for account in options.accounts)
+
+
 def _asks_for_certificates(options: Options) -> bool:
     return options.tls is not None and (options.tls.verify or options.tls.verify_and_map)
 
@@ -383,6 +388,25 @@ DIFFERENCES: Final = (
         "Their number, and the first 100 as far as they fit into 16 KiB",
         "Ten thousand closed connections must not keep what millions of subscriptions held",
         _is_watched,
+    ),
+    Difference(
+        "`/subsz` and `/accountz` list and count what importers of a stream have subscribed "
+        "to with the exporting account too",
+        "With their own account only",
+        "Who listens is no business of whoever is listened to",
+        _watches(_exchanges),
+    ),
+    Difference(
+        "`/accountz` shows the reply subjects of requests under way as `responses`",
+        "It does not",
+        "Whoever knows one can answer in another's place",
+        _watches(_exchanges),
+    ),
+    Difference(
+        "`/accountz` leaves out imports that no export permits",
+        "It shows them with `invalid: true`",
+        "Whoever looks for them finds out what became of them",
+        _watches(_exchanges),
     ),
     Difference(
         "`/accountz` lists accounts in any order",
