@@ -68,9 +68,9 @@ class Command(click.Command):
     """One command. ``arguments`` is the least and the highest number of arguments besides flags.
 
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
-    ``result`` is the dataclass of what the command returns, which ``--json`` prints; a command that prints
-    JSON of its own form has ``own_json``. ``own_examples`` show what nsc has not. The help begins with the
-    ``introduction``, or else the description; ``usage`` stands behind the command's name.
+    ``result`` is the type of what the command returns, which ``--json`` prints; a command with a flag ``json`` of its
+    own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not. The help
+    begins with the ``introduction``, or else the description; ``usage`` stands behind the command's name.
     """
 
     def __init__(
@@ -87,14 +87,13 @@ class Command(click.Command):
         usage_on_error: bool = False,
         changes: bool = False,
         error_code: int = 1,
-        result: type[Any] | None = None,
-        own_json: bool = False,
+        result: Any = None,
         own_examples: str = "",
         introduction: str = "",
         asks_without_flags: bool = False,
         usage: str = "",
     ) -> None:
-        own_json = own_json or any(flag.long == _JSON.long for flag in (*flags, *group_flags))
+        own_json = any(flag.long == _JSON.long for flag in (*flags, *group_flags))
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS, *(() if own_json else (_JSON,)))
         super().__init__(name, params=[*self._own, HELP, *self._shared], add_help_option=False)
         self.description = description

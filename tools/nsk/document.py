@@ -1,7 +1,8 @@
 """The JSON documents of ``--json``: what a command did, what came of it, and the schemas of both.
 
-Every command prints one document. Its ``result`` is the dataclass that the command declares, so that the schema is read
-off the declaration and cannot disagree with it.
+Every command prints one document. Its ``result`` is of the type that the command declares, so that the schema is read
+off the declaration and cannot disagree with it. The few commands that had JSON of their own before, such as those for
+which nsc has a form, print what they declare without the document around it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from tools.nsk.errors import NskError
 from tools.nsk.report import Report
@@ -32,6 +35,19 @@ _ENTRY: Final = {
         "children": {"type": "array", "items": {"$ref": "#/$defs/entry"}},
     },
     "required": ["status", "text", "children"],
+    "additionalProperties": False,
+}
+_ERROR: Final = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string", "description": "what is wrong, as it is printed behind Error:"},
+        "remedy": {
+            "type": "string",
+            "description": "what to do about it, often a command line or the names to choose from, in one sentence "
+            "that terminals show below the error; empty where there is nothing to say",
+        },
+    },
+    "required": ["text", "remedy"],
     "additionalProperties": False,
 }
 
@@ -58,6 +74,11 @@ def _entries(report: Report) -> list[dict[str, object]]:
     return [{"status": report.outcome.name.lower(), "text": report.label, "children": children}]
 
 
+def printed(result: object) -> str:
+    """The document of a command with a form of its own."""
+    return json.dumps(plain(result), indent=2)
+
+
 def plain(value: object) -> object:
     """A result as JSON has it: objects, lists, texts, numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -71,58 +92,57 @@ def plain(value: object) -> object:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def schema(title: str, result: type[Any] | None) -> dict[str, object]:
-    """The JSON Schema of a command's document. ``title`` is the command line, such as ``nsk add user``."""
+def schema(title: str, result: Any, *, own_form: bool = False) -> dict[str, object]:
+    """The JSON Schema of a command's document. ``title`` is the command line, such as ``nsk add user``.
+
+    ``result`` is the type of what comes of it. A command of ``own_form`` prints that and nothing around it; its
+    failures are told as those of all others.
+    """
+    definitions: dict[str, object] = {"entry": _ENTRY}
+    found = _of(result, definitions)
     return {
         "$schema": DIALECT,
         "title": title,
+        **({"anyOf": [found, _envelope({"type": "null"})]} if own_form else _envelope(found)),
+        "$defs": definitions,
+    }
+
+
+def _envelope(result: dict[str, object]) -> dict[str, object]:
+    nothing = {"type": "null"}
+    return {
         "type": "object",
         "properties": {
             "ok": {"type": "boolean", "description": "whether the command did what was asked, or the answer is yes"},
             "report": _REPORT,
-            "error": {
-                "description": "why it did not, else null",
-                "oneOf": [
-                    {"type": "null"},
-                    {
-                        "type": "object",
-                        "properties": {
-                            "text": {"type": "string"},
-                            "remedy": {"type": "string", "description": "what to do about it, or nothing"},
-                        },
-                        "required": ["text", "remedy"],
-                        "additionalProperties": False,
-                    },
-                ],
-            },
+            "error": {"description": "why it did not, else null", "anyOf": [nothing, _ERROR]},
             "result": {
-                "description": "null when the command failed",
-                "oneOf": [{"type": "null"}, *([] if result is None else [_of(result)])],
+                "description": "what came of it, null when the command failed",
+                "anyOf": [nothing] if result == nothing else [nothing, result],
             },
         },
         "required": ["ok", "report", "error", "result"],
         "additionalProperties": False,
-        "$defs": {"entry": _ENTRY},
     }
 
 
-def _of(kind: Any) -> dict[str, object]:
+def _of(kind: Any, definitions: dict[str, object]) -> dict[str, object]:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         note = next((note for note in arguments[1:] if isinstance(note, str)), None)
-        return {**_of(arguments[0]), **({"description": note} if note else {})}
+        return {**_of(arguments[0], definitions), **({"description": note} if note else {})}
     if kind in _SCALARS:
         return {"type": _SCALARS[kind]}
     if kind is None or kind is type(None):
         return {"type": "null"}
     if origin in (Union, types.UnionType):
-        return {"oneOf": [_of(argument) for argument in arguments]}
+        return {"anyOf": [_of(argument, definitions) for argument in arguments]}
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (list, tuple, set, frozenset):
-        return {"type": "array", "items": _of(arguments[0])}
+        return {"type": "array", "items": _of(arguments[0], definitions)}
     if origin is dict or origin is Mapping:
-        return {"type": "object", "additionalProperties": _of(arguments[1])}
+        return {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
     if isinstance(kind, type) and issubclass(kind, Enum):
         return {"enum": [member.value for member in kind]}
     if isinstance(kind, type) and issubclass(kind, PurePath):
@@ -133,10 +153,14 @@ def _of(kind: Any) -> dict[str, object]:
         return {
             "type": "object",
             "description": (kind.__doc__ or "").strip().split("\n")[0],
-            "properties": {name: _of(hints[name]) for name in names},
+            "properties": {name: _of(hints[name], definitions) for name in names},
             "required": names,
             "additionalProperties": False,
         }
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        [reference], components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+        definitions.update(components)
+        return reference
     if kind is object or kind is Any:
         return {}
     raise TypeError(f"{kind!r} has no JSON form")

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from auth import envelope, jwt
-from auth.claims import AccountClaims, UserClaims
+from auth.claims import AccountClaims, ActivationClaims, GenericClaims, OperatorClaims, UserClaims
 from auth.creds import decorate_jwt, parse_decorated_jwt
 from auth.envelope import JwtError
 from auth.gojson import dumps, quote
@@ -190,6 +190,7 @@ OPERATOR = Command(
     (text("name", "n", "operator name"), OUTPUT_FLAG),
     arguments=(0, 1),
     group_flags=DESCRIBE_FLAGS,
+    result=OperatorClaims,
 )
 ACCOUNT = Command(
     "account",
@@ -198,6 +199,7 @@ ACCOUNT = Command(
     (text("name", "n", "account name"), OUTPUT_FLAG),
     arguments=(0, 1),
     group_flags=DESCRIBE_FLAGS,
+    result=AccountClaims,
 )
 USER = Command(
     "user",
@@ -206,6 +208,7 @@ USER = Command(
     (text("name", "n", "user name"), text("account", "a", "account name"), OUTPUT_FLAG),
     arguments=(0, 1),
     group_flags=DESCRIBE_FLAGS,
+    result=UserClaims,
 )
 JWT = Command(
     "jwt",
@@ -214,4 +217,5 @@ JWT = Command(
     (text("file", "f", "a token file or url to a token file"), OUTPUT_FLAG),
     group_flags=DESCRIBE_FLAGS,
     examples="nsk describe jwt -f pathorurl",
+    result=OperatorClaims | AccountClaims | UserClaims | ActivationClaims | GenericClaims,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
@@ -17,19 +18,23 @@ from tools.nsk.session import Session
 from tools.nsk.values import parse_when
 
 
-class _Row(msgspec.Struct):
-    resource: str
-    id: str
-    when: str
-    expiry: int
-    expiration_date: str
-    expires_soon: bool
-    expired: bool
+class ExpiringEntity(msgspec.Struct):
+    """An operator, account, user or creds file."""
+
+    resource: Annotated[str, msgspec.Meta(description="operator/account/user, or the path of a creds file")]
+    id: Annotated[str, msgspec.Meta(description="the public key")]
+    when: Annotated[str, msgspec.Meta(description="how far away the expiry is, such as In 2 Days, or Never")]
+    expiry: Annotated[int, msgspec.Meta(description="the Unix time of the expiry, 0 when there is none")]
+    expiration_date: Annotated[str, msgspec.Meta(description="the same by RFC 3339, empty when there is none")]
+    expires_soon: Annotated[bool, msgspec.Meta(description="whether it expires before the threshold")]
+    expired: Annotated[bool, msgspec.Meta(description="whether it has expired")]
 
 
-class _Report(msgspec.Struct):
-    expiration_threshold: str
-    report: list[_Row] | None
+class ExpirationReport(msgspec.Struct):
+    """What expires, and when, in nsc's own form."""
+
+    expiration_threshold: Annotated[str, msgspec.Meta(description="until when something expires soon, by RFC 3339")]
+    report: Annotated[list[ExpiringEntity] | None, msgspec.Meta(description="null when there is nothing to report")]
 
 
 def _expirations(session: Session, flags: Flags) -> None:
@@ -43,10 +48,10 @@ def _expirations(session: Session, flags: Flags) -> None:
         found = [item for item in found if item.expired or item.expires_soon]
     if flags.boolean("json"):
         rows = [
-            _Row(item.resource, item.id, item.when, item.expiry, item.date, item.expires_soon, item.expired)
+            ExpiringEntity(item.resource, item.id, item.when, item.expiry, item.date, item.expires_soon, item.expired)
             for item in found
         ]
-        body = msgspec.json.format(dumps(_Report(rfc3339(threshold), rows or None)), indent=2)
+        body = msgspec.json.format(dumps(ExpirationReport(rfc3339(threshold), rows or None)), indent=2)
         session.output.line(body.decode())
         return
     session.output.line(_table(found, threshold), Channel.LISTING)
@@ -81,4 +86,5 @@ expirations --skip --within 1w (reports entities that are expiring within on wee
 expirations --json --within 3M (reports in JSON all entities marking those expiring within a month)
 """,
     usage_on_error=True,
+    result=ExpirationReport,
 )

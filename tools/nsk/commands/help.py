@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import click
 
 from tools.nsk.cli import Command
@@ -10,7 +13,15 @@ from tools.nsk.flags import Flags
 from tools.nsk.session import Session
 
 
-def _help(session: Session, flags: Flags) -> None:
+@dataclass(frozen=True, slots=True)
+class HelpText:
+    """The help of a command or of the whole tool."""
+
+    command: Annotated[str, "the command line that it is about"]
+    text: Annotated[str, "the help as it is printed"]
+
+
+def _help(session: Session, flags: Flags) -> HelpText:
     context = click.get_current_context().find_root()
     for word in flags.arguments:
         command = context.command
@@ -19,7 +30,9 @@ def _help(session: Session, flags: Flags) -> None:
             topic = " ".join(flags.arguments)
             raise NskError(f"unknown help topic `{topic}` - `{session.output.program} help` lists the commands")
         context = click.Context(member, parent=context, info_name=word)
-    session.output.line(context.command.get_help(context))
+    found = context.command.get_help(context)
+    session.output.line(found)
+    return HelpText(context.command_path, found)
 
 
 HELP = Command(
@@ -30,4 +43,5 @@ HELP = Command(
     introduction="Help provides help for any command in the application.\n"
     "Simply type nsk help [path to command] for full details.",
     usage="[command]",
+    result=HelpText,
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
+from typing import Annotated
+
+import msgspec
 
 from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.cli import Command
@@ -75,29 +77,47 @@ def _seeds(session: Session, keys: list[Key]) -> Table:
     return table
 
 
+class ListedKey(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A key, in nsc's own form. What does not hold is left out where it says so."""
+
+    name: Annotated[str, msgspec.Meta(description="of the operator, account or user that has it")]
+    pub: Annotated[str, msgspec.Meta(description="the public key")]
+    parent: Annotated[
+        str, msgspec.Meta(description="the account of a user, or the operator; left out for operators")
+    ] = ""
+    signing: Annotated[bool, msgspec.Meta(description="whether it is a signing key")]
+    curve: Annotated[bool, msgspec.Meta(description="whether it encrypts rather than signs")]
+    key_path: Annotated[str, msgspec.Meta(description="where the seed is stored, empty when it is not")]
+    invalid: Annotated[bool, msgspec.Meta(description="whether what is stored is no seed")]
+    jwt: Annotated[str, msgspec.Meta(description="the JWT in base64, left out where there is none")] = ""
+    expected_kind: Annotated[str, msgspec.Meta(description="what the key is for")]
+    seed: Annotated[str, msgspec.Meta(description="the seed, with --show-seeds only")] = ""
+
+
 def _json(session: Session, keys: list[Key], *, seeds: bool) -> str:
     entries = []
     for key in keys:
         path = session.keystore.key_path(key.public)
-        entry: dict[str, object] = {
-            "name": key.name,
-            "pub": key.public,
-            **({"parent": key.parent} if key.parent else {}),
-            "signing": key.is_signing_key,
-            "curve": public_key_kind(key.public) is KeyKind.CURVE,
-            "key_path": str(path) if path.is_file() else "",
-            "invalid": False,
-            **({"jwt": base64.b64encode(key.token.encode()).decode()} if key.token else {}),
-            "expected_kind": key.kind.label,
-        }
+        invalid, pair = False, None
         try:
             pair = session.keystore.key(key.public)
         except StoreError:
-            entry["invalid"], pair = True, None
-        if seeds and pair:
-            entry["seed"] = pair.seed
-        entries.append(entry)
-    return json.dumps(entries, indent=1, ensure_ascii=False)
+            invalid = True
+        entries.append(
+            ListedKey(
+                name=key.name,
+                pub=key.public,
+                parent=key.parent,
+                signing=key.is_signing_key,
+                curve=public_key_kind(key.public) is KeyKind.CURVE,
+                key_path=str(path) if path.is_file() else "",
+                invalid=invalid,
+                jwt=base64.b64encode(key.token.encode()).decode() if key.token else "",
+                expected_kind=key.kind.label,
+                seed=pair.seed if seeds and pair else "",
+            )
+        )
+    return msgspec.json.format(msgspec.json.encode(entries), indent=1).decode()
 
 
 LIST = Command(
@@ -121,4 +141,5 @@ LIST = Command(
     aliases=("key",),
     group_flags=LIST_FLAGS,
     usage_on_error=True,
+    result=list[ListedKey],
 )

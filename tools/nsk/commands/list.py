@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
+
+import msgspec
 
 from auth.claims import Claims
 from tools.nsk.cli import Command
@@ -74,6 +75,13 @@ def _operator_claims(session: Session, name: str) -> Claims:
     return session.open_store(name).operator()
 
 
+class ListedEntity(msgspec.Struct):
+    """An operator, account or user, in nsc's own form."""
+
+    name: Annotated[str, msgspec.Meta(description="its name in the store")]
+    public_key: Annotated[str, msgspec.Meta(description="its public key, or why the JWT could not be read")]
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One entity: the name that the store has it under, with its own where that is another one, and its key."""
@@ -95,8 +103,8 @@ def _entry(
 
 def _print(session: Session, flags: Flags, title: str, entries: list[_Entry], current: str) -> None:
     if flags.boolean("json"):
-        found = [{"name": entry.name, "public_key": entry.key} for entry in entries]
-        body = json.dumps(found or None, indent=1, ensure_ascii=False)
+        found = [ListedEntity(entry.name, entry.key) for entry in entries]
+        body = msgspec.json.format(msgspec.json.encode(found or None), indent=1).decode()
         session.output.line(body, Channel.LISTING)
         return
     table = Table(title, ("Name", "Public Key") if entries else ())
@@ -108,8 +116,17 @@ def _print(session: Session, flags: Flags, title: str, entries: list[_Entry], cu
     session.output.line(table.render(), Channel.LISTING)
 
 
+LISTING = list[ListedEntity] | None
+"""What ``--json`` prints: null when there is nothing."""
+
 OPERATORS = Command(
-    "operators", "List operators", _operators, aliases=("operator",), group_flags=LIST_FLAGS, usage_on_error=True
+    "operators",
+    "List operators",
+    _operators,
+    aliases=("operator",),
+    group_flags=LIST_FLAGS,
+    usage_on_error=True,
+    result=LISTING,
 )
 ACCOUNTS = Command(
     "accounts",
@@ -119,6 +136,7 @@ ACCOUNTS = Command(
     aliases=("account",),
     group_flags=LIST_FLAGS,
     usage_on_error=True,
+    result=LISTING,
 )
 USERS = Command(
     "users",
@@ -128,4 +146,5 @@ USERS = Command(
     aliases=("user",),
     group_flags=LIST_FLAGS,
     usage_on_error=True,
+    result=LISTING,
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,12 +21,14 @@ from accounts.flow import TooManyWaysError, World
 from auth.gojson import quote
 from tools.nsk.cli import Command
 from tools.nsk.denials import Denial, find_denial
+from tools.nsk.document import printed
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, text
 from tools.nsk.render import printable
 from tools.nsk.scene import SOURCE_FLAGS, WHO_FLAGS, RefusedError, Scene, load_scene, load_user
 from tools.nsk.session import Session
 from tools.nsk.subjects import shell_hint
+from tools.nsk.verdicts import Verdict, verdict
 
 _PUBLISH = ("publish", "pub")
 _SUBSCRIBE = ("subscribe", "sub")
@@ -38,7 +38,7 @@ _QUEUE = text("queue", "q", "queue group of the subscription")
 def _can_i(session: Session, flags: Flags) -> None:
     explanation, _, place = _answer(session, flags)
     if flags.boolean("json"):
-        session.output.line(_json(explanation, place))
+        session.output.line(printed(verdict(explanation, place)))
     else:
         session.output.line(printable(f"{_verdict(explanation)}: {explanation.reason}"))
     _end(explanation)
@@ -47,7 +47,7 @@ def _can_i(session: Session, flags: Flags) -> None:
 def _explain(session: Session, flags: Flags) -> None:
     explanation, scene, place = _denied(session, flags) if flags.text("denial") else _answer(session, flags)
     if flags.boolean("json"):
-        session.output.line(_json(explanation, place))
+        session.output.line(printed(verdict(explanation, place)))
     else:
         session.output.write("".join(f"{printable(line)}\n" for line in _lines(explanation, scene, place)))
     _end(explanation)
@@ -189,42 +189,6 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _json(explanation: Explanation, place: str) -> str:
-    rule, change = explanation.rule, explanation.change
-    document: dict[str, Any] = {
-        "question": explanation.question,
-        "allowed": explanation.allowed,
-        "reason": explanation.reason,
-        "rule": None if rule is None else {
-            "action": rule.action.value, "effect": rule.effect.value, "subject": rule.subject, "queue": rule.queue,
-            "origin": rule.origin,
-        },
-        "chain": link_fields(explanation.chain),
-        "change": None if change is None else change.text(place),
-        "receivers": _fields(explanation.receivers),
-        "senders": _fields(explanation.senders),
-        "filtered": [str(filtered) for filtered in explanation.filtered],
-    }  # fmt: skip
-    return json.dumps(document, indent=2)
-
-
-def link_fields(links: Iterable[Link]) -> list[dict[str, str]]:
-    """A chain for programs."""
-    return [{"what": link.what, "text": link.text, "origin": link.origin} for link in links]
-
-
-def _fields(receivers: Iterable[Receiver]) -> list[dict[str, Any]]:
-    return [
-        {
-            "account": receiver.account,
-            "subject": receiver.subject,
-            "links": link_fields(receiver.links),
-            "ends_at": receiver.ends_at,
-        }
-        for receiver in receivers
-    ]
-
-
 _EXAMPLES = """\
     nsk {verb} publish orders.new --account SHOP --user web
     nsk {verb} subscribe 'orders.>' --queue workers --creds web.creds
@@ -239,6 +203,7 @@ CAN_I = Command(
     arguments=(0, 3),
     examples=_EXAMPLES.format(verb="can-i"),
     error_code=2,
+    result=Verdict,
 )
 EXPLAIN = Command(
     "explain",
@@ -256,4 +221,5 @@ EXPLAIN = Command(
     arguments=(0, 3),
     examples=_EXAMPLES.format(verb="explain") + "\n    nsk explain --denial 1f2e3d4c --log natskeep.log",
     error_code=2,
+    result=Verdict,
 )

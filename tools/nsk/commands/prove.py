@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -15,7 +13,8 @@ from accounts.flow import TooManyWaysError, World
 from accounts.prove import ASSUMPTIONS, Action, Isolation, Proof, Reach
 from auth.gojson import quote
 from tools.nsk.cli import Command
-from tools.nsk.commands.policy import link_fields, link_lines, moment
+from tools.nsk.commands.policy import link_lines, moment
+from tools.nsk.document import printed
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, text
 from tools.nsk.matrix import Contact, draw
@@ -23,6 +22,7 @@ from tools.nsk.output import Channel
 from tools.nsk.render import Table, printable
 from tools.nsk.scene import SOURCE_FLAGS, Scene, load_scene
 from tools.nsk.session import Session
+from tools.nsk.verdicts import Contacting, IsolationResult, LabelledAccount, MatrixResult, contact_of, isolation
 
 
 def _isolated(session: Session, flags: Flags) -> None:
@@ -35,7 +35,7 @@ def _isolated(session: Session, flags: Flags) -> None:
     except TooManyWaysError as problem:
         raise NskError(str(problem)) from None
     if flags.boolean("json"):
-        session.output.line(json.dumps(_isolation_fields(scene.world, found), indent=2))
+        session.output.line(printed(isolation(scene.world, found)))
     else:
         session.output.write("".join(f"{printable(line)}\n" for line in _isolation_lines(scene, found)))
     if not found.is_isolated:
@@ -91,45 +91,6 @@ def _told(world: World, action: Action) -> str:
     return f"{client} answers{reply}"
 
 
-def _isolation_fields(world: World, found: Isolation) -> dict[str, Any]:
-    return {
-        "accounts": [found.one, found.other],
-        "isolated": found.is_isolated,
-        "ways": [_reach_fields(world, reach) for reach in (found.there, found.back) if reach is not None],
-        "assumptions": list(ASSUMPTIONS),
-        "ends_at": found.ends_at,
-    }
-
-
-def _reach_fields(world: World, reach: Reach) -> dict[str, Any]:
-    return {
-        "source": reach.source,
-        "target": reach.target,
-        "kind": _contact(reach).name.lower(),
-        "passages": [
-            {
-                "accounts": list(passage.accounts),
-                "links": link_fields(links_of(world, passage.path)),
-                "published": passage.published,
-                "arrived": passage.arrived,
-            }
-            for passage in reach.passages
-        ],
-        "example": [
-            {"account": action.account, "verb": action.verb, "subject": action.subject, "reply": action.reply}
-            for action in reach.script
-        ],
-    }
-
-
-def _contact(reach: Reach | None) -> Contact:
-    if reach is None:
-        return Contact.NOTHING
-    if not reach.is_shown:
-        return Contact.POSSIBLE
-    return Contact.MESSAGE if reach.conversation is None else Contact.ANSWER
-
-
 def _matrix(session: Session, flags: Flags) -> None:
     scene = load_scene(session, flags)
     names = sorted(scene.world.accounts, key=lambda name: (scene.world.label(name), name))
@@ -137,14 +98,14 @@ def _matrix(session: Session, flags: Flags) -> None:
     contacts: dict[tuple[int, int], Contact] = {}
     try:
         for row, column in permutations(range(len(names)), 2):
-            contacts[row, column] = _contact(proof.reach(names[row], names[column]))
+            contacts[row, column] = contact_of(proof.reach(names[row], names[column]))
     except TooManyWaysError as problem:
         raise NskError(str(problem)) from None
     labels = [printable(scene.world.label(name)) for name in names]
     if path := flags.text("svg"):
         _write(path, draw(labels, contacts))
     if flags.boolean("json"):
-        session.output.line(json.dumps(_matrix_fields(names, labels, contacts, scene), indent=2))
+        session.output.line(printed(_matrix_result(names, labels, contacts, scene)))
     else:
         _show(session, labels, contacts, scene)
     if any(contact is not Contact.NOTHING for contact in contacts.values()):
@@ -170,20 +131,16 @@ def _show(session: Session, labels: list[str], contacts: dict[tuple[int, int], C
         session.output.message(f"left out: {printable(reason)}")
 
 
-def _matrix_fields(
+def _matrix_result(
     names: list[str], labels: list[str], contacts: dict[tuple[int, int], Contact], scene: Scene
-) -> dict[str, Any]:
-    return {
-        "accounts": [{"name": name, "label": label} for name, label in zip(names, labels, strict=True)],
-        "reaches": [
-            {"source": names[row], "target": names[column], "kind": contact.name.lower()}
-            for (row, column), contact in contacts.items()
-            if contact is not Contact.NOTHING
-        ],
-        "assumptions": list(ASSUMPTIONS),
-        "ends_at": scene.world.ends_at,
-        "unusable": list(scene.unusable),
-    }
+) -> MatrixResult:
+    accounts = [LabelledAccount(name, label) for name, label in zip(names, labels, strict=True)]
+    reaches = [
+        Contacting(names[row], names[column], contact.name.lower())
+        for (row, column), contact in contacts.items()
+        if contact is not Contact.NOTHING
+    ]
+    return MatrixResult(accounts, reaches, list(ASSUMPTIONS), scene.world.ends_at, list(scene.unusable))
 
 
 ISOLATED = Command(
@@ -195,6 +152,7 @@ ISOLATED = Command(
     arguments=(2, 2),
     examples="    nsk prove isolated ACME GLOBEX\n    nsk prove isolated ACME GLOBEX --config server.conf --json",
     error_code=2,
+    result=IsolationResult,
 )
 MATRIX = Command(
     "matrix",
@@ -204,4 +162,5 @@ MATRIX = Command(
     (*SOURCE_FLAGS, text("svg", "", "file for a picture")),
     examples="    nsk prove matrix --svg matrix.svg",
     error_code=2,
+    result=MatrixResult,
 )
