@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -28,13 +28,32 @@ def _commands(group: click.Group, context: click.Context, above: tuple[str, ...]
             yield " ".join(words), member
 
 
+def command_of(words: Sequence[str]) -> tuple[str, Command]:
+    """The command that the words of a command line name, which begins with it. Raises KeyError when there is none."""
+    group: click.Command = ROOT
+    named = []
+    for word in words:
+        if not isinstance(group, click.Group):
+            break
+        member = group.get_command(click.Context(group), word)
+        if member is None:
+            raise KeyError(word)
+        named.append(member.name or "")
+        group = member
+    if not isinstance(group, Command):
+        raise KeyError(" ".join(words))
+    return " ".join(named), group
+
+
+def schema_for(line: str, command: Command) -> dict[str, object]:
+    """The schema of what a command prints with ``--json``."""
+    return schema(f"nsk {line}", command.result, own_form=command.own_json)
+
+
 def files() -> dict[str, str]:
     """The content of each file by its name: ``add-user.json``."""
     return {
-        f"{line.replace(' ', '-')}.json": json.dumps(
-            schema(f"nsk {line}", command.result, own_form=command.own_json), indent=1
-        )
-        + "\n"
+        f"{line.replace(' ', '-')}.json": f"{json.dumps(schema_for(line, command), indent=1)}\n"
         for line, command in commands()
     }
 

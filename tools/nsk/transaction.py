@@ -189,11 +189,13 @@ class _Pending:
                 self._removed.add(path)
 
     def _appear(self, path: Path) -> None:
-        for child in (path, *path.parents):
-            siblings = self.children.setdefault(child.parent, set())
-            if child.name in siblings or child == child.parent:
+        child, parent = path, path.parent
+        while child != parent:
+            siblings = self.children.setdefault(parent, set())
+            if child.name in siblings:
                 return
             siblings.add(child.name)
+            child, parent = parent, parent.parent
 
     def _vanish(self, path: Path) -> None:
         for other in [other for other in self._files if other.is_relative_to(path)]:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.schema import problems
 from tools.nsk.__main__ import main
+from tools.nsk.schemas import command_of, schema_for
+
+
+def schema_of(words: Sequence[str]) -> dict[str, Any]:
+    """The schema of the command that a command line names."""
+    return schema_for(*command_of(words))
 
 
 @dataclass(slots=True)
 class Tool:
-    """The tool on a store of its own, and what it printed last."""
+    """The tool on a store of its own, and what it printed last. All JSON must be as its schema says."""
 
     home: Path
     capture: pytest.CaptureFixture[str]
@@ -24,6 +32,8 @@ class Tool:
     def __call__(self, *words: str) -> int:
         code = main(["-H", str(self.home), *words])
         self.out, self.err = self.capture.readouterr()
+        if "--json" in words and "--nsc-compatible-output" not in words:
+            assert problems(json.loads(self.out), schema_of(words)) == [], words
         return code
 
     def ok(self, *words: str) -> str:
