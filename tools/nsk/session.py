@@ -121,6 +121,17 @@ class Session:
         except StoreError:
             raise StoreError(f"account {given} does not exist in the current operator") from None
 
+    def user_name(self, account: str, given: str = "") -> str:
+        """The user of an account that was named, or the only one there is. Raises NskError."""
+        if given:
+            return given
+        users = self.store.users(account)
+        if not users:
+            raise NskError(f"account {quote(account)} has no users - create one first")
+        if len(users) > 1:
+            raise NskError("user name is required", show_usage=True, remedy=one_of(users))
+        return users[0]
+
     def account_key(self, given: str, flag: str, *, wildcard: bool = False) -> str:
         """The public key of an account that a flag names or gives, or ``*`` where that is allowed. Raises NskError."""
         if given and given != "*" and not is_public_key(given, KeyKind.ACCOUNT):

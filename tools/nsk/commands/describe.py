@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 from auth import envelope, jwt
@@ -14,9 +15,7 @@ from auth.gojson import dumps, quote
 from auth.nkey import KeyKind, is_public_key
 from tools.nsk.cli import Command
 from tools.nsk.commands import DESCRIBE_FLAGS
-from tools.nsk.commands.user import user_name
 from tools.nsk.describe import describe
-from tools.nsk.download import read_source
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.files import write_file
 from tools.nsk.flags import Flags, text
@@ -66,7 +65,7 @@ def _user(session: Session, flags: Flags) -> None:
         name = _user_with_key(store, account, name)
     if not name and len(store.users(account)) > 1:
         raise NskError("user is required")
-    name = user_name(store, account, name)
+    name = session.user_name(account, name)
     store.user(account, name)
     _show(session, flags, "user", store.user_token(account, name), store=store, account=account)
 
@@ -86,7 +85,9 @@ def _jwt(session: Session, flags: Flags) -> None:
     if not source:
         raise NskError("file is required", show_usage=True)
     try:
-        token = parse_decorated_jwt(read_source(session, source))
+        # What asks the web is slow to import, and the other commands here need none of it.
+        download: Any = import_module("tools.nsk.download")
+        token = parse_decorated_jwt(download.read_source(session, source))
     except FileNotFoundError as error:
         raise NskError(f"stat {error.filename}: no such file or directory") from None
     store = None

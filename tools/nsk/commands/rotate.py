@@ -9,7 +9,6 @@ from typing import Annotated
 
 from tools.nsk.cli import Command
 from tools.nsk.commands.access import SYSTEM_FLAGS, TLS_FLAGS, access_of
-from tools.nsk.commands.user import user_name
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.live import LiveServers, Servers
@@ -123,7 +122,7 @@ def _account(session: Session, flags: Flags) -> Rotated:
 def _user(session: Session, flags: Flags) -> Rotated:
     session.lend_signer()
     store, account = session.store, session.account_name(flags.text("account"))
-    rotation = begin_user_rotation(store, account, user_name(store, account, flags.name()), _terms(flags))
+    rotation = begin_user_rotation(store, account, session.user_name(account, flags.name()), _terms(flags))
     return _go_on(session, flags, [rotation], Retirement.LATER, Report())
 
 

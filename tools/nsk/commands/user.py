@@ -88,7 +88,7 @@ def _edit(session: Session, flags: Flags) -> UserResult:
         raise NskError("specify an edit option", show_usage=True)
     account = session.account_name(flags.text("account"))
     owner = store.account(account)
-    name = user_name(store, account, flags.name())
+    name = session.user_name(account, flags.name())
     if not store.has_user(account, name):
         raise NskError(f"user {quote(name)} not found", remedy=meant(name, store.users(account)))
     claims = store.user(account, name)
@@ -139,18 +139,6 @@ def _check_scoped(flags: Flags, claims: UserClaims, report: Report) -> None:
     elif not claims.nats.is_empty:
         report.error("scoped users require no permissions or limits set")
         report.warn("user was NOT edited as the edits conflict with signing key scope")
-
-
-def user_name(store: Store, account: str, given: str) -> str:
-    """The user that was named, or the only one there is. Raises NskError."""
-    if given:
-        return given
-    users = store.users(account)
-    if not users:
-        raise NskError(f"account {quote(account)} has no users - create one first")
-    if len(users) > 1:
-        raise NskError("user name is required", show_usage=True, remedy=one_of(users))
-    return users[0]
 
 
 _EDIT_FLAGS = (*TIME_FLAGS, *TAG_FLAGS, *USER_LIMIT_FLAGS, PRIVATE_INBOX_FLAG)
