@@ -374,9 +374,9 @@ _TABLE: Final = (
     ("pip install --upgrade natskeep", ("does not replace itself",)),
 )
 """Remedies with the beginnings or fragments of errors, as regular expressions; the first that fits counts."""
-_REMEDIES: Final = tuple((re.compile("|".join(fragments)), remedy) for remedy, fragments in _TABLE)
 
 
 def remedy_for(text: str) -> str:
     """The remedy for an error by its text, or nothing."""
-    return next((remedy for pattern, remedy in _REMEDIES if pattern.search(text)), "")
+    # The patterns are compiled here, since nearly every command does without them.
+    return next((remedy for remedy, fragments in _TABLE if re.search("|".join(fragments), text)), "")
