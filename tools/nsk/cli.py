@@ -188,7 +188,10 @@ class Member:
 
 
 class Group(click.Group):
-    """Commands, and groups of them, under one verb."""
+    """Commands, and groups of them, under one verb.
+
+    ``sections`` orders what the help shows by what it is for, except in the help that is to be nsc's.
+    """
 
     def __init__(
         self,
@@ -201,6 +204,7 @@ class Group(click.Group):
         hidden: bool = False,
         beyond: bool = False,
         introduction: str = "",
+        sections: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._own = (*flags, HELP)
         super().__init__(
@@ -216,6 +220,7 @@ class Group(click.Group):
         self.beyond = beyond
         self.introduction = introduction
         self._members = dict(members)
+        self._sections = dict(sections or {})
 
     @staticmethod
     def _is_shown(ctx: click.Context, member: Member | Group) -> bool:
@@ -274,11 +279,14 @@ class Group(click.Group):
         """Everything below the description."""
         shown = [name for name in sorted(self._members) if self._is_shown(ctx, self._members[name])]
         width = max(_NAME_WIDTH, *map(len, shown))
-        commands = (f"  {name:{width}} {self._members[name].description}" for name in shown)
+        sections = {"Available Commands": tuple(shown)} if _is_nsc(ctx) or not self._sections else self._sections
         parts = [f"Usage:\n{self._usage_lines(ctx)}\n"]
         if self.aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self.aliases))}\n")
-        parts += ["Available Commands:\n" + "\n".join(commands) + "\n", _flag_table(ctx, "Flags", self._own)]
+        for title, names in sections.items():
+            lines = (f"  {name:{width}} {self._members[name].description}\n" for name in names)
+            parts.append(f"{title}:\n{''.join(lines)}")
+        parts.append(_flag_table(ctx, "Flags", self._own))
         parts.append(_flag_table(ctx, "Global Flags", SHARED_FLAGS))
         parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.')
         return "\n".join(parts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tools.nsk.__main__ import main
+from tools.nsk.commands import ROOT
 from tools.nsk.errors import NskError
 from tools.nsk.flags import INTEGER, Flag, boolean, expand, number, strings, text
 
@@ -84,9 +87,20 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
             assert f"nsk {group} {member}" in capsys.readouterr().out
 
 
+_LISTED = re.compile(r"^  ([a-z][\w-]*) +[A-Za-z]", re.MULTILINE)
+
+
 def _listed(text_: str) -> list[str]:
-    _, found, rest = text_.partition("Available Commands:\n")
-    return [line.split()[0] for line in rest.partition("\n\n")[0].splitlines()] if found else []
+    return [name for name in _LISTED.findall(text_.partition("\nFlags:")[0]) if name != "nsk"]
+
+
+def test_the_help_shows_every_command_once_in_sections(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    own = capsys.readouterr().out
+    assert main(["--nsc-compatible-output", "--help"]) == 0
+    assert "\nAvailable Commands:\n" in capsys.readouterr().out
+    assert "Available Commands" not in own
+    assert sorted(_listed(own)) == [name for name, _ in ROOT.offered("")]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

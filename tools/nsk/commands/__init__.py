@@ -74,6 +74,16 @@ _TOOLS = {
 # Early versions of nsc had the tools at the top.
 _ALIASES = {name: replace(member, hidden=True) for name, member in _TOOLS.items()}
 
+_SECTIONS = {
+    "Begin": ("init", "env", "select", "load"),
+    "Look": ("list", "describe", "expirations", "validate", "doctor"),
+    "Make and change": ("add", "edit", "delete", "revocations", "generate"),
+    "Keys and backups": ("keys", "export", "import", "restore", "rotate", "reissue", "leaked"),
+    "Running servers": ("push", "pull", "plan", "apply", "tool"),
+    "Questions and proofs": ("can-i", "explain", "prove", "audit"),
+    "This tool": ("help", "completion", "update"),
+}
+
 ROOT = _Root(
     "nsk",
     "nsk creates NATS operators, accounts, users, and manage their permissions.",
@@ -335,4 +345,5 @@ ROOT = _Root(
         "validate": Member("Validate an operator, account(s), and users", "validate:VALIDATE"),
     },
     (_VERSION,),
+    sections=_SECTIONS,
 )
