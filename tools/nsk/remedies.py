@@ -50,6 +50,14 @@ _TABLE: Final = (
         "nsk list operators shows what there is; nsk env --store <directory> goes elsewhere",
         (r"operator \".*\" not in", "^operator .*No such", "no operator found with public key"),
     ),
+    (
+        "look at what would happen, and confirm with the flag",
+        ("needs to confirm", "specify the --force", "^something would break"),
+    ),
+    (
+        "nsk pull --all, since the account server is asked over NATS",
+        ("can only pull all jwt",),
+    ),
     ("name the .creds file that got out, or a copy of it", ("^`.*` does not exist$", "is no credentials file")),
     ("run the nsk that began the rotation, or a newer one", ("understands$",)),
     ("nsk pull --overwrite-newer replaces the local one", ("is newer than remote version",)),
@@ -352,10 +360,6 @@ _TABLE: Final = (
     ),
     ("nsk describe account shows the exports, imports and mappings", ("export", "import", "subject")),
     ("nsk rotate status lists the rotations", ("rotation", "rotate")),
-    (
-        "look at what would happen, and confirm with the flag",
-        ("needs to confirm", "specify the --force", "something would break", "confirm"),
-    ),
     ("the lines above say which, and why", ("jobs? failed", "of the jobs succeeded")),
     ("the command's --help shows what there is", ("not have", "there is no")),
     ("ask the exporting account for an activation for this account", ("activation",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -330,18 +329,3 @@ def test_a_picture_escapes_what_accounts_are_called() -> None:
     assert "c" * 27 + "…" in texts
     titles = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}title")]
     assert titles == [f"<a> & b → {'c' * 80}: answers only", f"{'c' * 80} → <a> & b: could not be excluded"]
-
-
-_CONFIGURATION = re.compile(r"^```conf\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SESSION = re.compile(r"^```\n\$ nsk (.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def test_the_document_shows_what_is_printed(tool: Keeper, tmp_path: Path) -> None:
-    document = (Path(__file__).resolve().parents[3] / "docs" / "isolation.md").read_text()
-    (configuration,) = _CONFIGURATION.findall(document)
-    (tmp_path / "server.conf").write_text(configuration)
-    sessions = _SESSION.findall(document)
-    assert len(sessions) > 5
-    for words, output in sessions:
-        tool(*words.split())
-        assert tool.out == output
