@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from auth import jwt
-from auth.claims import UserClaims
+from auth.claims import Claims, UserClaims
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair, NKeyError, decode_seed
 
@@ -27,7 +27,10 @@ class CredsError(ValueError):
 
 def decorate_jwt(token: str) -> str:
     """A token in armour, titled by its type. Raises JwtError."""
-    claims = jwt.decode_unverified(token)
+    return _decorated(token, jwt.decode_unverified(token))
+
+
+def _decorated(token: str, claims: Claims) -> str:
     title = (claims.type_name or str(getattr(claims, "kind", "")) or "generic").upper()
     return f"-----BEGIN NATS {title} JWT-----\n{token}\n------END NATS {title} JWT------\n\n"
 
@@ -62,7 +65,7 @@ def format_creds(token: str, seed: str) -> str:
         raise CredsError("nkey seed is not an user seed")
     if keypair.public != claims.subject:
         raise CredsError("nkey seed does not match the jwt subject")
-    return decorate_jwt(token) + decorate_seed(seed)
+    return _decorated(token, claims) + decorate_seed(seed)
 
 
 def parse_decorated_jwt(text: str) -> str:
