@@ -38,7 +38,7 @@ class Tool:
 
     def ok(self, *words: str) -> str:
         """Run what must succeed; what it printed to stdout."""
-        assert self(*words) == 0, self.err
+        assert self(*words) == 0, self.err or self.out
         return self.out
 
     def refused(self, *words: str) -> str:
