@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -24,6 +24,9 @@ SHUTDOWN_SECONDS: Final = 1.0
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 
+STREAMED_FROM: Final = 64 * 1024
+"""Bytes from which a page is sent in pieces: to hand over megabytes at once would hold up the loop."""
+
 _PAGES: Final = "broker.monitor.ui.pages"
 
 
@@ -39,7 +42,7 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
             made.append(module.Pages(watched))
         return made[0]
 
-    async def respond(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.StreamResponse:
         monitor = watched.options.monitor
         authorization = request.headers.get("Authorization", "")
         viewer = await access.viewer(monitor.access, authorization, below(monitor.base_path, request.path))
@@ -59,7 +62,9 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
             headers["X-Content-Type-Options"] = "nosniff"
         if found is NOT_ALLOWED:
             headers["Allow"] = ", ".join(METHODS)
-        return web.Response(status=found.status, body=await _whole(found.body), headers=headers)
+        if isinstance(found.body, bytes):
+            return web.Response(status=found.status, body=found.body, headers=headers)
+        return await _in_parts(request, found.status, found.body, headers)
 
     application = web.Application(client_max_size=0)
     application.router.add_route("*", "/{path:.*}", respond)
@@ -72,14 +77,26 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
     return runner
 
 
-async def _whole(body: bytes | Iterator[bytes]) -> bytes:
-    if isinstance(body, bytes):
-        return body
-    parts = []
-    for part in body:
-        parts.append(part)
+async def _in_parts(
+    request: web.Request, status: int, parts: Iterator[bytes], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Lets others have a turn after each part; what is long is sent as it is made, as far as it is taken."""
+    begun = bytearray()
+    for part in parts:
+        begun += part
         await asyncio.sleep(0)
-    return b"".join(parts)
+        if len(begun) >= STREAMED_FROM and request.method != "HEAD":
+            break
+    else:
+        return web.Response(status=status, body=bytes(begun), headers=headers)
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    await response.write(begun)
+    for part in parts:
+        await response.write(part)
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
 
 
 async def _hide_library(_: web.Request, response: web.StreamResponse) -> None:

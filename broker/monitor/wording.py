@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,7 +17,12 @@ INDENT: Final = 2
 
 def uptime(seconds: float) -> str:
     """Whole seconds as years, days, hours, minutes and seconds, from the largest unit there is: ``1d0h0m4s``."""
-    left = max(int(seconds), 0)
+    return _span(max(int(seconds), 0))
+
+
+@lru_cache(4096)
+def _span(left: int) -> str:
+    # Thousands of connections are listed at once, and most began in the same few seconds.
     parts: list[str] = []
     for size, unit in _UNITS:
         count, left = divmod(left, size)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 def moment(unix: float) -> str:
     """A Unix time in seconds as RFC 3339 in UTC; the fraction stands without its last zeros."""
-    at = datetime.fromtimestamp(unix, UTC)
-    fraction = f"{at.microsecond:06d}".rstrip("0")
-    return f"{at:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}Z"
+    # The offset at the end is always that of UTC.
+    text = datetime.fromtimestamp(unix, UTC).isoformat()[: -len("+00:00")]
+    return f"{text.rstrip('0')}Z" if "." in text else f"{text}Z"
 
 
 def nanoseconds(seconds: float) -> int:
