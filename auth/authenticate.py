@@ -522,7 +522,11 @@ class Authenticator:
         """Whether `readmit` computes a bcrypt hash: better done in a thread."""
         if self._trust is not None or self._is_proven(principal, evidence, earlier):
             return False
-        return self.is_slow(evidence)
+        return not self._was_delegated(principal, evidence) and self.is_slow(evidence)
+
+    def _was_delegated(self, principal: Principal, evidence: Evidence) -> bool:
+        """Whether somebody else decided about a client who is no user of the configuration now either."""
+        return principal.method in (Method.CALLOUT, Method.AUTHENTICATOR) and not self._is_named(evidence)
 
     def readmit(self, principal: Principal, evidence: Evidence, now: float, earlier: Authenticator) -> Principal:
         """The principal of a live connection that `earlier` settings admitted, at a time in Unix seconds.
@@ -541,7 +545,7 @@ class Authenticator:
                 return self.authenticate(evidence, now)
             self._trust.check_account_times(self._trust.account(principal.account.name), now)
             return self.recheck(principal, now)
-        if principal.method in (Method.CALLOUT, Method.AUTHENTICATOR) and not self._is_named(evidence):
+        if self._was_delegated(principal, evidence):
             return self._readmit_delegated(principal, earlier)
         proxy_key = principal.proxy_key
         if proxy_key is not None and proxy_key not in self._settings.trusted_proxies:

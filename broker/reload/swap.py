@@ -26,7 +26,7 @@ from tls.identity import CertificateFormatError
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
-    from auth.evidence import Evidence
+    from auth.evidence import CertificateFacts, Evidence
     from auth.principal import Principal
     from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
@@ -40,7 +40,7 @@ TURN_SECONDS: Final = 0.003
 """How long sessions are worked on before the loop has its turn."""
 
 ItemT = TypeVar("ItemT")
-ProofKey = tuple[str, str, str | None, str | None, str | None]
+ProofKey = tuple[str, str, str, str | None, str | None, str | None, str | None, "CertificateFacts | None"]
 Proofs = dict[ProofKey, "Principal | AuthError"]
 """What came of comparing passwords again, by what was compared."""
 
@@ -137,8 +137,17 @@ def _look(
 
 
 def _key(principal: Principal, evidence: Evidence) -> ProofKey:
-    user, password, token = evidence.unverified_user, evidence.unverified_password, evidence.unverified_token
-    return principal.account.name, principal.method.value, user, password, token
+    """Everything that the verdict depends on: what one session proves must not be said of another."""
+    return (
+        principal.account.name,
+        principal.user,
+        principal.method.value,
+        principal.proxy_key,
+        evidence.unverified_user,
+        evidence.unverified_password,
+        evidence.unverified_token,
+        evidence.certificate,
+    )
 
 
 def _readmit(prepared: Prepared, principal: Principal, evidence: Evidence) -> Principal | AuthError:

@@ -354,6 +354,28 @@ async def test_connections_whose_certificate_is_not_pinned_any_more_end(certific
         assert await plain.ping() == []
 
 
+async def test_each_certificate_is_judged_for_itself(certificates: Certificates) -> None:
+    # A user with a hash makes the verdicts come from the thread, where equal questions are asked once.
+    hashed = user("bob", bcrypt.hashpw(b"p", bcrypt.gensalt(4)).decode())
+    mapped = tls(certificates, verify_and_map=True, verify=True, ca_file=str(certificates.directory / "ca.pem"))
+    names = ("derek@nats.test", "app.nats.test")
+
+    def own(may: dict[str, str]) -> AccountOptions:
+        entries = [user(name, "", permissions=Permissions(subscribe=SubjectRules(allow=grants(may[name]))))
+                   for name in names]
+        return AccountOptions(name="A", users=(hashed, *entries))
+
+    async with serving(tls=mapped, accounts=(own(dict(zip(names, ("a", "b"), strict=True))),)) as server:
+        clients = [
+            await SecureClient.secured(server, client_context(certificates, name)) for name in ("email", "dns")
+        ]
+        await reload(server, accounts=(own(dict(zip(names, ("x", "y"), strict=True))),))
+        found = [session_of(server, client).principal for client in clients]
+        assert [one.user for one in found if one is not None] == list(names)
+        await clients[1].send(b"SUB x 1\r\nSUB y 2\r\n")
+        assert await clients[1].ping() == [b"-ERR 'Permissions Violation for Subscription to \"x\"'"]
+
+
 # Told beforehand
 
 
