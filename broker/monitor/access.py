@@ -29,7 +29,7 @@ OPEN_PAGES: Final = frozenset({"/healthz"})
 """What needs no token: probes of orchestrators have none, and a state is no secret."""
 
 REMEMBERED: Final = 256
-"""Digests of tokens whose meaning is remembered."""
+"""Digests of tokens that are remembered for being nobody's; those of good ones are as few as there are tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Access:
     """Finds out who looks."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Viewer | None] = {}
+        self._known: dict[bytes, Viewer] = {}
+        self._refused: set[bytes] = set()
         self._of: MonitorAccess | None = None
         self._turn = asyncio.Lock()
 
@@ -76,16 +77,21 @@ class Access:
         if not token:
             return OPERATOR if path in OPEN_PAGES else None
         if access is not self._of:
-            self._of, self._known = access, {}
+            self._of, self._known, self._refused = access, {}, set()
+        # What is found is kept beside the rules that it was found by, whatever takes their place meanwhile.
+        known, refused = self._known, self._refused
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        if digest not in self._known:
+        if digest not in known and digest not in refused:
             async with self._turn:
-                if digest not in self._known:
+                if digest not in known and digest not in refused:
                     found = await self._find(access, token)
-                    if len(self._known) >= REMEMBERED:
-                        self._known.clear()
-                    self._known[digest] = found
-        return self._known.get(digest)
+                    if found is not None:
+                        known[digest] = found
+                    else:
+                        if len(refused) >= REMEMBERED:
+                            refused.clear()
+                        refused.add(digest)
+        return known.get(digest)
 
     @staticmethod
     async def _find(access: MonitorAccess, token: str) -> Viewer | None:

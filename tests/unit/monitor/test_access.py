@@ -13,7 +13,7 @@ import pytest
 from broker.config.errors import ConfigError
 from broker.config.load import load
 from broker.config.options import AccountOptions, MonitorAccess, Options, UserOptions
-from broker.monitor.access import OPERATOR, OWN_PAGES, Access, Viewer, token_of
+from broker.monitor.access import OPERATOR, OWN_PAGES, REMEMBERED, Access, Viewer, token_of
 from broker.monitor.endpoints import _ENDPOINTS, FORBIDDEN, answer
 from tests.unit.monitor.scene import gone, watched
 
@@ -67,6 +67,34 @@ def test_another_configuration_forgets_what_was_found() -> None:
         return [await access.viewer(one, bearer(SECRET), "/varz") for one in (old, new, None)]
 
     assert asyncio.run(look()) == [OPERATOR, Viewer("SHOP"), OPERATOR]
+
+
+def test_what_is_found_by_old_rules_is_nothing_by_new_ones() -> None:
+    async def look() -> list[Viewer | None]:
+        access = Access()
+        old, new = MonitorAccess(token=HASHED), MonitorAccess(token=SECRET)
+        # The first comparison takes its time in a thread, and the rules are replaced meanwhile.
+        slow = asyncio.create_task(access.viewer(old, bearer(TENANT), "/varz"))
+        await asyncio.sleep(0)
+        await access.viewer(new, bearer(SECRET), "/varz")
+        await slow
+        return [await access.viewer(new, bearer(TENANT), "/varz"), await access.viewer(old, bearer(TENANT), "/varz")]
+
+    assert asyncio.run(look()) == [None, OPERATOR]
+
+
+def test_a_flood_of_wrong_tokens_does_not_make_a_good_one_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look() -> None:
+        access, rules = Access(), MonitorAccess(accounts={"SHOP": TENANT})
+        assert await access.viewer(rules, bearer(TENANT), "/connz") == Viewer("SHOP")
+        for number in range(REMEMBERED + 1):
+            assert await access.viewer(rules, bearer(f"wrong{number}"), "/connz") is None
+        compared: list[str] = []
+        monkeypatch.setattr("broker.monitor.access.matches", lambda _, token: compared.append(token))
+        assert await access.viewer(rules, bearer(TENANT), "/connz") == Viewer("SHOP")
+        assert not compared
+
+    asyncio.run(look())
 
 
 @pytest.mark.parametrize("path", sorted(_ENDPOINTS))
