@@ -97,6 +97,8 @@ class Ledger:
         self._sequence = 0
         self._hash = BEGINNING
         self._unsealed = 0
+        self._torn = False
+        """Whether a part of a line may stand behind the last whole one."""
         self._first = (1, 1, BEGINNING)
         """The first segment that is kept, the number of its first line, and the hash that it names."""
 
@@ -125,6 +127,7 @@ class Ledger:
             return
         if found != list(range(self._first[0], found[-1] + 1)):
             raise LedgerError(f"{self.directory} lacks segments of the ledger: verify it, then name another directory")
+        self._check_end(head, found[-1])
         self._segment = found[-1]
         rest = self._continue_after_last_line()
         sealer = str(head["key"]) if head is not None else self._key.public
@@ -132,6 +135,22 @@ class Ledger:
             self._take_over(sealer)
         if rest:
             self._append([Event(time.time(), RECOVERED, {"bytes": rest})])
+
+    def _check_end(self, head: dict[str, object] | None, last: int) -> None:
+        """Refuses a ledger that does not go as far as its head says: to go on would hide what was taken off its end.
+
+        Without a head there is no more than the first seal, which a crash may have kept from being vouched for.
+        """
+        segment = 1 if head is None else _number(head, "segment")
+        lines = [] if segment > last else (self.directory / segment_name(segment)).read_bytes().split(b"\n")[:-1]
+        if head is not None:
+            is_whole = any(line_hash(line) == head["prev"] for line in lines)
+        else:
+            seals = [place for place, line in enumerate(lines, 1) if _is_seal(line)]
+            is_whole = last == 1 and seals in ([], [len(lines)])
+        if not is_whole:
+            vouched = f"{HEAD} is missing" if head is None else f"{HEAD} vouches for more lines than there are"
+            raise LedgerError(f"{self.directory}: {vouched}. Verify the ledger, then name another directory")
 
     def _continue_after_last_line(self) -> int:
         """Reads the last segment to its end; returns how many bytes of an unfinished line were cut off."""
@@ -180,11 +199,20 @@ class Ledger:
 
     def _begin(self, number: int) -> None:
         path = self.directory / segment_name(number)
+        before = self._descriptor, self._size, self._segment
         descriptor = os.open(path, _CREATE | os.O_EXCL, _FILE_MODE)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
         self._descriptor, self._size, self._segment = descriptor, 0, number
-        self._append([Event(time.time(), OPENED, {"segment": number, "key": self._key.public})])
+        try:
+            self._append([Event(time.time(), OPENED, {"segment": number, "key": self._key.public})])
+        except OSError:
+            # Nothing may stand in a segment before its opening, so the one before goes on.
+            self._descriptor, self._size, self._segment = before
+            self._torn = False
+            os.close(descriptor)
+            path.unlink()
+            raise
+        if before[0] >= 0:
+            os.close(before[0])
         self._sync_directory()
 
     # Writing
@@ -209,18 +237,26 @@ class Ledger:
 
     def _write(self, lines: list[bytes]) -> None:
         """Adds whole lines, or none of them."""
+        if self._torn:
+            self._cut_off()
         data = memoryview(b"".join(line + b"\n" for line in lines))
         written = 0
         try:
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
         except OSError:
-            os.ftruncate(self._descriptor, self._size)
-            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            self._torn = True
+            self._cut_off()
             raise
         self._size += len(data)
         self._sequence += len(lines)
         self._hash = line_hash(lines[-1])
+
+    def _cut_off(self) -> None:
+        """Removes what stands behind the last whole line. Raises OSError; the next write tries again."""
+        os.ftruncate(self._descriptor, self._size)
+        os.lseek(self._descriptor, self._size, os.SEEK_SET)
+        self._torn = False
 
     def seal(self) -> None:
         """Vouches for everything so far, on the disk; begins a new segment where this one is large. Raises OSError."""
@@ -301,6 +337,13 @@ class Ledger:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _is_seal(line: bytes) -> bool:
+    try:
+        return decode(line)["event"] in (SEALED, REKEYED)
+    except LineError:
+        return False
 
 
 def _number(members: dict[str, object], name: str) -> int:

@@ -25,6 +25,9 @@ WAITING: Final = 100_000
 RETRY_SECONDS: Final = 1.0
 """How long the thread waits before it tries a disk again that refused."""
 
+PATIENCE_SECONDS: Final = 5.0
+"""How long the disk may take for one step before it counts as one that does not answer."""
+
 CLOSE_SECONDS: Final = 10.0
 """How long the end of a server waits for the disk."""
 
@@ -37,8 +40,9 @@ class Recorder:
         self._ledger = ledger
         self._seal_seconds = seal_seconds
         self.refuses = refuses
-        self.problem = ""
-        """Why the ledger cannot be written, empty while it can."""
+        self._problem = ""
+        self._at_work_since: float | None = None
+        """Monotonic time at which the thread began what it does on the disk; None while it does nothing there."""
         self.on_change: Callable[[str], None] = lambda problem: None
         """Called in the ledger's thread with the problem when it begins, and with nothing when it has passed."""
         self._waiting: deque[Event] = deque()
@@ -51,6 +55,14 @@ class Recorder:
     def directory(self) -> Path:
         """Where the ledger lies."""
         return self._ledger.directory
+
+    @property
+    def problem(self) -> str:
+        """Why the ledger cannot be written, empty while it can."""
+        since = self._at_work_since
+        if not self._problem and since is not None and time.monotonic() - since > PATIENCE_SECONDS:
+            return "the disk does not answer"
+        return self._problem
 
     def open(self) -> None:
         """Opens the ledger and begins. Raises LedgerError and OSError."""
@@ -88,14 +100,17 @@ class Recorder:
                 events, lost, ending = list(self._waiting), self._lost, self._ending
             if events and not self._ledger.unsealed:
                 due = time.monotonic() + self._seal_seconds
+            self._at_work_since = time.monotonic()
             try:
                 if events or lost:
                     self._ledger.append(events, lost=lost)
                     self._written(len(events), lost)
                 if self._ledger.unsealed and (time.monotonic() >= due or ending):
                     self._ledger.seal()
+                self._at_work_since = None
                 self._tell("")
             except (OSError, LedgerError) as error:
+                self._at_work_since = None
                 self._tell(_reason(error))
                 with self._wake:
                     if not self._ending:
@@ -123,10 +138,10 @@ class Recorder:
             LOGGER.error("The audit ledger in %s lacks the last %d events", self.directory, left)
 
     def _tell(self, problem: str) -> None:
-        if problem == self.problem:
+        if problem == self._problem:
             return
-        began = not self.problem
-        self.problem = problem
+        began = not self._problem
+        self._problem = problem
         if problem and began:
             LOGGER.error("The audit ledger in %s cannot be written: %s", self.directory, printable(problem))
         elif not problem:

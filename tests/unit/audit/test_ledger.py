@@ -127,6 +127,84 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
     assert [one["event"] for one in entries(tmp_path)] == ["opened", "denied", "lost", "denied", "sealed"]
 
 
+def test_a_full_disk_begins_no_segment_without_its_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path, KEY, maximum_bytes=500)
+    ledger.open()
+    ledger.append([event(1), event(2)])
+    real = os.write
+
+    def full(descriptor: int, data: memoryview) -> int:
+        if b'"opened"' in bytes(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            ledger.seal()
+        ledger.append([event(3)])
+    assert verify_ledger(tmp_path, KEY.public).segments == 1
+    ledger.seal()
+    ledger.append([event(4)])
+    ledger.close()
+    verdict = verify_ledger(tmp_path, KEY.public)
+    assert verdict.intact, verdict.problem
+    assert verdict.segments > 1
+
+
+def test_what_could_not_be_cut_off_is_cut_off_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path, KEY)
+    ledger.open()
+    real = os.write
+
+    def half(descriptor: int, data: memoryview) -> int:
+        if len(data) < 100:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, data[: len(data) - 50])
+
+    def fail(descriptor: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        patch.setattr(os, "ftruncate", fail)
+        with pytest.raises(OSError, match="Input"):
+            ledger.append([event(1)])
+    ledger.append([event(2)])
+    ledger.close()
+    verdict = verify_ledger(tmp_path, KEY.public)
+    assert verdict.intact, verdict.problem
+    assert [one["event"] for one in entries(tmp_path)] == ["opened", "denied", "sealed"]
+
+
+@pytest.mark.parametrize("has_head", [True, False])
+@pytest.mark.parametrize("maximum_bytes", [1 << 20, 700])
+def test_a_server_does_not_go_on_where_the_end_was_taken_off(
+    tmp_path: Path, has_head: bool, maximum_bytes: int
+) -> None:
+    written(tmp_path, maximum_bytes=maximum_bytes)
+    last = max(tmp_path.glob("audit-*.jsonl"))
+    # The last seal goes, and what it vouches for; with small segments a whole file.
+    kept = last.read_bytes().splitlines(keepends=True)[:-4]
+    last.write_bytes(b"".join(kept))
+    if len(kept) < 4:
+        last.unlink()
+    if not has_head:
+        (tmp_path / HEAD).unlink()
+    with pytest.raises(LedgerError, match="Verify the ledger"):
+        Ledger(tmp_path, KEY).open()
+
+
+def test_a_crash_before_the_first_head_is_no_tampering(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, KEY)
+    ledger.open()
+    ledger.append([event(1)])
+    ledger.seal()
+    (tmp_path / HEAD).unlink()
+    written(tmp_path, rounds=1)
+    assert verify_ledger(tmp_path, KEY.public).intact
+
+
 def test_a_new_key_needs_the_word_of_the_old_one(tmp_path: Path) -> None:
     written(tmp_path)
     new = KeyPair.generate(KeyKind.SERVER)
