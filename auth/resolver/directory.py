@@ -282,7 +282,10 @@ class DirectoryResolver:
             self._tokens.pop(name, None)
 
     def holds(self, name: str, token: str) -> bool:
-        """Whether this very token is in the file of an account already, as far as is known."""
+        """Whether this very token is in the file of an account already, as far as is known, and no other one in force."""
+        if self._tokens.get(name, token) != token:
+            # Somebody else has put it into the file, and what is held in memory is the one before.
+            return False
         return self.index.digest_of(name) == hashlib.sha256(token.encode("ascii")).digest()
 
     # Files that somebody else changed

@@ -231,6 +231,20 @@ def test_a_look_at_what_somebody_else_changed(tmp_path: Path) -> None:
     assert list(resolver.index) == sorted([FIRST, THIRD, FOURTH])
 
 
+def test_a_file_that_somebody_else_changed_is_not_yet_in_force(tmp_path: Path) -> None:
+    resolver = resolver_in(tmp_path)
+    before, now = token_of(FIRST, label="before"), token_of(FIRST, label="now")
+    resolver.store(FIRST, before)
+    assert resolver.holds(FIRST, before)
+    (tmp_path / f"{FIRST}.jwt").write_text(now)
+    resolver.read(FIRST)
+    assert resolver.lookup(FIRST) == before
+    assert not resolver.holds(FIRST, now)
+    resolver.adopt(FIRST, now)
+    assert resolver.lookup(FIRST) == now
+    assert resolver.holds(FIRST, now)
+
+
 def test_a_look_overwrites_nothing_that_changed_since(tmp_path: Path) -> None:
     resolver = resolver_in(tmp_path)
     resolver.store(FIRST, token_of(FIRST))
