@@ -286,6 +286,7 @@ class Authenticator:
 
     def admit(self, delegation: Delegation, user: SignedUser, evidence: Evidence, now: float) -> Principal:
         """The principal of the user that a callout answered with, at a time in Unix seconds. Raises AuthError."""
+        delegation = self._still_delegated(delegation, evidence, now)
         try:
             account, scope = self._placed(delegation, user, now)
             binding = bind_user(user, account, scope)
@@ -316,6 +317,21 @@ class Authenticator:
             delegated_by="" if service is None else service.name,
             **self._ends(self._trust, account, user_end),
         )
+
+    def _still_delegated(self, delegation: Delegation, evidence: Evidence, now: float) -> Delegation:
+        """The login by what the account of the service says now, which may be other than when it was asked.
+
+        Raises AuthError where the client's own token does not lead there any more.
+        """
+        if self._trust is None or delegation.account is None:
+            return delegation
+        name = delegation.account.name
+        if self._trust.account(name) is delegation.account:
+            return delegation
+        verdict = self.judge(evidence, now)
+        if not isinstance(verdict, Delegation):
+            raise AuthError(AuthFailure.CALLOUT_ABSENT, name)
+        return verdict
 
     def wanted_placement(self, delegation: Delegation, user: SignedUser, now: float) -> str:
         """The account that a callout puts a user in, where its token has to be found first; empty where it need not."""

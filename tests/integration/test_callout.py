@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -610,6 +610,48 @@ async def test_without_its_service_an_operator_account_keeps_nobody(caplog: pyte
         refused = await realm.attempt(server, signed=False)
         assert await refused.rest() == VIOLATION
         assert "Auth callout account is not allowed" in caplog.text
+
+
+def no_placement(realm: Delegating) -> None:
+    realm.account.nats.authorization.allowed_accounts = []
+
+
+def no_service(realm: Delegating) -> None:
+    realm.account.nats.authorization.auth_users = []
+    realm.account.nats.authorization.allowed_accounts = []
+
+
+def revoked(realm: Delegating) -> None:
+    realm.account.revoke(realm.user.subject)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (no_placement, "Auth callout account is not allowed"),
+        (no_service, "Auth callout has no service"),
+        (revoked, "User authentication revoked"),
+    ],
+)
+async def test_an_answer_is_held_to_what_the_account_says_when_it_comes(
+    change: Callable[[Delegating], None], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    realm = Delegating()
+    asked_for, gate = asyncio.Event(), asyncio.Event()
+
+    async def wait(asked: Asked) -> bytes:
+        asked_for.set()
+        await gate.wait()
+        return await realm.admit(asked)
+
+    async with realm.start() as server, realm.serve(server, wait):
+        client = await realm.attempt(server, signed=False)
+        await asked_for.wait()
+        change(realm)
+        server.update_account(realm.account_token())
+        gate.set()
+        assert await client.rest() == VIOLATION
+        assert why in caplog.text
 
 
 @in_every_loop
