@@ -247,6 +247,10 @@ class DirectoryResolver:
         """Has the file of an account read again when it is next asked for."""
         self._tokens.pop(name, None)
 
+    def held(self, name: str) -> str | None:
+        """The token of an account that is held in memory, whatever its file says."""
+        return self._tokens.get(name)
+
     # What changes
 
     def store(self, name: str, token: str) -> None:
@@ -282,7 +286,7 @@ class DirectoryResolver:
             self._tokens.pop(name, None)
 
     def holds(self, name: str, token: str) -> bool:
-        """Whether this very token is in the file of an account already, as far as is known, and no other one in force."""
+        """Whether this very token is in the file of an account already, as far as is known, and none other in force."""
         if self._tokens.get(name, token) != token:
             # Somebody else has put it into the file, and what is held in memory is the one before.
             return False

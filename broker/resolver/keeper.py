@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
@@ -132,17 +133,14 @@ class Keeper:
             return True
 
     async def _is_newer(self, name: str, token: str) -> bool:
-        if name not in self.resolver.index:
-            return True
-        try:
-            filed = await self._aside(self.resolver.file, name)
-            if filed is None:
-                return True
-            before, now = open_unverified(filed.token), open_unverified(token)
-        except (UnreadableError, JwtError):
-            return True
-        same = bool(now.get("jti")) and before.get("jti") == now.get("jti")
-        return not same and _issued_at(before) <= _issued_at(now)
+        """Whether a JWT may take the place of the one in the file, and of the one in force, whose file may be gone."""
+        filed = None
+        if name in self.resolver.index:
+            with suppress(UnreadableError):
+                filed = await self._aside(self.resolver.file, name)
+        held = self.resolver.held(name)
+        known = {one for one in (held, None if filed is None else filed.token) if one is not None}
+        return all(_succeeds(token, before) for before in known)
 
     async def delete(self, names: Iterable[str], *, softly: bool, by: Session | None = None) -> list[str]:
         """Takes accounts away, with all who are connected to them; returns why some could not be, each in a line."""
@@ -241,6 +239,16 @@ class Keeper:
         self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(loop.create_task(self._read_all()))
         return changed
+
+
+def _succeeds(token: str, before: str) -> bool:
+    """Whether a JWT is another one than the one before, and was not issued earlier; any does where that is none."""
+    try:
+        earlier, later = open_unverified(before), open_unverified(token)
+    except JwtError:
+        return True
+    same = bool(later.get("jti")) and earlier.get("jti") == later.get("jti")
+    return not same and _issued_at(earlier) <= _issued_at(later)
 
 
 def _issued_at(claims: dict[str, object]) -> int:

@@ -382,6 +382,32 @@ async def test_newer_jwts_of_others_are_taken(tmp_path: Path) -> None:
         assert (tmp_path / f"{estate.name}.jwt").read_text() == realm.account_token()
 
 
+async def test_an_older_jwt_of_another_server_replaces_none_in_force_whose_file_is_gone(tmp_path: Path) -> None:
+    estate = Estate()
+    realm, other = estate.realm, estate.other
+    async with serving(estate.full(tmp_path, interval=0.05)) as server:
+        peer = await estate.administrator(server)
+        realm.account.name, realm.issued_at = "OLDER", realm.issued_at - 10
+        older = f"{estate.name}|{realm.account_token()}".encode()
+        realm.account.name, realm.issued_at = "IN_FORCE", realm.issued_at + 10
+        await push(peer, realm.account_token())
+        client = await realm.connect(server)
+        path = tmp_path / f"{estate.name}.jwt"
+        path.unlink()
+        assert await request(peer, lookup(estate.name)) == b""
+        await peer.send(f"SUB {PACK} 1\r\n".encode())
+        reply = (await peer.frame()).partition(b"\r\n")[0].split()[3]
+        unknown = f"{other.account_key.public}|{other.account_token()}".encode()
+        for body in (older, unknown, b""):
+            await peer.send(b"PUB %b %d\r\n%b\r\n" % (reply, len(body), body))
+        await peer.send(b"UNSUB 1\r\n")
+        await until((tmp_path / f"{other.account_key.public}.jwt").exists)
+        principal = session_of(server, client).principal
+        assert principal is not None
+        assert principal.account.display_name == "IN_FORCE"
+        assert not path.exists()
+
+
 # Reload
 
 
