@@ -12,6 +12,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from accounts.callout import ANSWERS, REQUEST_SUBJECT
 from accounts.exchange import Exchange, compile_exchange
 from accounts.exports import ResponseType
 from accounts.subject import REST, SINGLE, tokens
@@ -36,6 +37,9 @@ LOGGER: Final = logging.getLogger("natskeep.control")
 
 LONGEST_TIMER: Final = 3600.0
 """The end of an activation is a time of the wall clock, which can be set; it is looked at no less often, in seconds."""
+
+_OF_THE_CALLOUT: Final = (wire(REQUEST_SUBJECT), wire(ANSWERS))
+"""What an account says to its auth callout, and hears of it."""
 
 _WILDCARDS: Final = (SINGLE, REST)
 
@@ -115,7 +119,9 @@ class Wiring:
                 there = inflow.outward.preimage(pattern)
                 exporter = None if there is None else self._lookup(inflow.exporter)
                 if there is not None and exporter is not None:
-                    subscription.shadow(self._bare(exporter).namespace, wire(there), inflow.compiled, inflow)
+                    # Passwords do not cross walls, whatever is exported.
+                    kept = () if exporter.callout is None else _OF_THE_CALLOUT
+                    subscription.shadow(self._bare(exporter).namespace, wire(there), inflow.compiled, inflow, kept)
 
     # Changes
 

@@ -470,7 +470,7 @@ cdef class PlanCache:
         for index in range(scratch_hits.count):
             subscription = <Subscription> items[index]
             if subscription.crosses:
-                if self.arrivals:
+                if self.arrivals or subscription.denies is not None and subscription.denies.matches(subject, length):
                     continue
                 local = (<Shadow> subscription).outward.apply(subject, length, None)
                 if local is None or (<Shadow> subscription).origin.denies is not None and (
@@ -622,13 +622,14 @@ cdef class Subscription(Entry):
         for namespace, _ in self.shadows or ():
             namespace.generation += 1
 
-    def shadow(self, Namespace namespace not None, bytes subject not None, Transform outward not None, link=None):
+    def shadow(self, Namespace namespace not None, bytes subject not None, Transform outward not None, link=None,
+               denies=()):
         """Receives in addition what is published on a pattern of another namespace.
 
         `outward` is the transform from there to here; what it makes of the pattern must lie in this subscription's own.
-        `link` is for whoever asks for the shadow.
+        `link` is for whoever asks for the shadow. `denies` are patterns there that never leave that namespace.
         """
-        cdef Shadow made = Shadow(self, subject, outward, link)
+        cdef Shadow made = Shadow(self, subject, outward, link, denies)
         namespace.insert(made)
         if self.shadows is None:
             self.shadows = []
@@ -651,8 +652,9 @@ cdef class Subscription(Entry):
 cdef class Shadow(Subscription):
     """A subscription's interest in another namespace. Who receives, and what counts, is the subscription itself."""
 
-    def __init__(self, Subscription origin not None, bytes subject not None, Transform outward not None, link=None):
-        Subscription.__init__(self, origin.client, subject, origin.queue, origin.sid)
+    def __init__(self, Subscription origin not None, bytes subject not None, Transform outward not None, link=None,
+                 denies=()):
+        Subscription.__init__(self, origin.client, subject, origin.queue, origin.sid, denies)
         self.crosses = True
         self.origin = origin
         self.outward = outward
@@ -873,7 +875,7 @@ cdef class Client(Outbox):
             if not subscription.crosses:
                 if not subscription.closed:
                     self.recorder.offered(subscription, DENIED_INSIDE)
-            elif not plans.arrivals and not (<Shadow> subscription).origin.closed:
+            elif not plans.arrivals and subscription.denies is None and not (<Shadow> subscription).origin.closed:
                 local = (<Shadow> subscription).outward.apply(message.subject, message.subject_length, None)
                 if local is not None and self.recorder.streamed(subscription, local):
                     self.recorder.offered(subscription, DENIED_INSIDE)

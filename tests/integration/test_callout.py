@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from accounts.exports import StreamExport
+from accounts.imports import StreamImport
 from auth import jwt
 from auth.claims import UserClaims, UserScope
 from auth.nkey import KeyKind, KeyPair
@@ -443,6 +445,25 @@ async def test_nobody_else_hears_or_forges_requests() -> None:
         await login(server, "bob")
         assert await spy.ping() == []
         assert [asked.user for asked in made.asked] == ["spy", "bob"]
+
+
+@in_every_loop
+async def test_requests_cross_no_wall_whatever_is_exported() -> None:
+    everything = StreamExport(subject=">")
+    auth, app, *others = options().accounts
+    auth = replace(auth, exports=(everything,))
+    app = replace(app, imports=(StreamImport(account="AUTH", subject=">", to="there.>"),))
+    async with serving(replace(options(), accounts=(auth, app, *others))) as server, service(server.url) as made:
+        spy = await Client.connect(server, user="fixed", **{"pass": "pw"})
+        await spy.send(b"SUB there.> 1\r\nSUB there.$SYS.REQ.USER.AUTH 2\r\nSUB there.$SYS._INBOX.> 3\r\n")
+        assert await spy.ping() == []
+        await login(server, "bob")
+        assert [asked.user for asked in made.asked] == ["bob"]
+        assert await spy.ping() == []
+        neighbour = await Client.connect(server, user="auth", **{"pass": "pw"})
+        await neighbour.send(b"PUB open 2\r\nhi\r\n")
+        assert await neighbour.ping() == []
+        assert await spy.ping() == [b"MSG there.open 1 2\r\nhi"]
 
 
 @in_every_loop
