@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
+from accounts.callout import REQUEST_SUBJECT
 from broker.log import TRACE, TRACES
-from broker.log.text import quoted
+from broker.log.text import REDACTED, quoted
 from broker.session import journal
 from broker.wire.events import Event
 from broker.wire.redact import redacted_connect
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger(TRACES)
 
 HEADER_END: Final = b"\r\n\r\n"
+
+_LOGIN: Final = REQUEST_SUBJECT.encode()
 
 
 class Tracer:
@@ -53,6 +56,10 @@ class Tracer:
     def sent_message(self, line: bytes, header: int, body: bytes) -> None:
         """A message goes out, under its line."""
         self._write("->>", line)
+        if line.split(b" ", 2)[1] == _LOGIN:
+            # What an auth callout is asked holds the password of whoever logs in.
+            journal.write(LOGGER, TRACE, self.session, "->> MSG_PAYLOAD: [%s]", REDACTED)
+            return
         self._payload("->>", header, body)
 
     def event(self, event: int) -> None:

@@ -26,10 +26,12 @@ from broker.config.options import (
     AuditOptions,
     AuthorizationOptions,
     CalloutOptions,
+    LoggingOptions,
     ResolverKind,
     UserOptions,
 )
 from broker.control import delegation
+from broker.log import TRACE, TRACES
 from tests.support.callout import (
     CURVE,
     ISSUER,
@@ -445,6 +447,19 @@ async def test_nobody_else_hears_or_forges_requests() -> None:
         await login(server, "bob")
         assert await spy.ping() == []
         assert [asked.user for asked in made.asked] == ["spy", "bob"]
+
+
+async def test_a_traced_service_shows_no_password(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(TRACE, TRACES)
+    async with serving(replace(options(), logging=LoggingOptions(trace=True))) as server, service(server.url) as made:
+        await login(server, "bob")
+        [asked] = made.asked
+    lines = [record.getMessage() for record in caplog.records]
+    place = next(place for place, line in enumerate(lines) if "->> [MSG $SYS.REQ.USER.AUTH" in line)
+    assert lines[place + 1].endswith("->> MSG_PAYLOAD: [[REDACTED]]")
+    assert asked.claims.nats.connect_opts.password == "secret"
+    assert "secret" not in caplog.text
+    assert not [line for line in lines if "->>" in line and "eyJ" in line]
 
 
 @in_every_loop
