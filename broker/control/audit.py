@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Trail:
         """Refusals by account (empty where nobody was known) and action, since the start."""
         self.recent: deque[Denial] = deque(maxlen=REMEMBERED)
         """The latest refusals that were recorded, oldest first."""
+        self._shared = threading.Lock()
+        """Held while either of these is changed or copied: logins that take long are judged in threads."""
         self._spent: dict[int, tuple[float, int]] = {}
         """By connection: when its current second began, and how many refusals it has had since."""
 
@@ -96,7 +99,7 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
                       _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
-        self.recent.append(Denial(time.time(), denial, what.lower(), target, why, journal.about(session)))
+        self._remember(Denial(time.time(), denial, what.lower(), target, why, journal.about(session)))
         if self.recorder is not None:
             self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
 
@@ -119,7 +122,7 @@ class Trail:
                       _claimed(session.connect), denial, printable(error.log_text), denial=denial)
         whom = journal.about(session)
         self._count(whom.account, "connect")
-        self.recent.append(Denial(time.time(), denial, "connect", "", error.log_text, whom))
+        self._remember(Denial(time.time(), denial, "connect", "", error.log_text, whom))
         if self.recorder is not None:
             connect = session.connect
             claimed = connect.unverified_nkey or connect.unverified_user
@@ -185,7 +188,22 @@ class Trail:
         return recorder is not None and recorder.refuses and bool(recorder.problem)
 
     def _count(self, account: str, action: str) -> None:
-        self.counts[account, action] = self.counts.get((account, action), 0) + 1
+        with self._shared:
+            self.counts[account, action] = self.counts.get((account, action), 0) + 1
+
+    def _remember(self, denial: Denial) -> None:
+        with self._shared:
+            self.recent.append(denial)
+
+    def counted(self) -> list[tuple[tuple[str, str], int]]:
+        """How many refusals there were, by account and action; a copy, for whoever goes through all of them."""
+        with self._shared:
+            return list(self.counts.items())
+
+    def latest(self) -> list[Denial]:
+        """The latest refusals, newest first; a copy."""
+        with self._shared:
+            return list(reversed(self.recent))
 
     def _record(self, session: Session | None, event: str, **members: object) -> None:
         recorder = self.recorder

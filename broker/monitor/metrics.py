@@ -144,10 +144,9 @@ def _positive(limit: int) -> int | None:
 
 def _denials(watched: Watched, only: str) -> bytes:
     name = "denials_total"
-    counts = watched.service.control.trail.counts
     lines = (
         sample(name, count, {"account": readable(account), "action": action})
-        for (account, action), count in sorted(counts.items())
+        for (account, action), count in sorted(watched.service.control.trail.counted())
         if not only or account == only
     )
     head = _head(name, "counter", "Logins, messages and subscriptions that were refused.")

@@ -140,7 +140,7 @@ class Views:
     def rows(self, names: list[str]) -> Iterator[AccountRow]:
         """The accounts of the overview, one by one, so that others may have a turn."""
         counts: dict[str, int] = {}
-        for (name, _), count in self._watched.service.control.trail.counts.items():
+        for (name, _), count in self._watched.service.control.trail.counted():
             counts[name] = counts.get(name, 0) + count
         for name in names:
             account = self.account(name)
@@ -209,8 +209,8 @@ class Views:
 
     def denials(self, only: str) -> list[Denial]:
         """The latest refusals, newest first; of one account where one is named."""
-        recent = reversed(self._watched.service.control.trail.recent)
-        return [one for one in recent if not only or one.whom.account == only][:ROWS]
+        latest = self._watched.service.control.trail.latest()
+        return [one for one in latest if not only or one.whom.account == only][:ROWS]
 
     def endings(self, only: str) -> list[Ending]:
         """Credentials that end soon, the next one first."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import threading
 
 import pytest
 
@@ -117,3 +119,27 @@ def test_names_are_shown_escaped() -> None:
     evidence = Evidence(unverified_user=users[0].name, unverified_password="p")
     conversation.session.principal = Authenticator(AuthSettings(users=users)).authenticate(evidence, 0.0)
     assert journal.label(conversation.session) == '127.0.0.1:1 - cid:7 - "$G/user:eve\\r\\n\\x1b[2J"'
+
+
+def test_refusals_in_a_thread_do_not_disturb_who_looks_at_them() -> None:
+    conversation = Conversation()
+    trail = Trail(conversation.hub)
+    enough = threading.Event()
+
+    def log_in() -> None:
+        while not enough.is_set():
+            trail.authentication_failed(conversation.session, AuthError(AuthFailure.PASSWORD_WRONG))
+            trail._count(str(len(trail.counts)), "connect")
+
+    logins = threading.Thread(target=log_in)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        logins.start()
+        for _ in range(2000):
+            assert all(count > 0 for _, count in trail.counted())
+            assert all(one.action == "connect" for one in trail.latest())
+    finally:
+        enough.set()
+        logins.join()
+        sys.setswitchinterval(before)
