@@ -244,7 +244,11 @@ class KeyPair:
             peer = CurvePublicKey(decode_public(recipient, KeyKind.CURVE))
         except NKeyError:
             raise NKeyError("nkeys: not a valid recipient public curve key") from None
-        sealed = Box(self._curve, peer).encrypt(message, nonce)
+        try:
+            sealed = Box(self._curve, peer).encrypt(message, nonce)
+        except CryptoError:
+            # Some keys are points of small order, with which nothing can be kept secret (RFC 7748, section 6.1).
+            raise NKeyError("nkeys: nothing can be encrypted for this curve key") from None
         return _SEALED_VERSION + bytes(sealed)
 
     def open(self, sealed: bytes, sender: str) -> bytes:

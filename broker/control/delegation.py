@@ -22,7 +22,7 @@ from auth import jwt
 from auth.callout import LONGEST_REASON, Delegation, Question, read_answer
 from auth.errors import AuthError, AuthFailure
 from auth.login import Admission
-from auth.nkey import KeyKind, KeyPair
+from auth.nkey import KeyKind, KeyPair, NKeyError
 from broker.control.request import XKEY_HEADER, login_of, request_claims
 from broker.session.states import State
 
@@ -158,7 +158,11 @@ class Desk:
         )
         payload, header = jwt.encode(claims, identity.keys).encode(), None
         if callout.xkey:
-            payload = identity.curve.seal(payload, callout.xkey)
+            try:
+                payload = identity.curve.seal(payload, callout.xkey)
+            except NKeyError as problem:
+                self._decide_later(login, AuthError(AuthFailure.CALLOUT_ABSENT, f"{account.name}: {problem}"))
+                return
             header = f"NATS/1.0\r\n{XKEY_HEADER}: {identity.curve.public}\r\n\r\n".encode()
         inbox.internal.publish(REQUEST_SUBJECT, payload, reply=f"{inbox.prefix}{login.token}", header=header)
 

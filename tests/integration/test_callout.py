@@ -18,7 +18,7 @@ from accounts.exports import StreamExport
 from accounts.imports import StreamImport
 from auth import jwt
 from auth.claims import UserClaims, UserScope
-from auth.nkey import KeyKind, KeyPair
+from auth.nkey import KeyKind, KeyPair, encode_public
 from broker import Options, Server
 from broker.audit.verify import entries
 from broker.config.options import (
@@ -460,6 +460,13 @@ async def test_a_traced_service_shows_no_password(caplog: pytest.LogCaptureFixtu
     assert asked.claims.nats.connect_opts.password == "secret"
     assert "secret" not in caplog.text
     assert not [line for line in lines if "->>" in line and "eyJ" in line]
+
+
+async def test_a_key_that_encrypts_nothing_is_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    small_order = encode_public(bytes(32), KeyKind.CURVE)
+    async with serving(options(xkey=small_order)) as server, service(server.url) as made:
+        await assert_refused(server, caplog, "nothing can be encrypted for this curve key")
+        assert not made.asked
 
 
 @in_every_loop
