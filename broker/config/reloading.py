@@ -61,7 +61,7 @@ def _resolver_kind(value: object) -> str:
 
 
 def _without_password(url: object) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", str(url))
+    return re.sub(r"//.*@", "//…@", str(url))
 
 
 def _count(noun: str) -> Show:

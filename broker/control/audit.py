@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Method
-from broker.log.text import REDACTED, printable, quoted
+from broker.log.text import REDACTED, printable, quoted, without_secrets
 from broker.session import journal
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
                       _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
-        self._remember(Denial(time.time(), denial, what.lower(), target, why, journal.about(session)))
+        self._remember(Denial(time.time(), denial, what.lower(), without_secrets(target), why, journal.about(session)))
         if self.recorder is not None:
             self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
 
@@ -122,7 +122,7 @@ class Trail:
                       _claimed(session.connect), denial, printable(error.log_text), denial=denial)
         whom = journal.about(session)
         self._count(whom.account, "connect")
-        self._remember(Denial(time.time(), denial, "connect", "", error.log_text, whom))
+        self._remember(Denial(time.time(), denial, "connect", "", without_secrets(error.log_text), whom))
         if self.recorder is not None:
             connect = session.connect
             claimed = connect.unverified_nkey or connect.unverified_user
@@ -219,7 +219,12 @@ class Trail:
                 "program": session.connect.name,
                 **members,
             }
-        recorder.record(event, members)
+        recorder.record(event, {name: _blanked(value) for name, value in members.items()})
+
+
+def _blanked(value: object) -> object:
+    """A member without seeds and tokens, which stand where a client has mistaken one place for another."""
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _claimed(connect: ConnectOptions) -> str:

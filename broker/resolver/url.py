@@ -15,7 +15,8 @@ from broker.resolver.fetcher import FetchError
 if TYPE_CHECKING:
     import ssl
 
-_PASSWORD: Final = re.compile(r"//[^/@]*@")
+_PASSWORD: Final = re.compile(r"//.*@")
+"""Up to the last sign that may end a password, in which both may stand by mistake; names of accounts have neither."""
 _MOST_CONNECTIONS: Final = 10
 
 

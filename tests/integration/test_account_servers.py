@@ -20,6 +20,8 @@ from auth.claims import Export, Import
 from auth.nkey import KeyKind, KeyPair
 from auth.settings import SettingsError
 from broker.config.options import Options, ResolverKind, ResolverOptions
+from broker.resolver.fetcher import FetchError
+from broker.resolver.url import UrlSource
 from tests.support.certificates import make_certificates
 from tests.support.estate import LIST, UPDATE, Estate, ask, lookup, push, request
 from tests.support.loops import in_every_loop
@@ -447,3 +449,14 @@ async def test_a_user_whose_token_does_not_hold_makes_nobody_ask() -> None:
             assert VIOLATION in await client.rest()
             assert estate.name not in accounts.asked
             assert UPDATE not in accounts.asked
+
+
+async def test_no_part_of_a_password_is_told() -> None:
+    source = UrlSource("http://user:first@second@127.0.0.1:1/jwt", None)
+    try:
+        with pytest.raises(FetchError) as caught:
+            await source.fetch("")
+    finally:
+        await source.close()
+    assert "//…@127.0.0.1:1/jwt" in str(caught.value)
+    assert "second" not in str(caught.value)

@@ -114,7 +114,7 @@ def is_url(text: str) -> bool:
 
 def without_password(text: str) -> str:
     """A URL as an error may show it."""
-    return re.sub(r"(//[^/@:]*):[^@]*@", r"\1:…@", text)
+    return re.sub(r"(//[^/@:]*):\S*@", r"\1:…@", text)
 
 
 def tls(entry: Entry, problems: Problems, *, known_urls: bool = False) -> None:

@@ -6,17 +6,23 @@ import logging
 import re
 import sys
 import threading
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from auth.authenticate import Authenticator
 from auth.errors import AuthError, AuthFailure
 from auth.evidence import Evidence
+from auth.nkey import KeyKind, KeyPair
 from auth.settings import AuthSettings, UserEntry
 from broker.control.audit import RECORDED_A_SECOND, Trail
+from broker.log.text import REDACTED
 from broker.session import journal
 from broker.wire.connect import ConnectOptions
 from tests.support.sessions import ANYBODY, Conversation
+
+if TYPE_CHECKING:
+    from broker.audit.recorder import Recorder
 
 
 @pytest.fixture
@@ -143,3 +149,30 @@ def test_refusals_in_a_thread_do_not_disturb_who_looks_at_them() -> None:
         enough.set()
         logins.join()
         sys.setswitchinterval(before)
+
+
+class Kept:
+    """A ledger that keeps what it is told."""
+
+    refuses, problem = False, ""
+
+    def __init__(self) -> None:
+        self.members: list[dict[str, object]] = []
+
+    def record(self, name: str, members: dict[str, object]) -> None:
+        self.members.append(members)
+
+
+def test_no_seed_and_no_token_reaches_the_ledger_or_the_dashboard() -> None:
+    seed, token = KeyPair.generate(KeyKind.USER).seed, "eyJ0eXAiOiJKV1Qi.eyJqdGkiOiJBQkNE.c2lnbmF0dXJl"
+    conversation, kept = Conversation(), Kept()
+    conversation.session.connect = ConnectOptions(unverified_user=seed, name=token)
+    trail = Trail(conversation.hub)
+    trail.recorder = cast("Recorder", kept)
+    trail.authentication_failed(conversation.session, AuthError(AuthFailure.USER_UNKNOWN, f"no {token}"))
+    trail.refused(conversation.session, "Publish", f"a.{seed}", lambda: None)
+    assert kept.members[0]["claimed"] == kept.members[0]["program"] == REDACTED
+    assert kept.members[1]["target"] == f"a.{REDACTED}"
+    told = f"{kept.members}{list(trail.recent)}"
+    assert seed not in told
+    assert token not in told
