@@ -367,3 +367,47 @@ def test_a_key_that_is_kept_elsewhere(tool: Tool) -> None:
     assert len(store.operator().nats.signing_keys) == 1
     assert store.operator().nats.signing_keys != before
     assert not opened(tool.home).keystore.has_key(identity.public)
+
+
+def test_a_deleted_account_ends_its_rotations_and_no_other(tool: Tool) -> None:
+    for account in ("D", "E"):
+        tool.ok("add", "account", account)
+        tool.ok("add", "user", "--account", account, "--name", "u")
+        tool.ok("rotate", "user", "u", "--account", account)
+    tool.ok("delete", "account", "D")
+    status = tool.ok("rotate", "status")
+    assert "its account is not in the store any more" in status
+    assert 'user "u" of account "E"' in status
+    tool.ok("rotate", "continue", "--by-hand")
+    assert 'account "D" is not in the store any more' in tool.err
+    assert "revoked the old key" in tool.err
+    tool.ok("rotate", "status")
+    assert "no rotation is under way" in tool.err
+
+
+def test_a_renamed_account_goes_on_with_its_rotation(tool: Tool) -> None:
+    tool.ok("add", "account", "D")
+    tool.ok("add", "user", "--account", "D", "--name", "u")
+    old = tool.claims("user", "--account", "D", "--name", "u")["sub"]
+    tool.ok("rotate", "user", "u", "--account", "D")
+    tool.ok("rename", "account", "D", "F", "--OK")
+    tool.ok("rotate", "continue", "--by-hand")
+    assert "the rotation is over" in tool.err
+    assert old in tool.claims("account", "--name", "F")["nats"]["revocations"]
+
+
+def test_a_user_that_got_another_key_keeps_it_when_the_rotation_is_forced_to_its_end(store: Store) -> None:
+    rotation = begin_user(store, "A", "u", TERMS)
+    claims = store.user("A", "u")
+    claims.subject = KeyPair.generate(KeyKind.USER).public
+    store.write_user("A", "u", jwt.encode(claims, store.account_signer(store.account("A"))))
+    with pytest.raises(StoreError, match=r"retire .* --force"):
+        advance(store, rotation, Fleet(store))
+    assert advance(store, rotation, Fleet(store), Retirement.FORCED).is_over
+    assert store.user("A", "u").subject == claims.subject
+    assert rotation.old in store.account("A").nats.revocations
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4222", "http://127.0.0.1"])
+def test_what_is_no_server_is_not_passed_over(tool: Tool, url: str) -> None:
+    assert f'"{url}" is no url of a server' in tool.refused("rotate", "status", "--nats", url)

@@ -12,6 +12,7 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean
 from tools.nsk.managed import submit
 from tools.nsk.report import Report
+from tools.nsk.rotation.records import Book
 from tools.nsk.session import Session
 from tools.nsk.store import check_name
 
@@ -69,6 +70,7 @@ def _account(session: Session, flags: Flags) -> RenamedAccount:
     if not keystore.move_creds(store.name, old, new):
         creds.ok("skipping... no creds directory found")
     store.delete_account(old)
+    Book(store).rename_account(old, new)
     cleanup = section.section("cleanup")
     if users:
         cleanup.ok("deleted old users directory")

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated
 
+from auth.gojson import quote
 from tools.nsk.cli import Command
 from tools.nsk.commands.access import SYSTEM_FLAGS, TLS_FLAGS, access_of
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.live import LiveServers, Servers
+from tools.nsk.remote import is_resolver_url
 from tools.nsk.render import Table, printable
 from tools.nsk.report import Report
 from tools.nsk.rotation.begin import Terms, begin_account, begin_operator, begin_operator_identity, begin_signing_key
@@ -67,9 +69,13 @@ def servers_of(session: Session, flags: Flags) -> Servers | None:
     if flags.boolean("by-hand"):
         return None
     operator = session.store.operator().nats
-    url = flags.text("nats") or operator.account_server_url
-    if not url.startswith(("nats:", "tls:", "ws:", "wss:")):
-        url = ",".join(operator.operator_service_urls)
+    url = flags.text("nats")
+    if url and not is_resolver_url(url):
+        raise NskError(f"{quote(url)} is no url of a server", remedy="write it as nats://host:port, or tls://host:port")
+    if not url:
+        url = operator.account_server_url
+        if not is_resolver_url(url):
+            url = ",".join(operator.operator_service_urls)
     if not url:
         return None
     access = access_of(session, flags, url=url)
@@ -141,7 +147,10 @@ def _continue(session: Session, flags: Flags) -> Rotated:
 def _retire(session: Session, flags: Flags) -> Rotated:
     session.lend_signer()
     if not flags.arguments:
-        raise NskError("name the rotation whose old key is to be retired; 'nsk rotate status' lists them")
+        raise NskError(
+            "name the rotation whose old key is to be retired; 'nsk rotate status' lists them",
+            remedy="nsk rotate status lists the rotations",
+        )
     retirement = Retirement.FORCED if flags.boolean("force") else Retirement.UNUSED
     return _go_on(session, flags, _named(session, flags), retirement, Report())
 
@@ -202,7 +211,7 @@ def _status(session: Session, flags: Flags) -> Rotated:
     states = []
     for rotation in _named(session, flags):
         usage = usage_of(session.store, rotation, servers)
-        states.append(_state(Progress(rotation, waiting=describe_next(rotation), usage=usage)))
+        states.append(_state(Progress(rotation, waiting=describe_next(session.store, rotation), usage=usage)))
         session.output.line(_table(rotation, states[-1]).render())
     if not states:
         session.output.message("no rotation is under way")

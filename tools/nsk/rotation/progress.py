@@ -14,7 +14,7 @@ from auth.gojson import quote
 from tools.nsk.live import Servers
 from tools.nsk.rotation.records import Book, Rotation, Stage
 from tools.nsk.rotation.steps import adopt, finish, retire
-from tools.nsk.rotation.usage import Usage, usage_of
+from tools.nsk.rotation.usage import Usage, is_gone, usage_of
 from tools.nsk.store import Store
 
 
@@ -56,6 +56,10 @@ def advance(
     """
     progress = Progress(rotation)
     with store.transaction():
+        if is_gone(store, rotation):
+            Book(store).forget(rotation)
+            progress.done.append(f"account {quote(rotation.account)} is not in the store any more")
+            return progress
         while _step(store, progress, servers, retirement, by_hand=by_hand):
             # On the disk before servers, or whoever reads the creds files, learn of it.
             store.files.commit()
@@ -74,7 +78,7 @@ def _step(store: Store, progress: Progress, servers: Servers | None, retirement:
             return False
     match rotation.stage:
         case Stage.ISSUED:
-            progress.done += adopt(store, rotation)
+            progress.done += adopt(store, rotation, force=retirement is Retirement.FORCED)
         case Stage.ADOPTED:
             progress.usage = usage_of(store, rotation, servers)
             progress.waiting = _still_used(rotation, progress.usage, retirement, by_hand=by_hand)
@@ -160,8 +164,10 @@ def _few(items: list[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
-def describe_next(rotation: Rotation) -> str:
+def describe_next(store: Store, rotation: Rotation) -> str:
     """What a rotation does next, in words."""
+    if is_gone(store, rotation):
+        return "end, since its account is not in the store any more"
     if rotation.unpushed:
         return f"push {', '.join(rotation.unpushed)}"
     if rotation.stage is Stage.ISSUED:

@@ -151,6 +151,24 @@ class Book:
             )
         self._write(file)
 
+    def forget(self, rotation: Rotation) -> None:
+        """Forget a rotation of what is not in the store any more."""
+        file = self._read()
+        file.rotations = [other for other in file.rotations if other.id != rotation.id]
+        self._write(file)
+
+    def rename_account(self, old: str, new: str) -> None:
+        """Have the records follow an account to another name."""
+        file = self._read()
+        for rotation in file.rotations:
+            rotation.account = new if rotation.account == old else rotation.account
+            rotation.kept_as = new if rotation.kept_as == old else rotation.kept_as
+            rotation.unpushed = [new if name == old else name for name in rotation.unpushed]
+        for one in file.retired:
+            one.account = new if one.account == old else one.account
+        if file.rotations or file.retired:
+            self._write(file)
+
     def forget_retired(self, keys: Iterable[str]) -> None:
         """Forget users' keys whose revocations are gone."""
         gone = set(keys)

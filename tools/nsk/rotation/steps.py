@@ -15,13 +15,16 @@ from tools.nsk.rotation.renew import activation_issuer, imports_activated_by, re
 from tools.nsk.store import Store
 
 
-def adopt(store: Store, rotation: Rotation) -> list[str]:
-    """Have the new key sign whatever the old one signed, and say what was done. Raises StoreError."""
+def adopt(store: Store, rotation: Rotation, *, force: bool = False) -> list[str]:
+    """Have the new key sign whatever the old one signed, and say what was done. Raises StoreError.
+
+    With ``force``, a user who has got another key meanwhile keeps that.
+    """
     done: list[str] = []
     changed: list[str] = []
     match rotation.kind:
         case Kind.USER:
-            done += _adopt_user(store, rotation)
+            done += _adopt_user(store, rotation, force=force)
         case Kind.SIGNING_KEY:
             done += _adopt_signing_key(store, rotation, changed)
         case Kind.ACCOUNT:
@@ -91,13 +94,16 @@ def _note(store: Store, rotation: Rotation, changed: list[str]) -> None:
     Book(store).save(rotation)
 
 
-def _adopt_user(store: Store, rotation: Rotation) -> Iterator[str]:
+def _adopt_user(store: Store, rotation: Rotation, *, force: bool) -> Iterator[str]:
     account, user = rotation.account, rotation.user
     if not store.has_user(account, user):
         yield f"user {quote(user)} is not in the store any more"
         return
     claims = store.user(account, user)
     if claims.subject not in (rotation.old, rotation.new):
+        if force:
+            yield f"user {quote(user)} keeps the key {claims.subject} that it has meanwhile"
+            return
         raise StoreError(
             f"user {quote(user)} has the key {claims.subject}, which rotation {rotation.id} knows nothing of: "
             f"end it with 'nsk rotate retire {rotation.id} --force'"

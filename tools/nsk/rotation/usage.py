@@ -24,8 +24,15 @@ class Usage:
         return self.live == [] and not self.stored
 
 
+def is_gone(store: Store, rotation: Rotation) -> bool:
+    """Whether the account of a rotation has left the store, and nothing is left to rotate."""
+    return bool(rotation.account) and not store.has_account(rotation.account)
+
+
 def usage_of(store: Store, rotation: Rotation, servers: Servers | None) -> Usage:
     """Who uses the old key of a rotation. Raises NskError."""
+    if is_gone(store, rotation):
+        return Usage()
     return Usage(_stored(store, rotation), None if servers is None else _live(store, rotation, servers))
 
 
