@@ -7,6 +7,7 @@ a journal (``tools.nsk.journal``): a crash at any point leaves everything as it 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tools.nsk import journal
+from tools.nsk.errors import StoreError
 from tools.nsk.files import locked, make_directory, sync_directory, write_store_file
 from tools.nsk.journal import Change
 
@@ -138,7 +140,10 @@ class Files:
                 self._pending = None
 
     def commit(self) -> None:
-        """Write down what the transaction has changed so far; it goes on. Outside of one there is nothing to write."""
+        """Write down what the transaction has changed so far; it goes on. Outside of one there is nothing to write.
+
+        Raises OSError where nothing was changed, and StoreError where the journal stays behind with all of it.
+        """
         if self._pending is None:
             return
         changes, self._pending = self._pending.changes, _Pending()
@@ -146,7 +151,30 @@ class Files:
             for home in journal.distinct(self._homes)[1:]:
                 if any(change.path.is_relative_to(home) for change in changes):
                     locks.enter_context(locked(home))
-            journal.write(changes, self._homes)
+            _check_writable(changes)
+            try:
+                journal.write(changes, self._homes)
+            except OSError as error:
+                left = self._homes[0] / journal.NAME
+                if not left.exists():
+                    raise
+                raise StoreError(
+                    f"{_words(error)} - what was to be done stands in `{left}`, and the next command does it",
+                    remedy="make room, or see to who may write there, and run any command",
+                ) from None
+
+
+def _check_writable(changes: Sequence[Change]) -> None:
+    """Refuse, while nothing is begun, what the modes of directories forbid. Raises PermissionError."""
+    for place in {change.path.parent for change in changes}:
+        there = next(path for path in (place, *place.parents) if path.exists())
+        if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+
+
+def _words(error: OSError) -> str:
+    reason = (error.strerror or str(error)).lower()
+    return f"open {error.filename}: {reason}" if error.filename else reason
 
 
 class _Pending:

@@ -205,6 +205,49 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tree(tmp_path) == before
 
 
+def test_what_could_not_be_finished_is_said_to_stand_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    real = journal.replace_file
+
+    def full(path: Path, text: str, temporary: Path, *, flush: bool = True) -> None:
+        if path.name == "b.nk":
+            raise OSError(28, "No space left on device")
+        real(path, text, temporary, flush=flush)
+
+    files = Files()
+
+    def filled_up(patch: pytest.MonkeyPatch) -> None:
+        with files.transaction(*homes(tmp_path)):
+            change(files, tmp_path)
+            patch.setattr(journal, "replace_file", full)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match=r"no space .* stands in .*the next command"):
+        filled_up(patch)
+    assert settle(homes(tmp_path))
+    assert tree(tmp_path)["keys/keys/A/YY/b.nk"] == "SUA-secret"
+
+
+def test_a_directory_that_takes_nothing_is_found_out_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+    before = tree(tmp_path)
+    closed = tmp_path / "stores/O/accounts"
+    files = Files()
+
+    def refused(patch: pytest.MonkeyPatch) -> None:
+        with files.transaction(*homes(tmp_path)):
+            change(files, tmp_path)
+            # Whoever runs the tests may be allowed everything.
+            patch.setattr(os, "access", lambda path, mode: path != closed)
+
+    with monkeypatch.context() as patch, pytest.raises(PermissionError, match="stores/O/accounts"):
+        refused(patch)
+    assert tree(tmp_path) == before
+
+
 def test_a_journal_that_nobody_can_read_is_named(tmp_path: Path) -> None:
     (tmp_path / journal.NAME).write_text("{")
     with pytest.raises(StoreError, match="journal of an interrupted command"):
