@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -21,7 +22,7 @@ from auth.creds import CredsError, parse_creds, parse_decorated_jwt
 from auth.envelope import JwtError
 from auth.gojson import quote
 from auth.nkey import KeyPair, NKeyError
-from tools.nsk.errors import NskError
+from tools.nsk.errors import NskError, StoreError
 from tools.nsk.live import Connected, Servers
 from tools.nsk.scene import RefusedError, Scene
 from tools.nsk.store import Store
@@ -127,12 +128,21 @@ def read_leak(store: Store, text: str) -> Leak:
     account = store.account_with_key(claims.issuer_account)
     if account is None:
         return Leak(token, claims, Standing.FOREIGN, holds_key=holds_key)
-    user = next((name for name in store.users(account) if store.user(account, name).subject == claims.subject), "")
+    user = _stored_user(store, account, claims.subject)
     if not store.account(account).did_sign(claims):
         standing = Standing.UNTRUSTED
     else:
         standing = Standing.STORED if user else Standing.ISSUED
     return Leak(token, claims, standing, account, user, holds_key)
+
+
+def _stored_user(store: Store, account: str, public: str) -> str:
+    """The store's name of a user. Another user whose JWT cannot be read must not hold up a revocation."""
+    for name in store.users(account):
+        with suppress(StoreError):
+            if store.user(account, name).subject == public:
+                return name
+    return ""
 
 
 def _user_of(token: str) -> UserClaims:

@@ -141,6 +141,14 @@ def test_without_a_server_the_revocation_is_written_and_what_is_left_is_said(too
     assert parse_creds(creds(tool))[1] not in tool.out
 
 
+def test_a_broken_jwt_of_somebody_else_holds_up_no_revocation(tool: Tool) -> None:
+    store = store_of(tool)
+    (tool.home.parent / "u.creds").write_text(creds(tool))
+    store.user_path("A", "u").with_name("b.jwt").write_text("broken")
+    assert tool("leaked", "u.creds", "--yes") == 1
+    assert store.user("A", "u").subject in store_of(tool).account("A").nats.revocations
+
+
 def test_servers_that_are_not_reached_hold_up_no_revocation(tool: Tool) -> None:
     (tool.home.parent / "u.creds").write_text(creds(tool))
     assert tool("leaked", "u.creds", "--yes", "--nats", "nats://127.0.0.1:1", "--json") == 1
