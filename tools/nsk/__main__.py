@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if PurePath(sys.argv[0]).name == "nsc":
         words.insert(0, "--nsc-compatible-output")
     compatible = "--nsc-compatible-output" in words
-    structured = "--json" in words and not compatible
+    structured = any(word in ("--json", "--json=true") for word in words) and not compatible
     try:
         # Besides what a command returns, this is the code with which one ended early.
         outcome = ROOT.main(words, prog_name="nsc" if compatible else "nsk", standalone_mode=False)
@@ -61,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refuse(text: str, structured: bool, remedy: str = "") -> int:
     if structured:
-        print(_document(NskError(text, remedy=remedy)))
+        try:
+            print(_document(NskError(text, remedy=remedy)), flush=True)
+        except OSError:
+            # It is stdout that takes nothing, such as a file on a full disk.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"Error: {text}", file=sys.stderr)
     else:
         print(f"Error: {text}", file=sys.stderr)
         if remedy:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,3 +103,14 @@ def test_candidates_are_those_that_were_meant() -> None:
 
 def test_long_lists_are_cut() -> None:
     assert one_of(map(str, range(20))) == "name one: 0|1|2|3|4|5|6|7, or one of 12 more"
+
+
+def test_a_document_that_nobody_takes_is_an_error_in_words(tool: Tool) -> None:
+    command = [sys.executable, "-m", "tools.nsk", "-H", str(tool.home), "add", "user", "w", "--json=true"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, check=False, cwd=SOURCE.parents[1], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Error: " in done.stderr
