@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.nsk.tool import Tool, tool_at
+from tools.nsk.commands import push
+from tools.nsk.remote import Access
+from tools.nsk.report import Report
+from tools.nsk.session import Session
 
 NOBODY = "nats://127.0.0.1:1"
 
@@ -56,3 +60,19 @@ def test_without_a_system_account_nobody_can_ask(tool: Tool) -> None:
     tool.ok("env", "-o", "O")
     tool.ok("add", "account", "B")
     assert 'error obtaining system account user: system account "" not found' in tool.refused("push", "-u", NOBODY)
+
+
+def test_what_is_no_plan_is_not_called_stale(tool: Tool) -> None:
+    error = tool.refused("apply", "latest", "-u", NOBODY)
+    assert 'Error: "latest" is neither the id of a plan nor a file' in error
+
+
+def test_an_interrupted_push_tells_what_servers_have(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(session: Session, access: Access, task: push.Task, report: Report) -> push.PushResult:
+        report.ok('pushed "A"')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(push, "deliver", interrupted)
+    assert tool("push", "-D", "-u", NOBODY) == 130
+    assert '[ OK ] pushed "A"' in tool.err
+    assert "interrupted: " in tool.err

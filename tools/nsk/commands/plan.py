@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -38,6 +39,8 @@ from tools.nsk.report import Report
 from tools.nsk.session import Session
 from tools.nsk.survey import holdings, holdings_over_http, refused_imports, wanted_of
 from tools.nsk.tool import UnreachableError
+
+_ID: Final = re.compile("[0-9a-f]{20}")
 
 # Both sides.
 
@@ -113,12 +116,12 @@ def push_planned(
     else:
         _show(session, plan, Channel.MESSAGE)
         if wanted_id and wanted_id != plan.id:
-            raise NskError(_stale(session, wanted_id, plan.id))
+            raise _stale(session, wanted_id, plan.id)
         _agree(session, flags, plan)
         # Asking takes its time.
         held, wanted = look(session, access, task)
         if plan_id(held, wanted) != plan.id:
-            raise NskError(_stale(session, plan.id, plan_id(held, wanted)))
+            raise _stale(session, plan.id, plan_id(held, wanted))
     report = Report()
     result = replace(carry_out(session, access, task, report), plan=plan)
     if not report.failed and task.names:
@@ -137,10 +140,12 @@ def _plan_unless_forced(session: Session, flags: Flags, access: Access, task: Ta
         return None
 
 
-def _stale(session: Session, old: str, new: str) -> str:
-    return (
+def _stale(session: Session, old: str, new: str) -> NskError:
+    program = session.output.program
+    return NskError(
         f"plan {old} is stale: the store or the servers have changed since, and the plan is {new} now - "
-        f"look at it with `{session.output.program} plan`; nothing was pushed"
+        f"look at it with `{program} plan`; nothing was pushed",
+        remedy=f"{program} plan shows what pushing would change now",
     )
 
 
@@ -148,7 +153,10 @@ def _agree(session: Session, flags: Flags, plan: Plan) -> None:
     if not plan.breaks or flags.boolean("yes"):
         return
     if session.output.structured or not sys.stdin.isatty():
-        raise NskError("something would break: look at the plan, and push with --yes; nothing was pushed")
+        raise NskError(
+            "something would break: look at the plan, and push with --yes; nothing was pushed",
+            remedy="the lines with - before them would break: mend those, or push with --yes",
+        )
     if not click.confirm("something would break - push nevertheless?", err=True):
         raise NskError("nothing was pushed")
 
@@ -206,6 +214,11 @@ def _apply(session: Session, flags: Flags) -> Answer | PushResult:
     if path.is_file():
         wanted_id, task = _read_plan(session, path)
     else:
+        if not _ID.fullmatch(given):
+            raise NskError(
+                f"{quote(given)} is neither the id of a plan nor a file",
+                remedy="nsk plan shows the plan and its id; nsk plan --json prints what apply reads from a file",
+            )
         wanted_id, task = given, read_task(session, flags, everything=True)
     task = check_task(session, task, access.url, force=flags.boolean("force"))
     with without_usage():

@@ -322,6 +322,11 @@ def carry_out(session: Session, access: Access, task: Task, report: Report) -> P
         return PushResult(access.url, post_accounts(session.store, access.url, task.names, report), [], [])
     try:
         return asyncio.run(deliver(session, access, task, report))
+    except KeyboardInterrupt:
+        # Servers have what was pushed until then.
+        session.output.report(report)
+        session.output.message("interrupted: what is not named above may not be on the servers")
+        raise
     except NskError as error:
         report.error(connecting(session, error))
         return PushResult(access.url, [], [], [])
