@@ -154,6 +154,7 @@ def test_servers_that_are_not_reached_hold_up_no_revocation(tool: Tool) -> None:
     assert tool("leaked", "u.creds", "--yes", "--nats", "nats://127.0.0.1:1", "--json") == 1
     result = json.loads(tool.out)["result"]
     assert result["connected"] is None
+    assert result["next"][-1] == "nsk push --account A --account-jwt-server-url nats://127.0.0.1:1"
     assert result["done"]["problems"][0].startswith("servers do not know of it: ")
     assert store_of(tool).user("A", "u").subject in store_of(tool).account("A").nats.revocations
 

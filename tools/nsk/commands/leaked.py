@@ -45,7 +45,7 @@ def _leaked(session: Session, flags: Flags) -> Answer:
         session.output.message("nothing was done: confirm with --yes")
         return _finished(session, flags, before, 1)
     done = _contain(session, flags, leak, servers)
-    after = report_of(leak, known, done, _next(session, leak, done, servers))
+    after = report_of(leak, known, done, _next(session, leak, done, flags.text("nats")))
     _tell(session, ["", *done_lines(after)])
     return _finished(session, flags, after, 1 if done.problems else 0)
 
@@ -61,7 +61,7 @@ def _content(session: Session, flags: Flags) -> str:
 
 
 def _not_ours(session: Session, flags: Flags, leak: Leak) -> Answer:
-    report = report_of(leak, Known(Abilities()), steps=_next(session, leak, None, None))
+    report = report_of(leak, Known(Abilities()), steps=_next(session, leak, None, ""))
     _tell(session, report_lines(report))
     return _finished(session, flags, report, 1)
 
@@ -124,14 +124,15 @@ def _program(session: Session) -> str:
     return session.output.program
 
 
-def _next(session: Session, leak: Leak, done: Containment | None, servers: Servers | None) -> list[str]:
-    """What is to follow: a user whose key others have needs another one."""
+def _next(session: Session, leak: Leak, done: Containment | None, url: str) -> list[str]:
+    """What is to follow: a user whose key others have needs another one, and servers have to know of a revocation."""
     steps = []
     if leak.user and (leak.holds_key or done is not None):
         words = ["rotate", "user", "--account", leak.account, "--name", leak.user]
         steps.append(f"{_program(session)} {shlex.join(words)}")
-    if done is not None and not done.pushed and servers is None:
-        steps.append(f"{_program(session)} push --account {shlex.quote(leak.account)}")
+    if done is not None and not done.pushed:
+        words = ["push", "--account", leak.account, *(["--account-jwt-server-url", url] if url else [])]
+        steps.append(f"{_program(session)} {shlex.join(words)}")
     return steps
 
 
