@@ -76,3 +76,10 @@ def test_an_interrupted_push_tells_what_servers_have(tool: Tool, monkeypatch: py
     assert tool("push", "-D", "-u", NOBODY) == 130
     assert '[ OK ] pushed "A"' in tool.err
     assert "interrupted: " in tool.err
+
+
+def test_servers_have_to_be_told_of_a_deleted_account(tool: Tool) -> None:
+    tool.ok("edit", "operator", "--account-jwt-server-url", NOBODY)
+    public = tool.claims("account", "--name", "A")["sub"]
+    tool.ok("delete", "account", "A")
+    assert f"nsk push --account-removal {public}" in tool.err

@@ -411,3 +411,10 @@ def test_a_user_that_got_another_key_keeps_it_when_the_rotation_is_forced_to_its
 @pytest.mark.parametrize("url", ["127.0.0.1:4222", "http://127.0.0.1"])
 def test_what_is_no_server_is_not_passed_over(tool: Tool, url: str) -> None:
     assert f'"{url}" is no url of a server' in tool.refused("rotate", "status", "--nats", url)
+
+
+def test_a_user_that_is_deleted_meanwhile_is_revoked_with_both_keys(tool: Tool) -> None:
+    _said(tool, "rotate", "user", "-a", "A", "u")
+    [rotation] = Book(opened(tool.home)).rotations()
+    tool.ok("delete", "user", "-a", "A", "u")
+    assert opened(tool.home).account("A").nats.revocations.keys() == {rotation.old, rotation.new}

@@ -237,6 +237,12 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     store.delete_account(name)
     report.ok("deleted account")
     report.ok("deleted account directory")
+    url = store.operator().nats.account_server_url
+    if url and not url.startswith(("http:", "https:")) and not session.output.compatible:
+        report.warn(
+            f"servers go on with what they hold of it, revoked users included, until they forget it: "
+            f"{session.output.program} push --account-removal {claims.subject}"
+        )
     session.finish(report)
     gone = [DeletedUser(user, public) for user, public in users.items()]
     return DeletedAccount(name, claims.subject, gone, revoke)

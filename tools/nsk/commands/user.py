@@ -19,6 +19,7 @@ from tools.nsk.provision import issue_user
 from tools.nsk.remedies import meant, one_of
 from tools.nsk.report import Report
 from tools.nsk.results import DeletedUser, DeletedUsers, UserResult, user_result
+from tools.nsk.rotation.records import Book
 from tools.nsk.session import Session
 from tools.nsk.store import Store, check_name
 
@@ -168,8 +169,9 @@ def _delete(session: Session, flags: Flags) -> DeletedUsers:
     # Revoked first: without a key to sign with, nothing is removed.
     if revoke:
         claims = store.account(account)
-        for public in users.values():
-            claims.revoke(public)
+        for name, public in users.items():
+            for key in (public, *Book(store).replaced(account, name)):
+                claims.revoke(key)
         store.sign_account(claims, signer)
     for name, public in users.items():
         remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"), revoked=revoke)

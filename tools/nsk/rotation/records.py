@@ -151,6 +151,14 @@ class Book:
             )
         self._write(file)
 
+    def replaced(self, account: str, user: str) -> list[str]:
+        """The keys of a user that rotations under way take out of use, and servers still let in."""
+        return [
+            rotation.old
+            for rotation in self.rotations()
+            if rotation.kind is Kind.USER and (rotation.account, rotation.user) == (account, user)
+        ]
+
     def forget(self, rotation: Rotation) -> None:
         """Forget a rotation of what is not in the store any more."""
         file = self._read()
