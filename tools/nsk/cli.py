@@ -70,7 +70,8 @@ class Command(click.Command):
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
     ``result`` is the type of what the command returns, which ``--json`` prints; a command with a flag ``json`` of its
     own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not. The help
-    begins with the ``introduction``, or else the description; ``usage`` stands behind the command's name.
+    begins with the ``introduction``, or else the description; ``usage`` stands behind the command's name;
+    ``one_table`` shows all flags as the command's.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Command(click.Command):
         introduction: str = "",
         asks_without_flags: bool = False,
         usage: str = "",
+        one_table: bool = False,
     ) -> None:
         own_json = any(flag.long == _JSON.long for flag in (*flags, *group_flags))
         self._own, self._shared = tuple(flags), (*group_flags, *SHARED_FLAGS, *(() if own_json else (_JSON,)))
@@ -104,6 +106,7 @@ class Command(click.Command):
         self.introduction = introduction
         self.asks_without_flags = asks_without_flags
         self._usage = f"{usage} " if usage else ""
+        self._one_table = one_table
         self._aliases = aliases
         self._usage_on_error = usage_on_error
         self._changes = changes
@@ -169,7 +172,7 @@ class Command(click.Command):
         examples = self._examples if _is_nsc(ctx) else self._examples + self._own_examples
         if examples:
             parts.append(f"Examples:\n{_named(ctx, examples)}\n")
-        parts += [_flag_table(ctx, "Flags", (*self._own, HELP)), _flag_table(ctx, "Global Flags", self._shared)]
+        parts += _flag_tables(ctx, (*self._own, HELP), self._shared, together=self._one_table)
         return "\n".join(parts)
 
 
@@ -226,11 +229,15 @@ class Group(click.Group):
     def _is_shown(ctx: click.Context, member: Member | Group) -> bool:
         return not member.hidden and not (member.beyond and _is_nsc(ctx))
 
+    def shown(self, ctx: click.Context) -> list[str]:
+        """The names of the commands that stand in the help."""
+        return [name for name in sorted(self._members) if self._is_shown(ctx, self._members[name])]
+
     def offered(self, beginning: str) -> Iterator[tuple[str, str]]:
         """The commands that begin so and stand in the help, each with its description."""
         for name, member in sorted(self._members.items()):
             if name.startswith(beginning) and not member.hidden:
-                yield name, member.description
+                yield name, _first_line(member)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._members)
@@ -272,24 +279,32 @@ class Group(click.Group):
     def get_help(self, ctx: click.Context) -> str:
         return f"{_named(ctx, self.introduction or self.description)}\n\n{self.usage_text(ctx).rstrip()}"
 
+    @staticmethod
+    def _told(ctx: click.Context, member: Member | Group) -> str:
+        """A member's description; nsc shows all lines of one."""
+        return member.description if _is_nsc(ctx) else _first_line(member)
+
     def _usage_lines(self, ctx: click.Context) -> str:
         return f"  {ctx.command_path} [command]"
 
     def usage_text(self, ctx: click.Context) -> str:
         """Everything below the description."""
-        shown = [name for name in sorted(self._members) if self._is_shown(ctx, self._members[name])]
+        shown = self.shown(ctx)
         width = max(_NAME_WIDTH, *map(len, shown))
         sections = {"Available Commands": tuple(shown)} if _is_nsc(ctx) or not self._sections else self._sections
         parts = [f"Usage:\n{self._usage_lines(ctx)}\n"]
         if self.aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self.aliases))}\n")
         for title, names in sections.items():
-            lines = (f"  {name:{width}} {self._members[name].description}\n" for name in names)
+            lines = (f"  {name:{width}} {self._told(ctx, self._members[name])}\n" for name in names)
             parts.append(f"{title}:\n{''.join(lines)}")
-        parts.append(_flag_table(ctx, "Flags", self._own))
-        parts.append(_flag_table(ctx, "Global Flags", SHARED_FLAGS))
+        parts += _flag_tables(ctx, self._own, SHARED_FLAGS, together=ctx.parent is None)
         parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.')
         return "\n".join(parts)
+
+
+def _first_line(member: Member | Group) -> str:
+    return member.description.partition("\n")[0].rstrip(".")
 
 
 def _is_nsc(ctx: click.Context) -> bool:
@@ -326,9 +341,15 @@ def words_of(ctx: click.Context) -> str:
     return " ".join(reversed(names))
 
 
+def _flag_tables(ctx: click.Context, own: Sequence[Flag], shared: Sequence[Flag], *, together: bool) -> list[str]:
+    if together:
+        return [_flag_table(ctx, "Flags", (*own, *shared))]
+    return [_flag_table(ctx, "Flags", own), _flag_table(ctx, "Global Flags", shared)]
+
+
 def _flag_table(ctx: click.Context, title: str, flags: Sequence[Flag]) -> str:
     shown = (flag for flag in flags if not flag.hidden and not (flag.beyond and _is_nsc(ctx)))
-    rows = sorted((_usage_of(ctx, flag) for flag in shown), key=lambda row: row[0].split("--")[1])
+    rows = [_usage_of(ctx, flag) for flag in sorted(shown, key=lambda flag: flag.long)]
     width = max(len(left) for left, _ in rows) + 3
     lines = (f"  {left:{width}}" + right.replace("\n", "\n" + " " * (width + 2)) for left, right in rows)
     return f"{title}:\n" + "\n".join(lines).rstrip() + "\n"

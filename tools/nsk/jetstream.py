@@ -12,7 +12,7 @@ FLAGS = (
     Flag(
         "js-tier",
         "",
-        "JetStream: replication tier (0 creates a configuration that applies to all assets)",
+        "JetStream: replication tier (0 creates a configuration that applies to all assets) ",
         kind=INTEGER,
         default=0,
     ),

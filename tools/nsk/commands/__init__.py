@@ -29,6 +29,9 @@ TOOL_FLAGS = (
     text("client-cert", "", "client certificate file for tls connections"),
     text("client-key", "", "client key file for tls connections"),
     boolean("tls-first", "", "use tls-first when connecting to the nats server"),
+    text(
+        "tls-curves", "", "comma-separated TLS curve preferences (e.g. P256,P384,P521); defaults to Go's TLS defaults"
+    ),
     text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s", beyond=True),
 )
 
@@ -50,7 +53,11 @@ class _Root(Group):
         if ctx.params["help"]:
             super().unknown_command(ctx, name)
         program = ctx.command_path
-        raise NskError(f'unknown command "{name}" for "{program}"\nRun \'{program} --help\' for usage.')
+        spelled: Any = import_module("tools.nsk.spelling")
+        similar = spelled.similar(name, (other for other in self.shown(ctx) if other != "help"))
+        meant = "".join(f"\t{other}\n" for other in similar)
+        advice = f"\n\nDid you mean this?\n{meant}\n" if similar else "\n"
+        raise NskError(f'unknown command "{name}" for "{program}"{advice}Run \'{program} --help\' for usage.')
 
 
 def installed_version() -> str:
@@ -266,7 +273,12 @@ ROOT = _Root(
             "Re-issue objects with a new identity key",
             {
                 "operator": Member(
-                    "Re-issues the operator with a new identity and re-signs affected accounts", "reissue:OPERATOR"
+                    "Re-issues the operator with a new identity and re-signs affected accounts.\n"
+                    "\tWhen `--private-key` flag is provided with an operator seed, the identity\n"
+                    "\tspecified will be used for the operator and as the issuer for the accounts.\n"
+                    "\tNote use of this command could create a disruption. Please backup your server\n"
+                    "\tand nsc environment prior to use.",
+                    "reissue:OPERATOR",
                 ),
             },
         ),

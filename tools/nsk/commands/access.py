@@ -52,7 +52,7 @@ def access_of(session: Session, flags: Flags, *, url: str = "", timeout: float =
         ca=named_file(flags, "NATS_CA", "ca-cert"),
         certificate=named_file(flags, "NATS_CERT", "client-cert"),
         key=named_file(flags, "NATS_KEY", "client-key"),
-        curves=_curves(flags.text("tls-curves")),
+        curves=curves_named(flags.text("tls-curves")),
         tls_first=flags.boolean("tls-first"),
         timeout=timeout,
         program=session.output.program,
@@ -65,7 +65,8 @@ def named_file(flags: Flags, variable: str, *names: str) -> Path | None:
     return Path(given).expanduser() if given else None
 
 
-def _curves(given: str) -> tuple[str, ...]:
+def curves_named(given: str) -> tuple[str, ...]:
+    """Curves by the names of OpenSSL, from a list with commas. Raises NskError for one that is not known."""
     found = []
     for raw in given.split(",") if given else ():
         name = raw.strip().lower().removeprefix("curve")

@@ -91,6 +91,7 @@ ENV = Command(
         text("operator", "o", "set operator name"),
         text("account", "a", "set account name"),
     ),
+    examples="env",
     usage_on_error=True,
     result=EnvironmentResult,
 )

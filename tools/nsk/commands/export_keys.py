@@ -104,9 +104,7 @@ def _seeds(session: Session, flags: Flags, keys: list[Key], directory: Path, rep
 
 def _tokens(flags: Flags, keys: list[Key], directory: Path, report: Report) -> list[_Job]:
     found = [(key, directory / f"{key.public}{JWT_SUFFIX}") for key in keys if key.token]
-    return [
-        _Job(f"{path.name} ({key.name})", path, key.token) for key, path in found if _is_free(path, flags, report)
-    ]
+    return [_Job(f"{path.name} ({key.name})", path, key.token) for key, path in found if _is_free(path, flags, report)]
 
 
 def _is_free(path: Path, flags: Flags, report: Report) -> bool:
@@ -145,7 +143,8 @@ nsk export keys --operator --accounts --users (exports current operators, all ac
 nsk export keys --all (same as specifying --operator --accounts --users)
 nsk export keys --operator --not-referenced (exports any other operator keys in the keystore)
 nsk export keys --all --filter VSVMGA (exports all keys containing the filter)
-nsk export keys --account <name> (changes the account context to the specified account)""",
+nsk export keys --account <name> (changes the account context to the specified account)
+""",
     usage_on_error=True,
     changes=True,
     result=ExportedKeys,

@@ -7,7 +7,7 @@ from typing import Literal
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair
 from tools.nsk.cli import Command
-from tools.nsk.commands.describe import OUTPUT_FLAG, STDOUT
+from tools.nsk.commands.describe import STDOUT
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.remedies import meant, one_of
@@ -51,11 +51,12 @@ def _wrote(session: Session, what: str, target: str) -> None:
     session.output.message(f"Success!! - generated {target}")
 
 
+_OUTPUT = text("output-file", "o", "output file '--' is stdout", default=STDOUT)
 CREDS = Command(
     "creds",
     "Generate a credentials file for an user",
     _creds,
-    (text("name", "n", "user name"), text("account", "a", "account name"), OUTPUT_FLAG),
+    (text("name", "n", "user name"), text("account", "a", "account name"), _OUTPUT),
     result=Generated,
     examples="nsk generate creds --account a --name u",
 )
@@ -137,7 +138,9 @@ CONFIG = Command(
         boolean("mem-resolver", "", "generates a mem resolver server configuration"),
         boolean("nats-resolver", "", "generates a full nats resolver server configuration"),
         boolean("nats-resolver-cache", "", "generates a cached nats resolver server configuration"),
-        text("config-file", "", "output configuration file '--' is standard output", default=STDOUT),
+        text(
+            "config-file", "", "output configuration file '--' is standard output (exclusive of --dir)", default=STDOUT
+        ),
         boolean("force", "F", "overwrite output files if they exist"),
         text("sys-account", "", "system account name"),
     ),
@@ -145,6 +148,8 @@ CONFIG = Command(
 nsk generate config --mem-resolver
 nsk generate config --mem-resolver --config-file <outfile>
 nsk generate config --mem-resolver --config-file <outfile> --force
-nsk generate config --nats-resolver""",
+nsk generate config --nats-resolver
+nsk generate config --nats-resolver-cache
+""",
     result=Generated,
 )

@@ -66,6 +66,7 @@ INIT = Command(
     ),
     arguments=(0, 1),
     asks_without_flags=True,
+    one_table=True,
     changes=True,
     result=Initialised,
 )

@@ -9,7 +9,6 @@ import msgspec
 
 from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.cli import Command
-from tools.nsk.commands import LIST_FLAGS
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.render import Table, printable
@@ -137,9 +136,16 @@ LIST = Command(
         text("filter", "f", "filter keys containing string"),
         boolean("not-referenced", "", "shows keys that are not referenced in the current operator context"),
         boolean("show-seeds", "S", "shows seed keys value"),
+        boolean("json", "J", "list keys as JSON"),
     ),
     aliases=("key",),
-    group_flags=LIST_FLAGS,
+    examples="""\
+nsk list keys
+nsk list keys --all (same as specifying --operator --accounts --users)
+nsk list keys --operator --not-referenced (shows all other operator keys)
+nsk list keys --all --filter VSVMGA (shows all keys containing the filter)
+nsk list keys --account A (changes the account context to the specified account)
+""",
     usage_on_error=True,
     result=list[ListedKey],
 )

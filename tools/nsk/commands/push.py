@@ -412,6 +412,7 @@ PUSH = Command(
         CONFIRM_FLAG,
         text("plan", "", "push only if this is still the plan, by its id (see nsk plan)", beyond=True),
     ),
+    usage="(currentAccount)\npush -a <accountName>\npush -A (all accounts)\npush -P\npush -P -A (all accounts)",
     examples="push",
     usage_on_error=True,
     result=PushResult,

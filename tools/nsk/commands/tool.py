@@ -13,7 +13,7 @@ from auth.gojson import quote
 from tools.nsk import tool
 from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
-from tools.nsk.commands.access import named_file
+from tools.nsk.commands.access import curves_named, named_file
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, boolean, text
 from tools.nsk.output import Channel
@@ -55,6 +55,7 @@ def _target(session: Session, flags: Flags, name: str) -> tool.Target:
         certificate=named_file(flags, "NATS_CERT", "client-cert"),
         key=named_file(flags, "NATS_KEY", "client-key"),
         tls_first=flags.boolean("tls-first"),
+        curves=curves_named(flags.text("tls-curves")),
         timeout=_seconds(flags.text("timeout")),
         name=f"nsk_{name}",
     )

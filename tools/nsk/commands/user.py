@@ -11,6 +11,7 @@ from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, edit_tags, edit_times, refuse
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, strings, text
 from tools.nsk.issuer import UserIssuer
+from tools.nsk.manuals import ADD_USER, EDIT_USER
 from tools.nsk.names import given_or_random
 from tools.nsk.new_users import NEW_USER_FLAGS, PRIVATE_INBOX_FLAG, plan_user
 from tools.nsk.permissions import USER_LIMIT_FLAGS, edit_limits
@@ -71,13 +72,7 @@ ADD = Command(
         *NEW_USER_FLAGS,
     ),
     arguments=(0, 1),
-    own_examples="""\
-# A user that may publish and subscribe to some subjects only:
-nsk add user --name <n> --allow-pub <subject>,... --allow-sub <subject>,...
-# Subscriptions may be limited to a queue, named after a blank:
-nsk add user --name <n> --allow-sub "<subject> <queue>"
-# A user that answers requests, each once and within five seconds:
-nsk add user --name <n> --allow-sub <subject> --allow-pub-response --response-ttl 5s""",
+    examples=ADD_USER,
     changes=True,
     result=UserResult,
 )
@@ -150,6 +145,7 @@ EDIT = Command(
     _edit,
     (text("name", "n", "user name"), text("account", "a", "account name"), *_EDIT_FLAGS),
     arguments=(0, 1),
+    introduction=EDIT_USER,
     changes=True,
     result=UserResult,
 )

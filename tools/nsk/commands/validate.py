@@ -143,6 +143,11 @@ VALIDATE = Command(
         boolean("all-accounts", "A", "validate all accounts under the current operator (exclusive of -a and -f)"),
         text("file", "f", "validate all jwt (separated by newline) in the provided file (exclusive of -a and -A)"),
     ),
+    usage="(current operator/current account/account users)\n"
+    "validate -a <accountName> (current operator/<accountName>/account users)\n"
+    "validate -A (current operator/all accounts/all users)\n"
+    "validate -f <file>",
+    examples="validate",
     usage_on_error=True,
     result=Validation,
 )
