@@ -115,7 +115,7 @@ class Command(click.Command):
         self.own_json = own_json
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with _usage_added(self, ctx):
+        with _usage_added(self, ctx, always=self._usage_on_error):
             expanded, rest = expand(args, (*self._own, HELP, *self._shared))
             super().parse_args(ctx, expanded)
         if ctx.params["help"]:
@@ -253,9 +253,9 @@ class Group(click.Group):
         return None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with _usage_added(self, ctx):
+        with _usage_added(self, ctx, always=True):
             expanded, rest = expand(args, (*self._own, *SHARED_FLAGS), leading=True)
-        return super().parse_args(ctx, [*expanded, *rest])
+            return super().parse_args(ctx, [*expanded, *rest])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -299,7 +299,7 @@ class Group(click.Group):
             lines = (f"  {name:{width}} {self._told(ctx, self._members[name])}\n" for name in names)
             parts.append(f"{title}:\n{''.join(lines)}")
         parts += _flag_tables(ctx, self._own, SHARED_FLAGS, together=ctx.parent is None)
-        parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.')
+        parts.append(f'Use "{ctx.command_path} [command] --help" for more information about a command.\n')
         return "\n".join(parts)
 
 

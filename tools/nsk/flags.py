@@ -202,7 +202,7 @@ def expand(arguments: Sequence[str], flags: Iterable[Flag], *, leading: bool = F
             value = flag.implied
         if value is None:
             if not queue:
-                raise NskError(f"flag needs an argument: {shown}", show_usage=True)
+                raise NskError(f"flag needs an argument: {shown}")
             value = queue.pop(0)
         expanded.append(f"{flag.long}={value}")
 
@@ -214,14 +214,14 @@ def expand(arguments: Sequence[str], flags: Iterable[Flag], *, leading: bool = F
         if word.startswith("--"):
             name, equals, value = word.partition("=")
             if name not in long:
-                raise NskError(f"unknown flag: {name}", show_usage=True)
+                raise NskError(f"unknown flag: {name}")
             take(long[name], value if equals else None, name)
         elif word.startswith("-") and word != "-":
             letters = word[1:]
             while letters:
                 letter, letters = letters[0], letters[1:]
                 if letter not in short:
-                    raise NskError(f"unknown shorthand flag: '{letter}' in -{letter}{letters}", show_usage=True)
+                    raise NskError(f"unknown shorthand flag: '{letter}' in -{letter}{letters}")
                 flag = short[letter]
                 if letters.startswith("="):
                     take(flag, letters[1:], "")

@@ -105,3 +105,4 @@ class Rebuilder:
                 self._keystore.store_key(pair)
                 report.ok(f"stored key {public}")
                 self.counts.keys += 1
+

@@ -15,14 +15,10 @@ _RELATIVE = re.compile(r"([+-]?\d+)([mhdwMy])")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
-_DISTANCES = (
-    (31536000, "year"),
-    (2592000, "month"),
-    (604800, "week"),
-    (86400, "day"),
-    (3600, "hour"),
-    (60, "minute"),
-)
+# A month has 30 days here and a year 12 months, as nsc counts them.
+_DISTANCES = ((60, "minute"), (3600, "hour"), (86400, "day"), (604800, "week"), (2592000, "month"), (31104000, "year"))
+_YEAR = 31104000
+_LONGEST = 37 * _YEAR
 
 _DECIMAL_SIZES = ("", "k", "m", "g", "t", "p", "e")
 _MAXIMUM_SIZE = 2**63 - 1
@@ -88,8 +84,19 @@ def parse_when(text: str, now: datetime) -> int:
         except ValueError:
             continue
     if _DATE.match(text):
-        raise ValueError(f'parsing time "{text}": write 2027-01-31 or "2027-01-31 10:00:00 UTC"')
+        raise ValueError(f'parsing time "{text}": {_wrong_in_date(text)}')
     raise ValueError(f"couldn't parse expiry: {text}")
+
+
+def _wrong_in_date(text: str) -> str:
+    """What is wrong with a text that begins as a date does."""
+    if not 1 <= int(text[5:7]) <= 12:
+        return "month out of range"
+    try:
+        datetime.strptime(text[:10], "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return "day out of range"
+    return f'extra text: "{text[10:]}"'
 
 
 def _shift(now: datetime, count: int, unit: str) -> datetime:
@@ -140,11 +147,14 @@ def format_mail_date(seconds: int) -> str:
 def format_distance(seconds: int, now: float) -> str:
     """How far a moment is from now in its largest whole unit: ``in 4 weeks``, ``1 day ago``."""
     distance = int(abs(seconds - now))
-    size, unit = next(((size, unit) for size, unit in _DISTANCES if distance >= size), (1, "second"))
-    count = distance // size
     if distance == 0:
         return "now"
+    size, unit = max(((size, unit) for size, unit in _DISTANCES if distance >= size), default=(1, "second"))
+    # One year and a half is two, as nsc counts them.
+    count = 2 if 1.5 * _YEAR <= distance < 2 * _YEAR else distance // size
     words = f"{count} {unit}" + ("" if count == 1 else "s")
+    if distance >= _LONGEST:
+        words = "a long while"
     return f"in {words}" if seconds > now else f"{words} ago"
 
 

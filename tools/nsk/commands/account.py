@@ -10,7 +10,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind
 from tools.nsk import extension, jetstream
 from tools.nsk.cli import Command
-from tools.nsk.commands.user import NO_REVOKE_FLAG, remove_user, revokes
+from tools.nsk.commands.user import NO_REVOKE_FLAG, remove_user, revoke_users, revokes, tell_revoked
 from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, number, strings, text
@@ -214,22 +214,23 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
             "managed accounts may require the account JWT or nkeys to cancel a service, specify the --force to override"
         )
     claims = store.account(name)
-    users = {user: store.user(name, user).subject for user in store.users(name)}
+    users = {user: store.user(name, user) for user in store.users(name)}
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
     # The expired JWT is signed and submitted before anything is removed: without a key to sign with, or when the
     # account server does not take it, nothing happens.
     revoke = revokes(flags, by_default=True)
-    if revoke:
-        for public in users.values():
-            claims.revoke(public)
+    revoked = revoke_users(claims, users.values()) if revoke else set()
     claims.expires_at = int((datetime.now(UTC) + _GRACE).timestamp())
     store.sign_account(claims, signer)
     submitted = Report()
     if not submit(store, claims, submitted, keep=False):
         session.finish(submitted)
-    for user, public in users.items():
-        remove_user(store, name, user, flags, report.section(f"user {user} [{public}]"), revoked=revoke)
+    for user, held in users.items():
+        entry = report.section(f"user {user} [{held.subject}]")
+        if revoke:
+            tell_revoked(entry, held, revoked)
+        remove_user(store, name, user, flags, entry)
     report.children += submitted.children
     report.ok(f"expired account {quote(name)}")
     if flags.boolean("rm-nkey"):
@@ -244,7 +245,7 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
             f"{session.output.program} push --account-removal {claims.subject}"
         )
     session.finish(report)
-    gone = [DeletedUser(user, public) for user, public in users.items()]
+    gone = [DeletedUser(user, held.subject) for user, held in users.items()]
     return DeletedAccount(name, claims.subject, gone, revoke)
 
 

@@ -176,6 +176,7 @@ To load completions for every new session, execute once:
 \t{install}
 
 You will need to start a new shell for this setup to take effect.""",
+        usage_on_error=True,
         result=Script,
     )
 

@@ -8,7 +8,7 @@ from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair
 from tools.nsk.cli import Command
 from tools.nsk.commands.describe import STDOUT
-from tools.nsk.errors import NskError
+from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.remedies import meant, one_of
 from tools.nsk.report import Report
@@ -97,6 +97,7 @@ NKEY = Command(
         boolean("curve", "x", "curve"),
         boolean("store", "S", "store in the keystore"),
     ),
+    usage_on_error=True,
     changes=True,
     result=GeneratedKeys,
 )
@@ -112,7 +113,13 @@ def _config(session: Session, flags: Flags) -> Generated:
         raise NskError("specify a config type option", show_usage=True)
     if len(kinds) > 1:
         raise NskError("can only generate one config at a time")
-    system = session.account_name(flags.text("sys-account")) if flags.text("sys-account") else ""
+    system = flags.text("sys-account")
+    if system:
+        try:
+            system = store.account(session.account_name(system)).name
+        except StoreError as error:
+            known = f"account {system} does not exist in the current operator"
+            raise NskError(f"error reading account {quote(system)}: {known}", remedy=error.remedy) from None
     if flags.boolean("mem-resolver"):
         config = memory_resolver(store, system_account=system)
     else:

@@ -22,7 +22,8 @@ def _init(session: Session, flags: Flags) -> Initialised:
     given = flags.text("dir") or session.directories.data
     root = environment.absolute(given) if given else environment.default_store_root
     if Store.exists(root, name):
-        raise NskError(f"an operator named {name} exists already in `{root}`")
+        advice = "specify a different directory with --dir"
+        raise NskError(f"an operator named `{name}` already exists in `{root}` - {advice}")
     report = Report()
     store = create_operator(root, name, session.keystore, service_urls=(_SERVICE_URL,))
     report.ok(f"created operator {name}")

@@ -30,11 +30,16 @@ def _list(session: Session, flags: Flags) -> None:
         raise StoreError(
             "operator is not set -- set an operator first or try --not-referenced to list all keys not in the context"
         )
-    keys = selected(session, flags, Selection.of(session, flags, curves="curve"))
+    try:
+        keys = selected(session, flags, Selection.of(session, flags, curves="curve"))
+    except StoreError:
+        if session.output.compatible:
+            session.output.message("no keys matched query")
+        raise
     if flags.boolean("json"):
         session.output.line(_json(session, keys, seeds=seeds))
     elif not keys:
-        session.output.message("no keys matched query")
+        session.output.line("no keys matched query", Channel.REPORT)
     elif seeds:
         session.output.line(f"{_seeds(session, keys).render()}{_SEED_LEGEND}\n")
     else:

@@ -75,8 +75,7 @@ def _delete(session: Session, flags: Flags) -> Revocations:
         raise NskError(f"no user revocations set in account {account}")
     key = _user_key(store, account, flags)
     if key not in claims.nats.revocations:
-        who = "all users are" if key == ALL_USERS else f"user with public key {key} is"
-        raise NskError(f"{who} not revoked")
+        raise NskError(f"user with public key {key} is not revoked")
     del claims.nats.revocations[key]
     report = Report()
     _save(session, claims, report)

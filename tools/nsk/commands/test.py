@@ -82,7 +82,10 @@ def _flags(session: Session, flags: Flags) -> FlagTable:
 def _whoflag(session: Session, flags: Flags) -> UsersOfFlag:
     wanted = flags.arguments[0]
     found = [
-        command.command for command in _table() for name, short in command.flags.items() if wanted in (name, short)
+        command.command
+        for command in _table()
+        for name, short in command.flags.items()
+        if wanted in (name, short)
     ]
     session.output.message("\n".join(found))
     return UsersOfFlag(found)

@@ -221,6 +221,7 @@ def _command(
         (*_WHO, *own),
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
+        usage_on_error=True,
         result=result,
         examples=examples,
         own_examples=f"nsk tool {name}{' <subject>' if least else ''} --creds user.creds --nats tls://host:4222",

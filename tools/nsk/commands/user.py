@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from auth.claims import UNLIMITED, AccountClaims, UserClaims, UserPermissionLimits, UserScope
 from auth.gojson import quote
 from auth.nkey import KeyKind
@@ -157,25 +159,45 @@ def _delete(session: Session, flags: Flags) -> DeletedUsers:
     names = [*flags.strings("name"), *flags.arguments]
     if not names:
         raise NskError("please specify an user to delete", remedy=one_of(store.users(account)))
-    users = {name: store.user(account, name).subject for name in names}
+    users = {name: store.user(account, name) for name in names}
     revoke = revokes(flags, by_default=not session.output.compatible)
     signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
     report = Report()
     section = report.section("delete users")
     # Revoked first: without a key to sign with, nothing is removed.
+    revoked: set[str] = set()
     if revoke:
         claims = store.account(account)
-        for name, public in users.items():
-            for key in (public, *Book(store).replaced(account, name)):
-                claims.revoke(key)
-        store.sign_account(claims, signer)
-    for name, public in users.items():
-        remove_user(store, account, name, flags, section.section(f"user {name} [{public}]"), revoked=revoke)
-    if revoke:
+        revoked = revoke_users(claims, users.values())
+        for key in (key for name in users for key in Book(store).replaced(account, name)):
+            claims.revoke(key)
+            revoked.add(key)
+        if revoked:
+            store.sign_account(claims, signer)
+    for name, user in users.items():
+        entry = section.section(f"user {name} [{user.subject}]")
+        if revoke:
+            tell_revoked(entry, user, revoked)
+        remove_user(store, account, name, flags, entry)
+    if revoked:
         section.ok(f"edited account {quote(account)}")
     session.finish(report)
-    gone = [DeletedUser(name, public) for name, public in users.items()]
+    gone = [DeletedUser(name, user.subject) for name, user in users.items()]
     return DeletedUsers(account, gone, revoke)
+
+
+def revoke_users(claims: AccountClaims, users: Iterable[UserClaims]) -> set[str]:
+    """Revoke what the users hold, unless a revocation of theirs covers it already. The keys that were revoked now."""
+    standing = claims.nats.revocations
+    keys = {user.subject for user in users if standing.get(user.subject, -1) < user.issued_at}
+    for key in keys:
+        claims.revoke(key)
+    return keys
+
+
+def tell_revoked(report: Report, user: UserClaims, revoked: Container[str]) -> None:
+    """Say of a user whether it was revoked now, or before."""
+    report.ok("revoked user" if user.subject in revoked else "user is already revoked")
 
 
 def revokes(flags: Flags, *, by_default: bool) -> bool:
@@ -195,11 +217,9 @@ NO_REVOKE_FLAG = boolean(
 )
 
 
-def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report, *, revoked: bool) -> None:
+def remove_user(store: Store, account: str, name: str, flags: Flags, report: Report) -> None:
     """Remove a user's JWT and, as the flags ask for, key and creds. The caller has revoked what was to be revoked."""
     public = store.user(account, name).subject
-    if revoked:
-        report.ok("revoked user")
     store.delete_user(account, name)
     report.ok("user deleted")
     if flags.boolean("rm-nkey"):

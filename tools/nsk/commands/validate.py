@@ -96,9 +96,11 @@ def _signature_issues(operator: OperatorClaims, account: AccountClaims, user: Us
 
 
 def _validate(session: Session, flags: Flags) -> Answer | Validation:
+    if flags.boolean("all-accounts") and flags.text("account"):
+        raise NskError("specify only one of --account or --all-accounts")
     if source := flags.text("file"):
         if flags.boolean("all-accounts") or flags.text("account"):
-            raise NskError("specify only one of --account, --all-accounts or --file")
+            raise NskError("specify only one of --account or --all-accounts or --file")
         findings = list(_check_file(session, source))
     else:
         store = session.store
