@@ -78,6 +78,8 @@ def edit(flags: Flags, limits: OperatorLimits, report: Report, *, is_system: boo
     for exclusive in ("rm-js-tier", "js-disable", "js-enable"):
         if flags.given(exclusive) and _given(flags, exclusive):
             raise NskError(f"{exclusive} is exclusive of all other js options")
+    if is_system and flags.given("js-enable"):
+        raise NskError("system account cannot have JetStream limits - please rerun with --js-disable")
     if is_system and (used := _given(flags, "js-disable", "rm-js-tier")):
         wanted = ", ".join(f"--{name}" for name in used)
         raise NskError(f"system account cannot have jetstream related settings - please rerun without: {wanted}")

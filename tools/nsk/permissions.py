@@ -131,10 +131,10 @@ def _check_entry(entry: str, *, publish: bool) -> None:
 def _edit_responses(flags: Flags, permissions: Permissions, ttl: int | None, report: Report) -> None:
     maximum = flags.number("allow-pub-response") or flags.number("max-responses")
     if maximum or ttl is not None:
-        permissions.responses = permissions.responses or ResponsePermission(maximum=1)
-        if maximum:
-            permissions.responses.maximum = maximum
-        report.ok(f"set max responses to {permissions.responses.maximum}")
+        permissions.responses = permissions.responses or ResponsePermission()
+    if maximum and permissions.responses:
+        permissions.responses.maximum = maximum
+        report.ok(f"set max responses to {maximum}")
     if ttl is not None and permissions.responses:
         permissions.responses.ttl = ttl
         report.ok(f"set response ttl to {format_duration(ttl)}")

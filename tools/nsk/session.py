@@ -55,6 +55,8 @@ class Session:
     def store_root(self) -> Path:
         """The directory of all operators. Raises StoreError when none is known."""
         root = self.environment.store_root
+        if root is None and self.environment.cwd_only:
+            return self.environment.cwd
         if root is None:
             raise StoreError(f"set a stores directory -- '{self.output.program} env --store directory'")
         return root

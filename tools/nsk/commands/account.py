@@ -41,6 +41,9 @@ def _add(session: Session, flags: Flags) -> AccountResult:
         public_key = session.public_key(given) or ""
         if not public_key:
             raise NskError("a key is required")
+    signer = session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT)
+    if signer is not None and signer.kind is KeyKind.OPERATOR and signer.public not in store.operator_signers():
+        raise NskError("invalid account signer", remedy=f"servers refuse accounts that {signer.public} signs")
     claims = create_account(
         store,
         name,
@@ -48,7 +51,7 @@ def _add(session: Session, flags: Flags) -> AccountResult:
         not_before=start,
         expires_at=expiry,
         default_permissions=permissions,
-        signer=session.signer(KeyKind.OPERATOR, KeyKind.ACCOUNT),
+        signer=signer,
     )
     if not public_key:
         report.ok(f"generated and stored account key {quote(claims.subject)}")
@@ -157,6 +160,8 @@ def _edit_trace(flags: Flags, claims: AccountClaims, report: Report) -> None:
     sampling = flags.number("trace-context-sampling")
     if not 0 <= sampling <= 100:
         raise NskError("tracing sampling rate must be between 1-100")
+    if not subject and claims.nats.trace is None:
+        raise NskError("trace-context-sampling requires a subject", remedy="add --trace-context-subject <subject>")
     trace = claims.nats.trace = claims.nats.trace or MessageTrace(destination=subject)
     if flags.given("trace-context-subject"):
         trace.destination = subject

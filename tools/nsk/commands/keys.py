@@ -11,6 +11,7 @@ from auth.nkey import KeyKind, public_key_kind
 from tools.nsk.cli import Command
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
+from tools.nsk.output import Channel
 from tools.nsk.render import Table, printable
 from tools.nsk.selection import Key, Selection
 from tools.nsk.session import Session

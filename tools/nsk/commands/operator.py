@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from auth.claims import OperatorClaims
+from auth.claims import JetStreamLimits, OperatorClaims
 from auth.claims.base import VERSION
 from auth.claims.operator import service_url_problem
 from auth.creds import parse_decorated_jwt
@@ -18,7 +18,7 @@ from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, strings, text
 from tools.nsk.names import given_or_random
-from tools.nsk.provision import add_system_account, create_operator, import_operator
+from tools.nsk.provision import SYSTEM_ACCOUNT, add_system_account, create_operator, import_operator
 from tools.nsk.report import Report
 from tools.nsk.results import OperatorResult, operator_result
 from tools.nsk.session import Session
@@ -68,7 +68,8 @@ def _add(session: Session, flags: Flags) -> OperatorResult:
         report.ok(f"created system_account: name:{made.account.name} id:{made.account.subject}")
         report.ok(f"created system account user: name:{made.user.name} id:{made.user.subject}")
         report.ok(f"system account user creds file stored in {session.display(made.creds)}")
-    environment.remember(store_root=session.store_root, operator=name, account="")
+    system = SYSTEM_ACCOUNT if flags.boolean("sys") else ""
+    environment.remember(store_root=session.store_root, operator=name, account=system)
     session.finish(report)
     return operator_result(store.operator())
 
@@ -230,18 +231,20 @@ def _edit_system_account(session: Session, flags: Flags, claims: OperatorClaims,
     if not store.has_account(name):
         raise NskError(f"account {given} does not exist in the current operator")
     account = store.account(name)
-    if account.nats.limits.is_jetstream_enabled:
+    limits = account.nats.limits
+    if limits.is_jetstream_enabled or limits.jetstream != JetStreamLimits():
+        kind = "tiered JetStream limits" if limits.tiered_limits else "JetStream limits"
         raise NskError(
-            "system accounts cannot have JetStream limits - "
+            f"system accounts cannot have {kind} - "
             f'run "{session.output.program} edit account {name} --js-disable" first'
         )
+    if claims.nats.system_account == account.subject:
+        return
     claims.nats.system_account = account.subject
     report.ok(f"set system account {quote(account.subject)}")
 
 
 def _check_strict(store: Store, claims: OperatorClaims) -> None:
-    if not claims.nats.signing_keys:
-        raise NskError("operator requires at least one signing key")
     for name in store.accounts():
         account = store.account(name)
         if account.issuer not in claims.nats.signing_keys:
@@ -251,6 +254,8 @@ def _check_strict(store: Store, claims: OperatorClaims) -> None:
                 raise NskError(
                     f"user {quote(user)} in account {quote(name)} needs to be issued with a signing key first"
                 )
+    if not claims.nats.signing_keys:
+        raise NskError("operator requires at least one signing key")
 
 
 _EDIT_FLAGS = (

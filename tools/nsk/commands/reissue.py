@@ -53,6 +53,8 @@ def reissue(store: Store, pair: KeyPair, *, convert: bool = False) -> list[str]:
 
 
 def _reissue(session: Session, flags: Flags) -> ReissuedOperator:
+    if not flags.text("name") and not session.environment.operator:
+        raise StoreError("no store set")
     store = session.store
     if flags.text("name"):
         store = session.open_store(flags.text("name"))

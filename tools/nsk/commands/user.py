@@ -43,7 +43,11 @@ def _add(session: Session, flags: Flags) -> UserResult:
             raise NskError("invalid user key")
     issuer = UserIssuer(store, account, session.signer(KeyKind.ACCOUNT, account=store.account(account)))
     report = Report()
-    user = issue_user(issuer, plan_user(flags, name, issuer, report, public_key=public_key))
+    plan = plan_user(flags, name, issuer, report, public_key=public_key)
+    if issuer.scope is not None and plan.limits is not None:
+        _refuse_own_limits(report)
+        session.finish(report)
+    user = issue_user(issuer, plan)
     if not public_key:
         report.ok(f"generated and stored user key {quote(user.claims.subject)}")
     write_creds(session, store, account, user.claims, report)
@@ -135,8 +139,12 @@ def _check_scoped(flags: Flags, claims: UserClaims, report: Report) -> None:
         for field in limits:
             setattr(claims.nats, field, getattr(empty, field))
     elif not claims.nats.is_empty:
-        report.error("scoped users require no permissions or limits set")
-        report.warn("user was NOT edited as the edits conflict with signing key scope")
+        _refuse_own_limits(report)
+
+
+def _refuse_own_limits(report: Report) -> None:
+    report.error("scoped users require no permissions or limits set")
+    report.warn("user was NOT edited as the edits conflict with signing key scope")
 
 
 _EDIT_FLAGS = (*TIME_FLAGS, *TAG_FLAGS, *USER_LIMIT_FLAGS, PRIVATE_INBOX_FLAG)
