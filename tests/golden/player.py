@@ -28,6 +28,7 @@ from tools.nsk.__main__ import main
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _REFERENCE = re.compile(r"@\{([^{}@]+)\}")
+_SPACES = re.compile(r" {2,}")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 _REMEDY = "  \N{RIGHTWARDS ARROW} "
 """Begins what nsk says beyond nsc when something is refused."""
@@ -123,7 +124,7 @@ class Player:
             yield f"exit code {code}, recorded {step['rc']}: {errors.strip()}"
         if step.get("streams") == "ignore":
             return
-        recorded, found = ([_lines(text, step.get("ignore")) for text in pair] for pair in (
+        recorded, found = ([self._lines(text, step.get("ignore")) for text in pair] for pair in (
             (step["stdout"], step["stderr"]), (output, errors)
         ))  # fmt: skip
         if self.compatible:
@@ -138,6 +139,15 @@ class Player:
         yield from self.bindings.differences(old, new, ordered=False)
         if any(line.startswith("[ OK ]") for line in found[0]):
             yield "a report went to stdout, which is for data"
+
+    def _lines(self, text: str, ignored: str | None) -> list[str]:
+        """The lines that say something. Of a usage text in nsk's own words only the head."""
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        lines = [line for line in lines if not (ignored and re.search(ignored, line))]
+        usage = next((number for number, line in enumerate(lines) if line.startswith("Usage:")), len(lines))
+        told = lines[usage:] if self.compatible else lines[usage : usage + 1]
+        # Releases of nsc set the columns of a table differently, and some show the values of a switch.
+        return lines[:usage] + [_SPACES.sub(" ", line.replace("[=true|false]", "")) for line in told]
 
     def _run(self, step: Mapping[str, Any]) -> tuple[int, str, str]:
         arguments = [self._fill(argument) for argument in step["argv"]]
@@ -300,13 +310,6 @@ def _surroundings(environment: Mapping[str, str], directory: Path) -> Iterator[N
         os.environ.clear()
         os.environ.update(before)
         os.umask(umask)
-
-
-def _lines(text: str, ignored: str | None = None) -> list[str]:
-    """The lines that say something, without what follows the head of a usage text, which is nsk's own."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not (ignored and re.search(ignored, line))]
-    usage = next((number for number, line in enumerate(lines) if line.startswith("Usage:")), len(lines))
-    return lines[: usage + 1]
 
 
 def _own_words(line: str) -> str:

@@ -69,7 +69,8 @@ class Command(click.Command):
 
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
     ``result`` is the type of what the command returns, which ``--json`` prints; a command with a flag ``json`` of its
-    own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not. The help
+    own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not, and
+    ``nsc_examples`` stand in for both where the help is to be nsc's. The help
     begins with the ``introduction``, or else the description; ``usage`` stands behind the command's name;
     ``one_table`` shows all flags as the command's.
     """
@@ -90,6 +91,7 @@ class Command(click.Command):
         error_code: int = 1,
         result: Any = None,
         own_examples: str = "",
+        nsc_examples: str = "",
         introduction: str = "",
         asks_without_flags: bool = False,
         usage: str = "",
@@ -103,6 +105,7 @@ class Command(click.Command):
         self._arguments = arguments
         self._examples = examples
         self._own_examples = f"\n{own_examples}" if examples and own_examples else own_examples
+        self._nsc_examples = nsc_examples or examples
         self.introduction = introduction
         self.asks_without_flags = asks_without_flags
         self._usage = f"{usage} " if usage else ""
@@ -169,7 +172,7 @@ class Command(click.Command):
         parts = [f"Usage:\n  {ctx.command_path} {self._usage}[flags]\n"]
         if self._aliases:
             parts.append(f"Aliases:\n  {', '.join((self.name or '', *self._aliases))}\n")
-        examples = self._examples if _is_nsc(ctx) else self._examples + self._own_examples
+        examples = self._nsc_examples if _is_nsc(ctx) else self._examples + self._own_examples
         if examples:
             parts.append(f"Examples:\n{_named(ctx, examples)}\n")
         parts += _flag_tables(ctx, (*self._own, HELP), self._shared, together=self._one_table)

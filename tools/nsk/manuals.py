@@ -1,4 +1,4 @@
-"""Help of nsc that is longer than a line, for commands whose help nsc made of examples."""
+"""Help of nsc that is longer than a line. The last two are shown in the name of nsc only."""
 
 from __future__ import annotations
 
@@ -74,3 +74,75 @@ EDIT_SIGNING_KEY = """\
 nsk edit signing-key --account <n> --sk <sk> --allow-pubsub <subject>,...
 nsk edit signing-key --account <n> --sk <sk> --allow-pub <subject>,...
 nsk edit signing-key --account <n> --sk <sk> --allow-sub <subject>,..."""
+
+FIX = """\
+nsc fix --in <dir>,<dir2>,<dir3> --out <outdir>
+nsc fix --in <dir> --in <dir2> --out <outdir>
+
+If you have user cred files, you can read user JWTs and nkeys from them by\x20
+specifying the --creds option:
+
+nsc fix --creds --in <dir> --out <outdir>
+
+If successful, it will place jwts into <outdir>/operators and nkeys into\x20
+<outdir>/keys. You can then define the NKEYS_PATH environment, and cd to\x20
+the directory:
+
+> export NKEYS_PATH=<outdir>/keys
+> cd <outdir>/operators
+> nsc list operators
+
+Cases that won't be handled correctly include importing from multiple\x20
+directories where user JWTs or cred files have the same user name,\x20
+but different user keys issued by the same account. The last issued
+cred or user jwt will win.
+"""
+
+PROFILE = """\
+profile nsc://operator
+nsc profile nsc://operator/account
+nsc profile nsc://operator/account/user
+nsc profile nsc://operator/account/user?names&seeds&keys
+nsc profile nsc://operator/account/user?operatorSeed&accountSeed&userSeed
+nsc profile nsc://operator/account/user?operatorKey&accountKey&userKey
+nsc profile nsc://operator?key&seed
+nsc profile nsc://operator/account?key&seed
+nsc profile nsc://operator/account/user?key&seed&name
+nsc profile nsc://operator/account/user?store=/a/.nsc/nats&keystore=/foo/.nkeys
+
+Output of the program looks like:
+{
+  "user_creds": "<filepath>",
+  "operator" : {
+     "service": "hostport"
+   }
+}
+The user_creds is printed if an user is specified
+Other options (as query string arguments):
+keystore=<dir> that specifies the location of the keystore
+
+store=<dir> that specifies a directory that contains the named operator
+
+[user|account|operator]Key - includes the public key for user, account,\x20
+operator, If no prefix (user/account/operator is provided, it targets\x20
+the last object in the configuration path)
+
+keys - includes the public keys for all entities (same as\x20
+userKey&accountKey&operatorKey)
+
+[user|account|operator]Seed=<optional public key> - include the seed for\x20
+user, account, operator, if an argument is provided, the seed for the\x20
+specified public key is provided - this allows targeting a signing key.
+If no prefix (user/account/operator is provided, it targets the last\x20
+object in the configuration path)
+
+seeds - includes the private keys for all entities (same as
+userSeed&accountSeed&operatorSeed)
+
+[user|account|operator]Name - includes the friendly name for the for\x20
+user, account, operator, If no prefix (user/account/operator is provided,\x20
+it targets the last object in the configuration path)
+
+names - includes the friendly names for all the entities (same as\x20
+userName&accountName&operatorName)
+\t\t"""

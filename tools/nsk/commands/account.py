@@ -148,7 +148,7 @@ def _edit_limits(store: Store, name: str, flags: Flags, claims: AccountClaims, r
 def _edit_trace(flags: Flags, claims: AccountClaims, report: Report) -> None:
     if not flags.given("trace-context-subject", "trace-context-sampling"):
         return
-    subject = flags.text("trace-context-subject")
+    subject = flags.text("trace-context-subject") if flags.given("trace-context-subject") else ""
     if flags.given("trace-context-subject") and not subject:
         claims.nats.trace = None
         report.ok("disabled trace context")
@@ -163,9 +163,9 @@ def _edit_trace(flags: Flags, claims: AccountClaims, report: Report) -> None:
     if not subject and claims.nats.trace is None:
         raise NskError("trace-context-sampling requires a subject", remedy="add --trace-context-subject <subject>")
     trace = claims.nats.trace = claims.nats.trace or MessageTrace(destination=subject)
-    if flags.given("trace-context-subject"):
+    if subject:
         trace.destination = subject
-    report.ok(f"changed trace context subject to {quote(trace.destination)}")
+        report.ok(f"changed trace context subject to {quote(subject)}")
     if flags.given("trace-context-sampling"):
         trace.sampling = sampling
         report.ok(f"changed trace context sampling to {sampling}%")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.nsk.cli import Command
-from tools.nsk.errors import NskError
+from tools.nsk.errors import NskError, without_usage
 from tools.nsk.flags import Flags, text
 from tools.nsk.names import given_or_random
 from tools.nsk.provision import add_system_account, create_account, create_operator, create_user
@@ -16,6 +16,11 @@ _SERVICE_URL = "nats://localhost:4222"
 
 
 def _init(session: Session, flags: Flags) -> Initialised:
+    with without_usage():
+        return _initialise(session, flags)
+
+
+def _initialise(session: Session, flags: Flags) -> Initialised:
     name = check_name(given_or_random(flags.name()), "operator, account and user")
     environment = session.environment
     # As in nsc, the stores lie in their usual place unless --dir or --data-dir names another.
@@ -68,6 +73,7 @@ INIT = Command(
     arguments=(0, 1),
     asks_without_flags=True,
     one_table=True,
+    usage_on_error=True,
     changes=True,
     result=Initialised,
 )

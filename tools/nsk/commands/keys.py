@@ -34,8 +34,7 @@ def _list(session: Session, flags: Flags) -> None:
     try:
         keys = selected(session, flags, Selection.of(session, flags, curves="curve"))
     except StoreError:
-        if session.output.compatible:
-            session.output.message("no keys matched query")
+        session.output.message("no keys matched query")
         raise
     if flags.boolean("json"):
         session.output.line(_json(session, keys, seeds=seeds))

@@ -19,7 +19,7 @@ from tools.nsk.session import Session
 
 def _edit(session: Session, flags: Flags) -> SigningKeyResult:
     store = session.store
-    account = session.account_name(flags.text("account"))
+    account = session.working_account(flags.text("account"))
     claims = store.account(account)
     named = [*flags.arguments, *flags.strings("sk")] or _keys_with(claims, flags.text("role"))
     if not named:
