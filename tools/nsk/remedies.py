@@ -36,7 +36,7 @@ def meant(given: str, names: Iterable[str], flag: str = "") -> str:
 _TABLE: Final = (
     (
         "nsk list operators; nsk env -o <operator>; or begin with: nsk init <name>",
-        ("set an operator", "no operator set", "no operator found$", "^operator not found"),
+        ("set an operator", "no operator set", "no store set", "no operator found$", "^operator not found"),
     ),
     (
         "nsk env -a <account>, or name it with --account",
