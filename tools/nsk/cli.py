@@ -70,9 +70,8 @@ class Command(click.Command):
     A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
     ``result`` is the type of what the command returns, which ``--json`` prints; a command with a flag ``json`` of its
     own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not, and
-    ``nsc_examples`` stand in for both where the help is to be nsc's. The help
-    begins with the ``introduction``, or else the description; ``usage`` stands behind the command's name;
-    ``one_table`` shows all flags as the command's.
+    ``nsc_examples`` stand in for both where the help is to be nsc's. The help begins with the ``introduction``, or
+    else the description; ``usage`` stands behind the command's name; ``one_table`` shows all flags as the command's.
     """
 
     def __init__(

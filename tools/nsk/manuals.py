@@ -75,7 +75,7 @@ nsk edit signing-key --account <n> --sk <sk> --allow-pubsub <subject>,...
 nsk edit signing-key --account <n> --sk <sk> --allow-pub <subject>,...
 nsk edit signing-key --account <n> --sk <sk> --allow-sub <subject>,..."""
 
-FIX = """\
+FIX_EXAMPLES = """\
 nsc fix --in <dir>,<dir2>,<dir3> --out <outdir>
 nsc fix --in <dir> --in <dir2> --out <outdir>
 
@@ -98,7 +98,7 @@ but different user keys issued by the same account. The last issued
 cred or user jwt will win.
 """
 
-PROFILE = """\
+PROFILE_EXAMPLES = """\
 profile nsc://operator
 nsc profile nsc://operator/account
 nsc profile nsc://operator/account/user

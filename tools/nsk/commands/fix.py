@@ -9,7 +9,7 @@ from tools.nsk.cli import Command
 from tools.nsk.collection import Collection
 from tools.nsk.errors import NskError, without_usage
 from tools.nsk.flags import STRINGS, Flag, Flags, boolean, text
-from tools.nsk.manuals import FIX
+from tools.nsk.manuals import FIX_EXAMPLES
 from tools.nsk.migration import unique_name
 from tools.nsk.rebuild import KEYS, OPERATORS, Rebuilder
 from tools.nsk.report import Report
@@ -78,7 +78,7 @@ nsk fix --in <dir>,<dir2>,<dir3> --out <outdir>
 nsk fix --creds --in <dir> --out <outdir> (takes user JWTs and nkeys from creds files too)
 # JWTs are then in <outdir>/operators and nkeys in <outdir>/keys. Of several JWTs of one entity the last issued wins.
 export NKEYS_PATH=<outdir>/keys; cd <outdir>/operators; nsk list operators""",
-    nsc_examples=FIX,
+    nsc_examples=FIX_EXAMPLES,
     usage_on_error=True,
     result=FixedTree,
 )

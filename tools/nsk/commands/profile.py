@@ -16,7 +16,7 @@ from tools.nsk.errors import NskError
 from tools.nsk.files import FILE_MODE, PUBLIC_MODE
 from tools.nsk.flags import Flags
 from tools.nsk.keystore import KeyStore
-from tools.nsk.manuals import PROFILE
+from tools.nsk.manuals import PROFILE_EXAMPLES
 from tools.nsk.profile import ProfileRequest, find_operator, profile
 from tools.nsk.report import Report
 from tools.nsk.session import Session
@@ -83,6 +83,6 @@ It prints what the query asks for of each entity; a name without a prefix means 
   [operator|account|user]Key, keys     the public key
   [operator|account|user]Seed, seeds   the seed, or that of a signing key: accountSeed=<public key>
   store=<dir>, keystore=<dir>          where the operator and the seeds are""",
-    nsc_examples=PROFILE,
+    nsc_examples=PROFILE_EXAMPLES,
     result=GeneratedProfile,
 )
