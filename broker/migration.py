@@ -359,6 +359,13 @@ DIFFERENCES: Final = (
         _has_callout_block,
     ),
     Difference(
+        "Who imports all that the account of a callout exports hears its requests too, and a trace of the service shows "
+        "them",
+        "Neither does",
+        "They hold the passwords of all logins",
+        _has_callout,
+    ),
+    Difference(
         "`auth_callout` is not reloaded, and those that it admitted stay when it is taken out of the "
         "account's JWT",
         "It is reloaded; who was admitted goes when the issuer, the service or its right to the account does",
