@@ -359,8 +359,8 @@ DIFFERENCES: Final = (
         _has_callout_block,
     ),
     Difference(
-        "Who imports all that the account of a callout exports hears its requests too, and a trace of the service shows "
-        "them",
+        "Who imports all that the account of a callout exports hears its requests too, and a trace of the service "
+        "shows them",
         "Neither does",
         "They hold the passwords of all logins",
         _has_callout,
