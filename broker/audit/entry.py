@@ -45,7 +45,7 @@ def segment_number(name: str) -> int | None:
 
 def moment(seconds: float) -> str:
     """A Unix time as it stands in a line (RFC 3339, in UTC, with microseconds)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def line_hash(line: bytes) -> str:
