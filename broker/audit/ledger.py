@@ -6,6 +6,7 @@ was in the ledger: what a failed append left of a line is cut off.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,9 @@ from broker.audit.entry import (
     segment_number,
     signed,
 )
+
+LOCK_FILE: Final = "ledger.lock"
+"""Who holds the lock on it writes the ledger beside it. It stays behind and means nothing when nobody does."""
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_MODE: Final = 0o600
@@ -92,6 +96,7 @@ class Ledger:
         self._maximum = maximum_bytes
         self._keep = keep
         self._descriptor = -1
+        self._lock = -1
         self._size = 0
         self._segment = 1
         self._sequence = 0
@@ -108,8 +113,31 @@ class Ledger:
         return self._unsealed
 
     def open(self) -> None:
-        """Continues what is there, or begins. Raises LedgerError and OSError."""
+        """Continues what is there, or begins. Raises LedgerError and OSError; the directory is free again then."""
         self.directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        self._lock_directory()
+        try:
+            self._open()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _lock_directory(self) -> None:
+        """Makes sure that nobody else writes here. The kernel ends the lock with the process, however that ends."""
+        descriptor = os.open(self.directory / LOCK_FILE, _CREATE, _FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise LedgerError(
+                f"another server writes the audit ledger in {self.directory}: "
+                "end that server first, or name another directory in audit.dir"
+            ) from None
+        self._lock = descriptor
+
+    def _open(self) -> None:
         found = sorted(number for name in os.listdir(self.directory) if (number := segment_number(name)) is not None)
         head = self._read_head()
         if head is not None:
@@ -293,9 +321,14 @@ class Ledger:
             if self._descriptor >= 0:
                 self.seal()
         finally:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor = -1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """The lock goes last: whoever gets it finds all that was written."""
+        for descriptor in (self._descriptor, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._lock = -1
 
     # The head
 

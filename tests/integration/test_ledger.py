@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from broker.audit.verify import entries, verify_ledger
 from broker.config.load import load
 from broker.config.options import AccountOptions, AuditOptions, Options, UserOptions
 from tests.support.realm import Realm
+from tests.support.servers import NATSKEEP, START_SECONDS, STOP_SECONDS, ServerProcess
 from tests.support.serving import Client, serving, until
 from tools.nsk.__main__ import main
 
@@ -183,6 +185,38 @@ async def test_a_ledger_that_cannot_be_opened_is_no_start(tmp_path: Path) -> Non
     server = Server(Options(host="127.0.0.1", port=-1, audit=audited(tmp_path / "l", key=str(key))))
     with pytest.raises(LedgerError, match="another kind of key"):
         await server.start()
+
+
+async def test_one_ledger_has_one_server(tmp_path: Path) -> None:
+    options = Options(host="127.0.0.1", port=-1, audit=audited(tmp_path))
+    async with serving(options) as server:
+        with pytest.raises(LedgerError, match="another server writes"):
+            await Server(options).start()
+        # A reload opens nothing anew.
+        await server.reload(replace(options, max_payload=4096))
+        await Client.connect(server)
+    async with Server(options):
+        pass
+    assert verify_ledger(tmp_path).intact
+
+
+def test_a_killed_server_leaves_no_lock(tmp_path: Path) -> None:
+    config, ledger = tmp_path / "server.conf", tmp_path / "ledger"
+    config.write_text(f'listen: "127.0.0.1:-1"\naudit {{ dir: "{ledger}" }}\n')
+    words = ["-c", str(config)]
+    with ServerProcess(NATSKEEP, words, tmp_path, preforked=True) as first:
+        assert first.wait_until_ready()
+        with ServerProcess(NATSKEEP, words, tmp_path, preforked=True) as second:
+            assert second.wait_until_exit(START_SECONDS) == 1
+            assert f"another server writes the audit ledger in {ledger}" in second.output
+        first.send_signal(signal.SIGKILL)
+        first.wait_until_exit(STOP_SECONDS)
+    with ServerProcess(NATSKEEP, words, tmp_path, preforked=True) as third:
+        assert third.wait_until_ready()
+        third.send_signal(signal.SIGTERM)
+        assert third.wait_until_exit(STOP_SECONDS) == 0
+    assert told(ledger, "stopped")
+    assert verify_ledger(ledger).intact
 
 
 async def test_more_than_can_wait_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

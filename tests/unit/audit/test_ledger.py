@@ -33,6 +33,11 @@ def written(directory: Path, *, rounds: int = 6, maximum_bytes: int = 1500, keep
     return ledger
 
 
+def crash(ledger: Ledger) -> None:
+    """Leaves the files as the end of a process does: nothing is sealed, and the kernel closes everything."""
+    ledger._let_go()
+
+
 def test_it_is_proved_to_the_end(tmp_path: Path) -> None:
     written(tmp_path)
     verdict = verify_ledger(tmp_path, KEY.public)
@@ -81,6 +86,7 @@ def test_a_crash_leaves_what_was_sealed(tmp_path: Path) -> None:
     ledger.append([event(2)])
     with (tmp_path / segment_name(1)).open("ab") as stream:
         stream.write(b'{"seq":9,"ti')
+    crash(ledger)
     verdict = verify_ledger(tmp_path, KEY.public)
     assert verdict.intact, verdict.problem
     assert (verdict.sealed, verdict.unsealed) == (3, 1)
@@ -200,9 +206,38 @@ def test_a_crash_before_the_first_head_is_no_tampering(tmp_path: Path) -> None:
     ledger.open()
     ledger.append([event(1)])
     ledger.seal()
+    crash(ledger)
     (tmp_path / HEAD).unlink()
     written(tmp_path, rounds=1)
     assert verify_ledger(tmp_path, KEY.public).intact
+
+
+def test_two_never_write_at_once(tmp_path: Path) -> None:
+    first, second = Ledger(tmp_path, KEY), Ledger(tmp_path, KEY)
+    first.open()
+    first.append([event(1)])
+    with pytest.raises(LedgerError) as refused:
+        second.open()
+    assert str(refused.value) == (
+        f"another server writes the audit ledger in {tmp_path}: "
+        "end that server first, or name another directory in audit.dir"
+    )
+    first.append([event(2)])
+    first.close()
+    second.open()
+    second.append([event(3)])
+    second.close()
+    verdict = verify_ledger(tmp_path, KEY.public)
+    assert verdict.intact, verdict.problem
+    assert [one["event"] for one in entries(tmp_path)] == ["opened", "denied", "denied", "sealed", "denied", "sealed"]
+
+
+def test_a_ledger_that_was_not_opened_holds_no_lock(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / HEAD).unlink()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="is missing"):
+            Ledger(tmp_path, KEY).open()
 
 
 def test_a_new_key_needs_the_word_of_the_old_one(tmp_path: Path) -> None:
