@@ -1,64 +1,42 @@
-"""One accepted socket: its way through TLS to a session, and the bytes in and out from then on.
-
-Nothing is read from a socket before its first byte was looked at, so bytes in the clear never reach the parser of a
-secured connection.
-"""
+"""One accepted socket: its way to a session, and the bytes in and out from then on."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import socket
-import ssl
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVarTuple
+from typing import TYPE_CHECKING, Final
 
 from auth.errors import AuthError
-from broker.config.options import WriteTimeout
 from broker.core.parser import Lane
 from broker.core.plan import Client
-from broker.net.channel import Channel
-from broker.net.failures import described
+from broker.net.securing import Securing
+from broker.net.writing import STALL_TURN
 from broker.session import journal
 from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.session.states import State
 from broker.wire.errors import CloseReason
-from tls.identity import CertificateFormatError, Secured, verified_chain
-from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
     import asyncio
     from asyncio import TimerHandle
-    from collections.abc import Callable
-    from types import TracebackType
 
     from auth.authenticate import Authenticator
     from auth.callout import Delegation
     from auth.principal import Principal
-    from broker.config.options import Options, TLSOptions
+    from broker.config.options import Options
+    from broker.net.channel import Channel
     from broker.net.framing import FrameChannel
-    from broker.net.rate import HandshakeRate
     from broker.net.service import Service
     from broker.wire.connect import ConnectOptions
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
-TLS_HANDSHAKE_RECORD: Final = b"\x16"
-"""The content type of a record that carries a ClientHello (RFC 8446, section 5.1)."""
-
-LINGER: Final = 1.0
-"""Seconds that a closing connection may take to write out its last bytes."""
-
 LAST_READS: Final = 16
 """Reads of 64 KiB that a closing connection spends on what the client still sent."""
-
-STALL_TURN: Final = 0.01
-"""Seconds after which it is looked whether the receiver that a publisher waits for takes anything."""
-
-STALL_PROGRESS: Final = 64 * 1024
-"""Bytes that such a receiver must have taken in one stall turn to be waited for longer."""
 
 LONGEST_PAUSE: Final = 1.0
 """Seconds after which it is looked again whether a client that sent too much may go on: its rates may have changed."""
@@ -67,99 +45,36 @@ LONGEST_TIMER: Final = 3600.0
 """Expiry is a time of the wall clock, which can be set; it is looked at no less often than this, in seconds."""
 
 
-Arguments = TypeVarTuple("Arguments")
-
-
-class Connection:
-    """The transport of one session. All methods run in the loop's thread.
-
-    Whatever the loop calls runs inside `with self`: a failure that nobody foresaw ends this connection, is logged, and
-    goes no further, so that nothing follows what was left half done and no other connection notices.
-    """
+class Connection(Securing):
+    """The transport of one session. All methods run in the loop's thread."""
 
     __slots__ = (
-        "_behind_since",
-        "_broken",
         "_connect_timer",
-        "_deadline_timer",
         "_expiry_timer",
-        "_given_up_at",
-        "_handler",
         "_messages_in",
-        "_messages_out",
-        "_moved_before",
         "_pause_timer",
         "_peer_ended",
         "_ping_timer",
-        "_reading",
-        "_sent_by_deadline",
-        "_stall_timer",
         "_subscriptions",
-        "_upgrade_timer",
         "_verification",
-        "_waiting",
-        "_writing",
-        "_written",
-        "_written_by_deadline",
-        "active",
-        "channel",
-        "client",
         "connected",
-        "descriptor",
-        "ended",
         "lane",
-        "sealed",
-        "service",
-        "session",
-        "sock",
-        "stalls",
         "started",
-        "tls_first",
     )
 
     def __init__(self, service: Service, sock: socket.socket, host: str, port: int, cid: int) -> None:
-        self.service = service
-        self.sock = sock
-        self.descriptor = sock.fileno()
-        self.channel: Channel | FrameChannel | None = None
-        """What bytes pass between session and socket; None where they pass as they are."""
-        self.sealed: Channel | None = None
-        """TLS on the socket."""
-        self.tls_first = False
-        self.ended: float | None = None
+        super().__init__(service, sock)
         self.started = time.time()
         self.connected: float | None = None
         """Unix time at which CONNECT was accepted."""
-        self.active = time.monotonic()
-        """Monotonic time of the last message, subscription or CONNECT; signs of life do not count."""
-        self.stalls = 0
-        """How often it had to wait as a publisher for its receivers."""
         self._messages_in = 0
-        self._messages_out = 0
         self._subscriptions = 0
-        self._handler: Callable[[Connection], None] = Connection._readable
+        self._handler = Connection._readable
         self._peer_ended = False
-        self._reading = False
-        self._broken = False
-        """Whether the socket held an error, as after a reset."""
-        self._writing = False
-        self._written = 0
-        self._written_by_deadline = 0
-        self._sent_by_deadline = 0
-        self._moved_before = 0
-        """Bytes that the socket had taken when the deadline began."""
-        self._behind_since: float | None = None
-        """Monotonic time at which the first deadline was missed by what still waits."""
-        self._given_up_at = -STALL_PROGRESS
-        """What had been written when a publisher last waited in vain."""
-        self._waiting: list[Connection] | None = None
         self._connect_timer: TimerHandle | None = None
-        self._deadline_timer: TimerHandle | None = None
         self._expiry_timer: TimerHandle | None = None
         self._pause_timer: TimerHandle | None = None
         self._ping_timer: TimerHandle | None = None
-        self._stall_timer: TimerHandle | None = None
-        self._upgrade_timer: TimerHandle | None = None
         self._verification: asyncio.Future[Principal | Delegation] | asyncio.Future[None] | None = None
         options = service.options
         client = Client(service.hub)
@@ -186,52 +101,6 @@ class Connection:
         client.owner = self.session
         service.trace(self.session)
 
-    # What the loop calls
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._break_off(error)
-        return True
-
-    def _break_off(self, error: Exception) -> None:
-        journal.write(LOGGER, logging.ERROR, self.session, "Internal error: %s", described(error))
-        try:
-            self.client.discard()
-            self.session.close(CloseReason.INTERNAL_ERROR)
-        finally:
-            # Closing may be what failed.
-            self._stop()
-            self._destroy()
-
-    def _later(
-        self, seconds: float, callback: Callable[[*Arguments], None], *arguments: *Arguments
-    ) -> TimerHandle:
-        return self.service.loop.call_later(seconds, self._on_time, partial(callback, *arguments))
-
-    def _on_time(self, callback: Callable[[], None]) -> None:
-        with self:
-            callback()
-
-    def _something_to_read(self) -> None:
-        with self:
-            self._handler(self)
-            # uvloop tells of a reset once, if need be together with the bytes before it, and then watches no more.
-            if self.ended is None and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                self._broken = True
-                if self._reading:
-                    self._unwatch()
-                    self._watch(self._handler)
-
-    def _room_to_write(self) -> None:
-        with self:
-            self._write()
-
     # Beginning
 
     def start(self) -> None:
@@ -245,7 +114,7 @@ class Connection:
             self._greet_before_tls()
         else:
             self.tls_first = True
-            self._watch(Connection._first_bytes_before_info)
+            self._watch(Securing._first_bytes_before_info)
             if tls.handshake_first is True:
                 self._upgrade_within(tls.timeout)
             else:
@@ -261,33 +130,9 @@ class Connection:
         self.session.greet()
         self.flush()
 
-    def _greet_before_tls(self) -> None:
-        self.tls_first = False
-        self._greet()
-        if self.ended is None:
-            self._watch(Connection._first_bytes_after_info)
-            if self.service.options.allow_non_tls:
-                # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
-                self._upgrade_timer = self._later(self._tls_timeout, self._stay_in_the_clear)
-            else:
-                self._upgrade_within(self._tls_timeout)
-
-    def _no_tls_first(self) -> None:
-        self._unwatch()
-        self._greet_before_tls()
-
-    def tls_of(self, options: Options) -> TLSOptions | None:
-        """TLS of the port that it came to, as these options have it."""
-        return options.tls
-
     def ping_interval_of(self, options: Options) -> float:
         """Seconds between PINGs, as these options have them."""
         return options.ping_interval
-
-    @property
-    def tls_options(self) -> TLSOptions | None:
-        """TLS of the port that it came to, as it is now."""
-        return self.tls_of(self.service.options)
 
     @property
     def takes_text(self) -> bool:
@@ -295,140 +140,17 @@ class Connection:
         return self.tls_options is None or self.session.secured
 
     @property
-    def tls_context(self) -> ssl.SSLContext | None:
-        """What it is secured with, where it is not yet."""
-        return self.service.tls_context
-
-    @property
-    def handshake_rate(self) -> HandshakeRate:
-        """What counts the handshakes of the port that it came to."""
-        return self.service.handshake_rate
-
-    @property
     def authentication_timeout(self) -> float:
         """Seconds in which the client must send CONNECT."""
         return self.service.options.authorization_timeout
 
-    @property
-    def _tls_timeout(self) -> float:
-        tls = self.tls_options
-        return 0.0 if tls is None else tls.timeout
-
-    def _upgrade_within(self, seconds: float) -> None:
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-        self._upgrade_timer = self._later(seconds, self._upgrade_overdue)
-
-    def _upgrade_overdue(self) -> None:
-        self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
-
-    def _upgrade_failed(self, why: str, level: int = logging.ERROR) -> None:
-        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why)
-        self.client.discard()
-        self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
-
-    def _peek(self) -> bytes | None:
-        """The first byte, left where it is; b"" at the end of the stream, None when there is nothing yet."""
-        try:
-            return self.sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            return b""
-
-    def _first_bytes_before_info(self) -> None:
-        first = self._peek()
-        if first is None:
-            return
-        if first == TLS_HANDSHAKE_RECORD:
-            self._begin_upgrade()
-        elif first == b"":
-            self.session.close(CloseReason.CLIENT_CLOSED)
-        else:
-            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
-
-    def _first_bytes_after_info(self) -> None:
-        first = self._peek()
-        if first is None:
-            return
-        if first == TLS_HANDSHAKE_RECORD:
-            self._begin_upgrade()
-        elif first == b"":
-            self.session.close(CloseReason.CLIENT_CLOSED)
-        elif self.service.options.allow_non_tls:
-            self._stay_in_the_clear()
-        else:
-            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
-
-    def _stay_in_the_clear(self) -> None:
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
-        self._open()
-
-    def _begin_upgrade(self) -> None:
-        context = self.tls_context
-        if context is None:
-            self._upgrade_failed("no certificate is loaded")
-            return
-        tls = self.tls_options
-        if tls is not None and not self.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
-            self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
-            return
-        journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
-        self._upgrade_within(self._tls_timeout)
-        self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
-        self._watch(Connection._handshake)
-        self._handshake()
-
-    def _handshake(self) -> None:
-        channel = self.sealed
-        if channel is None:
-            return
-        try:
-            if channel.receive() == 0:
-                self._upgrade_failed("the client closed the connection")
-                return
-            done = channel.handshake()
-        except (BlockingIOError, InterruptedError):
-            return
-        except ssl.SSLError as error:
-            self._upgrade_failed(error.reason or "no valid handshake")
-            return
-        except OSError as error:
-            self._upgrade_failed(error.strerror or "the connection broke")
-            return
-        if done:
-            self._upgraded(channel)
-
-    def _upgraded(self, channel: Channel) -> None:
-        try:
-            self.session.certificate = self.service.check_peer(channel.connection, self.tls_options)
-        except (CertificateFormatError, PinMismatchError) as error:
-            self._upgrade_failed(str(error))
-            return
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
-        self.session.secured = True
-        self._log_handshake(channel)
-        self._begin_secured(channel)
-
     def _begin_secured(self, channel: Channel) -> None:
-        """TLS stands."""
         if self.tls_first:
             self._greet()
         self._open()
         if self.ended is None:
             # The client's first words may have come in one piece with the end of its handshake.
             self._opened_records(channel)
-
-    def _log_handshake(self, channel: Channel) -> None:
-        if LOGGER.isEnabledFor(logging.DEBUG):
-            cipher = channel.connection.cipher()
-            journal.write(LOGGER, logging.DEBUG, self.session, "TLS handshake complete")
-            journal.write(LOGGER, logging.DEBUG, self.session, "TLS version %s, cipher suite %s",
-                          (channel.connection.version() or "").removeprefix("TLSv"), cipher[0] if cipher else "none")
 
     def _open(self) -> None:
         """From here on bytes belong to the session."""
@@ -443,18 +165,6 @@ class Connection:
         self._read_on()
 
     # Reading
-
-    def _watch(self, handler: Callable[[Connection], None]) -> None:
-        """Calls handler when there is something to read; the socket is registered once, whoever handles it."""
-        self._handler = handler
-        if not self._reading:
-            self.service.loop.add_reader(self.descriptor, self._something_to_read)
-            self._reading = True
-
-    def _unwatch(self) -> None:
-        if self._reading:
-            self.service.loop.remove_reader(self.descriptor)
-            self._reading = False
 
     def _read_on(self) -> None:
         if self.ended is None and self._stall_timer is None and self.session.listens:
@@ -561,161 +271,6 @@ class Connection:
             if isinstance(owner, Session) and isinstance(owner.transport, Connection):
                 self._stall(owner.transport)
 
-    # Waiting for receivers that lag
-
-    def _stall(self, receiver: Connection) -> None:
-        """Reads nothing more for a while: until the receiver has room again, or takes nothing.
-
-        A receiver that was waited for in vain is not waited for again before it takes something.
-        """
-        if self.service.options.no_fast_producer_stall or self.ended is not None or self._stall_timer is not None:
-            return
-        if receiver._written - receiver._given_up_at < STALL_PROGRESS:
-            return
-        self._unwatch()
-        self.service.stalls += 1
-        self.stalls += 1
-        if receiver._waiting is None:
-            receiver._waiting = []
-        receiver._waiting.append(self)
-        self._stall_timer = self._later(STALL_TURN, self._stall_over, receiver, receiver._written)
-
-    def _stall_over(self, receiver: Connection, written: int) -> None:
-        self._stall_timer = None
-        if receiver.ended is None and receiver._congested():
-            if receiver._written - written >= STALL_PROGRESS:
-                self._stall_timer = self._later(STALL_TURN, self._stall_over, receiver, receiver._written)
-                return
-            receiver._given_up_at = receiver._written
-        if receiver._waiting is not None and self in receiver._waiting:
-            receiver._waiting.remove(self)
-        self._read_on()
-
-    def _congested(self) -> bool:
-        return self.client.pending > self.client.soft_ceiling // 2
-
-    def _release_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        for publisher in waiting or ():
-            if publisher._stall_timer is not None:
-                publisher._stall_timer.cancel()
-                publisher._stall_timer = None
-            publisher._read_on()
-
-    # Writing
-
-    def flush(self) -> None:
-        """Writes what waits, as far as the socket takes it."""
-        with self:
-            self._flush()
-
-    def _flush(self) -> None:
-        client = self.client
-        if client.overflowed and self.session.state is not State.CLOSED:
-            self.service.slow_consumer(self.session, f"MaxPending of {client.ceiling} Exceeded")
-            self.session.close(CloseReason.SLOW_CONSUMER_PENDING)
-            return
-        if self.ended is not None or self._writing or not client.pending:
-            client.settle()
-            return
-        sent = client.out_messages
-        if sent != self._messages_out:
-            self._messages_out = sent
-            self.active = self.service.hub.now
-        self._write()
-        self.session.check_data()
-
-    def _write(self) -> None:
-        client = self.client
-        channel = self.channel
-        try:
-            if channel is None:
-                count = self.sock.send(client.view())
-                rest = client.consume(count)
-            else:
-                count = channel.write(client.view())
-                rest = client.consume(count) + channel.waiting
-        except (BlockingIOError, InterruptedError):
-            count = 0
-            rest = client.pending
-        except (OSError, ssl.SSLError):
-            client.discard()
-            if self.session.state is State.CLOSED:
-                self._destroy()
-            else:
-                self.session.close(CloseReason.WRITE_ERROR)
-            return
-        self._written += count
-        if rest:
-            self._write_on()
-        else:
-            self._written_out()
-        if self._waiting and not self._congested():
-            self._release_waiting()
-
-    def _write_on(self) -> None:
-        if self._writing:
-            return
-        self._writing = True
-        self.service.loop.add_writer(self.descriptor, self._room_to_write)
-        self._expect_progress()
-
-    def _written_out(self) -> None:
-        if self._writing:
-            self._writing = False
-            self.service.loop.remove_writer(self.descriptor)
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-            self._deadline_timer = None
-        if self._behind_since is not None:
-            seconds = time.monotonic() - self._behind_since
-            self._behind_since = None
-            journal.write(LOGGER, logging.INFO, self.session, "Slow Consumer Recovered: Flush took %.3fs", seconds)
-        if self.session.state is State.CLOSED and self.ended is None:
-            self._destroy()
-
-    @property
-    def _moved(self) -> int:
-        """Bytes that the socket has taken, those of TLS included."""
-        return self._written if self.channel is None else self.channel.sent
-
-    def _expect_progress(self) -> None:
-        """Whatever waits now must be written before the deadline; a receiver that trickles does not count as alive."""
-        self._written_by_deadline = self._written + self.client.pending
-        if self.channel is not None:
-            self._sent_by_deadline = self.channel.sent + self.channel.waiting
-        self._moved_before = self._moved
-        seconds = LINGER if self.session.state is State.CLOSED else self.service.options.write_deadline
-        self._deadline_timer = self._later(seconds, self._deadline)
-
-    def _deadline(self) -> None:
-        self._deadline_timer = None
-        if self.session.state is State.CLOSED:
-            self._destroy()
-        elif self._written < self._written_by_deadline or (
-            self.channel is not None and self.channel.sent < self._sent_by_deadline
-        ):
-            self._miss_deadline()
-        else:
-            self._expect_progress()
-
-    def _miss_deadline(self) -> None:
-        """Ends a client that lags, unless writes are to be retried and it took something at least."""
-        seconds = self.service.options.write_deadline
-        self.service.slow_consumer(
-            self.session,
-            f"WriteDeadline of {seconds:g}s exceeded with {self.client.pending} bytes",
-            again=self._behind_since is not None,
-        )
-        retry = self.service.options.write_timeout is WriteTimeout.RETRY and self.session.state is State.ACTIVE
-        if retry and self._moved > self._moved_before:
-            if self._behind_since is None:
-                self._behind_since = time.monotonic() - seconds
-            self._expect_progress()
-        else:
-            self.client.discard()
-            self.session.close(CloseReason.SLOW_CONSUMER_DEADLINE)
-
     # Clocks
 
     def _ping(self) -> None:
@@ -789,12 +344,7 @@ class Connection:
             self._connect_timer = None
         control = self.service.control
         done = partial(self._decided, connect, control.authenticator)
-        control.desk.ask(self.session, connect, delegation, self._secured(), done)
-
-    def _secured(self) -> Secured | None:
-        if self.sealed is None or self.tls is None:
-            return None
-        return Secured(*self.tls, verified_chain(self.sealed.connection))
+        control.desk.ask(self.session, connect, delegation, self.secured_by, done)
 
     def _decided(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | AuthError) -> None:
         with self:
@@ -821,23 +371,6 @@ class Connection:
             self._expiry_timer = self._later(0, self.session.expired)
         else:
             self._expiry_timer = self._later(min(left, LONGEST_TIMER), self.expire_at, moment)
-
-    # Facts
-
-    @property
-    def tls(self) -> tuple[str, str] | None:
-        """Version and cipher suite as OpenSSL names them; None in the clear."""
-        if self.sealed is None or not self.session.secured:
-            return None
-        cipher = self.sealed.connection.cipher()
-        return self.sealed.connection.version() or "", "" if cipher is None else cipher[0]
-
-    @property
-    def certificate(self) -> bytes | None:
-        """The peer's certificate in DER, None where it showed none."""
-        if self.sealed is None or not self.session.secured:
-            return None
-        return self.sealed.connection.getpeercert(binary_form=True)
 
     # The end
 

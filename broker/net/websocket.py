@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from auth.evidence import ConnectionType
 from broker.net.connection import Connection
 from broker.net.framing import READ_SIZE, FrameChannel, largest_message
+from broker.net.securing import Securing
 from broker.session import journal
 from broker.session.arrival import Arrival
 from broker.wire.errors import CloseReason, ErrorText
@@ -97,7 +98,7 @@ class WebSocketConnection(Connection):
         if self.tls_options is None:
             self._await_request()
         else:
-            self._watch(Connection._first_bytes_before_info)
+            self._watch(Securing._first_bytes_before_info)
             self._upgrade_within(self._tls_timeout)
 
     def refuse(self, text: str, reason: CloseReason) -> None:

@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 import broker.net.connection
+import broker.net.securing
 import broker.net.service
+import broker.net.writing
 from auth.authenticate import Authenticator
 from broker.config.options import Options
 from broker.control.control import Control
@@ -92,7 +94,7 @@ class Network:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.clock = FakeClock()
-        for module in (broker.net.connection, broker.net.service):
+        for module in (broker.net.connection, broker.net.securing, broker.net.service, broker.net.writing):
             monkeypatch.setattr(module, "time", self.clock)
         self.loop = FakeLoop(self.clock)
         self.options = Options(**options)
@@ -143,7 +145,7 @@ class Network:
         for connection in list(self.service.connections.values()):
             connection.session.close(CloseReason.SERVER_SHUTDOWN)
         self.loop.settle()
-        self.advance(broker.net.connection.LINGER)
+        self.advance(broker.net.writing.LINGER)
         assert not self.service.connections
         assert not self.loop.readers
         assert not self.loop.writers

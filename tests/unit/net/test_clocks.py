@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from broker.config.options import AuthorizationOptions
-from broker.net.connection import LINGER, LONGEST_TIMER
+from broker.net.connection import LONGEST_TIMER
+from broker.net.writing import LINGER
 from broker.wire.errors import CloseReason
 from tests.support.connections import Network, Peer
 

@@ -9,7 +9,7 @@ import pytest
 
 from auth.errors import AuthError, AuthFailure
 from auth.principal import Principal
-from broker.net.connection import STALL_PROGRESS, STALL_TURN
+from broker.net.writing import STALL_PROGRESS, STALL_TURN
 from broker.session.states import State
 from broker.wire.errors import CloseReason
 from tests.support.connections import Network, Peer

@@ -1,0 +1,234 @@
+"""The way of a connection through TLS: what its first bytes are, the handshake, and what comes of it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from broker.net.channel import Channel
+from broker.net.writing import Writing
+from broker.session import journal
+from broker.wire.errors import CloseReason
+from tls.identity import CertificateFormatError, Secured, verified_chain
+from tls.pins import PinMismatchError
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+
+    from broker.config.options import Options, TLSOptions
+    from broker.net.rate import HandshakeRate
+    from broker.net.service import Service
+
+LOGGER: Final = logging.getLogger("natskeep.net")
+
+TLS_HANDSHAKE_RECORD: Final = b"\x16"
+"""The content type of a record that carries a ClientHello (RFC 8446, section 5.1)."""
+
+
+class Securing(Writing):
+    """What of a connection secures it.
+
+    Nothing is read from a socket before its first byte was looked at, so bytes in the clear never reach the parser of a
+    secured connection.
+    """
+
+    __slots__ = ("_upgrade_timer", "sealed", "tls_first")
+
+    def __init__(self, service: Service, sock: socket.socket) -> None:
+        super().__init__(service, sock)
+        self.sealed: Channel | None = None
+        """TLS on the socket."""
+        self.tls_first = False
+        self._upgrade_timer: TimerHandle | None = None
+
+    # What its port has of its own
+
+    def tls_of(self, options: Options) -> TLSOptions | None:
+        """TLS of the port that it came to, as these options have it."""
+        return options.tls
+
+    @property
+    def tls_options(self) -> TLSOptions | None:
+        """TLS of the port that it came to, as it is now."""
+        return self.tls_of(self.service.options)
+
+    @property
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What it is secured with, where it is not yet."""
+        return self.service.tls_context
+
+    @property
+    def handshake_rate(self) -> HandshakeRate:
+        """What counts the handshakes of the port that it came to."""
+        return self.service.handshake_rate
+
+    @property
+    def _tls_timeout(self) -> float:
+        tls = self.tls_options
+        return 0.0 if tls is None else tls.timeout
+
+    # Upgrading
+
+    def _greet_before_tls(self) -> None:
+        self.tls_first = False
+        self._greet()
+        if self.ended is None:
+            self._watch(Securing._first_bytes_after_info)
+            if self.service.options.allow_non_tls:
+                # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
+                self._upgrade_timer = self._later(self._tls_timeout, self._stay_in_the_clear)
+            else:
+                self._upgrade_within(self._tls_timeout)
+
+    def _no_tls_first(self) -> None:
+        self._unwatch()
+        self._greet_before_tls()
+
+    def _upgrade_within(self, seconds: float) -> None:
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+        self._upgrade_timer = self._later(seconds, self._upgrade_overdue)
+
+    def _upgrade_overdue(self) -> None:
+        self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
+
+    def _upgrade_failed(self, why: str, level: int = logging.ERROR) -> None:
+        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why)
+        self.client.discard()
+        self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
+
+    def _peek(self) -> bytes | None:
+        """The first byte, left where it is; b"" at the end of the stream, None when there is nothing yet."""
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def _first_bytes_before_info(self) -> None:
+        first = self._peek()
+        if first is None:
+            return
+        if first == TLS_HANDSHAKE_RECORD:
+            self._begin_upgrade()
+        elif first == b"":
+            self.session.close(CloseReason.CLIENT_CLOSED)
+        else:
+            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
+
+    def _first_bytes_after_info(self) -> None:
+        first = self._peek()
+        if first is None:
+            return
+        if first == TLS_HANDSHAKE_RECORD:
+            self._begin_upgrade()
+        elif first == b"":
+            self.session.close(CloseReason.CLIENT_CLOSED)
+        elif self.service.options.allow_non_tls:
+            self._stay_in_the_clear()
+        else:
+            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
+
+    def _stay_in_the_clear(self) -> None:
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            self._upgrade_timer = None
+        self._open()
+
+    def _begin_upgrade(self) -> None:
+        context = self.tls_context
+        if context is None:
+            self._upgrade_failed("no certificate is loaded")
+            return
+        tls = self.tls_options
+        if tls is not None and not self.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
+            self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
+            return
+        journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
+        self._upgrade_within(self._tls_timeout)
+        self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
+        self._watch(Securing._handshake)
+        self._handshake()
+
+    def _handshake(self) -> None:
+        channel = self.sealed
+        if channel is None:
+            return
+        try:
+            if channel.receive() == 0:
+                self._upgrade_failed("the client closed the connection")
+                return
+            done = channel.handshake()
+        except (BlockingIOError, InterruptedError):
+            return
+        except ssl.SSLError as error:
+            self._upgrade_failed(error.reason or "no valid handshake")
+            return
+        except OSError as error:
+            self._upgrade_failed(error.strerror or "the connection broke")
+            return
+        if done:
+            self._upgraded(channel)
+
+    def _upgraded(self, channel: Channel) -> None:
+        try:
+            self.session.certificate = self.service.check_peer(channel.connection, self.tls_options)
+        except (CertificateFormatError, PinMismatchError) as error:
+            self._upgrade_failed(str(error))
+            return
+        if self._upgrade_timer is not None:
+            self._upgrade_timer.cancel()
+            self._upgrade_timer = None
+        self.session.secured = True
+        self._log_handshake(channel)
+        self._begin_secured(channel)
+
+    @abstractmethod
+    def _begin_secured(self, channel: Channel) -> None:
+        """TLS stands."""
+
+    def _log_handshake(self, channel: Channel) -> None:
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            cipher = channel.connection.cipher()
+            journal.write(LOGGER, logging.DEBUG, self.session, "TLS handshake complete")
+            journal.write(LOGGER, logging.DEBUG, self.session, "TLS version %s, cipher suite %s",
+                          (channel.connection.version() or "").removeprefix("TLSv"), cipher[0] if cipher else "none")
+
+    # Facts
+
+    @property
+    def tls(self) -> tuple[str, str] | None:
+        """Version and cipher suite as OpenSSL names them; None in the clear."""
+        if self.sealed is None or not self.session.secured:
+            return None
+        cipher = self.sealed.connection.cipher()
+        return self.sealed.connection.version() or "", "" if cipher is None else cipher[0]
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The peer's certificate in DER, None where it showed none."""
+        if self.sealed is None or not self.session.secured:
+            return None
+        return self.sealed.connection.getpeercert(binary_form=True)
+
+    @property
+    def secured_by(self) -> Secured | None:
+        """What somebody else is told of its TLS who decides about the login; None in the clear."""
+        if self.sealed is None or self.tls is None:
+            return None
+        return Secured(*self.tls, verified_chain(self.sealed.connection))
+
+    # What the rest of a connection does for it
+
+    @abstractmethod
+    def _greet(self) -> None:
+        """Sends INFO."""
+
+    @abstractmethod
+    def _open(self) -> None:
+        """From here on bytes belong to the session."""
