@@ -11,7 +11,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-CORE = ("outbox", "sublist", "transform", "mapping", "message", "meter", "plan", "exchange", "parser", "unframer", "log")
+CORE = (
+    "outbox", "sublist", "transform", "mapping", "message", "meter", "plan", "exchange", "parser", "unframer",
+    "log", "intake", "feed",
+)
 
 
 class BuildCore(build_ext):

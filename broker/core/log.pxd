@@ -87,7 +87,6 @@ cdef class Log:
     cdef public int64_t maximum_per_subject
     cdef readonly list blocks       # in the order of their sequences
     cdef list changed               # blocks that the store does not have as they are
-    cdef list removed               # sequences under which the store has what is gone
     cdef bint moved                 # first, last or the time of the last changed
     cdef readonly uint64_t held     # bytes of data in memory
     cdef public object loader       # is asked for the records of a block that are not here

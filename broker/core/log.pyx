@@ -161,9 +161,9 @@ cdef class Filter:
 cdef class Cursor:
     """A place in a log from which on a filter is applied, with the number of messages that lie ahead."""
 
-    def __init__(self, Log log not None, Filter filter not None, uint64_t position):
+    def __init__(self, Log log not None, Filter wanted not None, uint64_t position):
         self.log = log
-        self.filter = filter
+        self.filter = wanted
         self.position = max(position, 1)
         self.counted = self.position - 1
         log.cursors.append(self)
@@ -214,9 +214,9 @@ cdef class Cursor:
         self.counted = self.position - 1
         self.waiting = 0
 
-    def refilter(self, Filter filter not None):
+    def refilter(self, Filter wanted not None):
         """Takes another filter from here on."""
-        self.filter = filter
+        self.filter = wanted
         self.seek(self.position)
 
     @property
@@ -243,7 +243,6 @@ cdef class Log:
         self.maximum_messages = self.maximum_bytes = self.maximum_per_subject = -1
         self.blocks = []
         self.changed = []
-        self.removed = []
         self.cursors = []
         self.moved = first > 1
         self.topic_table = NULL
@@ -772,25 +771,25 @@ cdef class Log:
         self.tighten_last(topic, number)
         return topic.count, topic.first, topic.last
 
-    def counts(self, Filter filter not None):
+    def counts(self, Filter wanted not None):
         """How many messages each subject has that the filter wants."""
         cdef uint32_t number
         cdef Topic *topic
         cdef dict made = {}
         for number in range(self.topic_count):
             topic = self.topic_table + number
-            if topic.count and filter.passes(self, number):
+            if topic.count and wanted.passes(self, number):
                 made[PyBytes_FromStringAndSize(topic.text, topic.length)] = topic.count
         return made
 
-    def seen(self, Filter filter not None):
+    def seen(self, Filter wanted not None):
         """Subject, number of messages, first and last sequence of each subject that the filter wants."""
         cdef uint32_t number
         cdef Topic *topic
         cdef list made = []
         for number in range(self.topic_count):
             topic = self.topic_table + number
-            if topic.count and filter.passes(self, number):
+            if topic.count and wanted.passes(self, number):
                 self.tighten_first(topic, number)
                 self.tighten_last(topic, number)
                 made.append((PyBytes_FromStringAndSize(topic.text, topic.length), topic.count, topic.first, topic.last))
@@ -872,17 +871,17 @@ cdef class Log:
             at += 1
         return found
 
-    def next(self, Filter filter not None, uint64_t start):
+    def next(self, Filter wanted not None, uint64_t start):
         """The first sequence at or above `start` whose message passes the filter; 0 for none."""
-        return self.scan(filter, start, self.last)
+        return self.scan(wanted, start, self.last)
 
-    def previous(self, Filter filter not None, uint64_t start):
+    def previous(self, Filter wanted not None, uint64_t start):
         """The last sequence at or below `start` whose message passes the filter; 0 for none."""
-        return self.scan_back(filter, start)
+        return self.scan_back(wanted, start)
 
-    def remaining(self, Filter filter not None, uint64_t start):
+    def remaining(self, Filter wanted not None, uint64_t start):
         """How many messages at or above `start` pass the filter."""
-        return self.tally(filter, start, self.last)
+        return self.tally(wanted, start, self.last)
 
     def at_time(self, int64_t time):
         """The first sequence whose message was stored at a time or later; last + 1 where there is none."""
@@ -929,7 +928,7 @@ cdef class Log:
     @property
     def dirty(self):
         """Whether the store does not have all as it is."""
-        return self.moved or bool(self.changed) or bool(self.removed)
+        return self.moved or bool(self.changed)
 
     def take_changes(self, bint erase=False):
         """What the store must write or delete, a list of (table, sequence, bytes or None), to have all as it is.
@@ -949,9 +948,6 @@ cdef class Log:
             else:
                 self.write(block, changes, erase)
         self.changed = []
-        for sequence in self.removed:
-            changes.append((RECORDS, sequence, None))
-        self.removed = []
         self.moved = False
         if emptied:
             blocks = []
@@ -1071,6 +1067,23 @@ cdef class Log:
         return b"".join([
             PyBytes_FromStringAndSize(<char *> counts, 24), PyBytes_FromStringAndSize(<char *> times, 16),
             PyBytes_FromStringAndSize(<char *> block.offsets, block.count * 4), bytes(column), *texts])
+
+    def reset(self):
+        """Forgets everything, to be loaded anew; the maxima and the cursors stay, and the cursors count anew."""
+        cdef Cursor cursor
+        self.free_topics()
+        self.topic_table = NULL
+        self.buckets = NULL
+        self.bucket_mask = 0
+        self.topic_count = self.topic_room = self.subjects = 0
+        self.epoch += 1
+        self.first = self.last = self.messages = self.bytes = self.durable = self.held = 0
+        self.last_time = 0
+        self.blocks = []
+        self.changed = []
+        self.moved = False
+        for cursor in self.cursors:
+            cursor.seek(cursor.position)
 
     def restore(self, uint64_t first, uint64_t last, int64_t last_time):
         """Begins to load what the store has: the bounds first, then its blocks in order, then `restored`."""

@@ -196,6 +196,8 @@ cdef class Client(Outbox):
     cdef bytes signed_tail
     cdef bint responses             # its policy opens the reply subjects of what it receives
     cdef object recorder            # is told each step of the message that is published now; None for all but traced ones
+    cdef const char *shown          # what receivers are shown in place of "HMSG <subject> "; NULL for what it is published on
+    cdef size_t shown_length
     cdef bint trace_only            # and that message is delivered to nobody
     cdef object shown_to            # what comes and goes is shown to it; None where nothing is traced
 

@@ -997,6 +997,9 @@ cdef class Client(Outbox):
             return False
         if unlikely(self.wants_signed and not sender.signs):
             message = sender.sign(message)
+        if unlikely(sender.shown != NULL):
+            head = sender.shown
+            head_length = sender.shown_length
         if message.header >= 0 and not self.headers or message.header == 0:
             # The receiver gets the payload alone, as an ordinary MSG.
             payload = message.size - message.header
@@ -1147,13 +1150,18 @@ cdef class Inbox(Client):
     cdef bint deliver(self, Client sender, Message *message, Plan *plan, Target *target) except -1:
         cdef Subscription subscription = <Subscription> target.subscription
         cdef size_t header = 0 if message.header < 0 else message.header
+        cdef const char *head = <char *> plan + target.head
+        cdef size_t head_length = target.head_length
         if subscription.closed or self.closed or (sender is self and not self.echo):
             return False
+        if unlikely(sender.shown != NULL):
+            head = sender.shown
+            head_length = sender.shown_length
         self.out_messages += 1
         self.out_bytes += message.size
         subscription.delivered += 1
         self.hub.deferred.append((self.owner.received, (subscription, sender, (
-            PyBytes_FromStringAndSize(<char *> plan + target.head + 5, target.head_length - 6),
+            PyBytes_FromStringAndSize(head + 5, head_length - 6),
             PyBytes_FromStringAndSize(message.reply, message.reply_length) if message.reply_length else None,
             None if message.header < 0 else PyBytes_FromStringAndSize(message.body, header),
             PyBytes_FromStringAndSize(message.body + header, message.size - header),

@@ -1,0 +1,309 @@
+"""What an account has on disk: its streams' messages and small documents, committed together in groups.
+
+Everything that changes in memory in one turn of the loop is one commit, or part of one. While a commit is being
+written, what changes goes into the next. Who wants to say that something is done says it from `after`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from broker.core.log import Log
+from broker.jetstream.store.environment import Environment, MapFullError
+from broker.jetstream.store.tables import (
+    DOCUMENTS,
+    IDENTIFIER,
+    STATES,
+    Change,
+    Checked,
+    Drop,
+    Row,
+    StoreError,
+    pack_state,
+    row_key,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from broker.jetstream.store.tables import Codec
+
+LOGGER: Final = logging.getLogger("natskeep.jetstream")
+
+KEPT_IN_MEMORY: Final = 8 << 20
+"""Bytes of records that one stream keeps in memory after they are on disk."""
+
+
+class AccountStore:
+    """All that an account keeps. Runs in the loop's thread; only the writing itself runs in one of the executor's.
+
+    `settled` is called after callbacks ran outside a turn of the loop, so that what they sent is written out.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
+        settled: Callable[[], None],
+        codec: Codec | None = None,
+    ) -> None:
+        self.directory = directory
+        self._loop = loop
+        self._executor = executor
+        self._settled = settled
+        self._codec = codec or Checked()
+        self._environment: Environment | None = None
+        self._logs: dict[str, Log] = {}
+        self._changed: dict[str, bool] = {}
+        """Logs with changes, and whether what was removed is to be overwritten."""
+        self._changes: list[Change] = []
+        self._waiting: list[Callable[[StoreError | None], None]] = []
+        self._writing: asyncio.Future[None] | asyncio.Future[Path] | None = None
+        self._scheduled = False
+        self._closed = False
+        self._since: list[list[Change]] | None = None
+        """What was committed since a compaction began; None while there is none."""
+        self.reloaded: Callable[[StoreError], None] = lambda error: None
+        """Is called after a commit failed, when all logs are again what is on disk."""
+        self.failure: StoreError | None = None
+        """Why the last commit failed; None after one that did not."""
+        self.commits = 0
+
+    # Streams
+
+    @property
+    def environment(self) -> Environment:
+        """The environment; opened, and made where there is none, by the first who needs it. Raises StoreError."""
+        if self._environment is None:
+            self._environment = Environment(self.directory, self._codec)
+        return self._environment
+
+    def create(self, *, memory: bool, first: int = 1) -> tuple[str, Log]:
+        """A new stream's identifier and log. Raises StoreError."""
+        identifier = secrets.token_hex(IDENTIFIER)
+        log = Log(first, file=not memory)
+        if not memory:
+            self._attach(identifier, log)
+            self.changed(identifier)
+        return identifier, log
+
+    def load(self, identifier: str) -> Log:
+        """The log of a stream that is on disk; empty where nothing was ever written. Raises StoreError."""
+        log = Log()
+        self._attach(identifier, log)
+        self.environment.load(bytes.fromhex(identifier), log)
+        return log
+
+    def _attach(self, identifier: str, log: Log) -> None:
+        environment = self.environment
+        stream = bytes.fromhex(identifier)
+        log.loader = lambda _, pieces: environment.records(stream, pieces)
+        self._logs[identifier] = log
+
+    def drop(self, identifier: str) -> None:
+        """Deletes all messages of a stream; nobody may use its log any more."""
+        log = self._logs.pop(identifier, None)
+        if log is not None:
+            self._changed.pop(identifier, None)
+            self._changes.append(Drop(bytes.fromhex(identifier)))
+            self._want()
+
+    def changed(self, identifier: str, *, erase: bool = False) -> None:
+        """Says that a stream's log changed. With `erase`, what was removed is overwritten in the file."""
+        if identifier in self._logs:
+            self._changed[identifier] = self._changed.get(identifier, False) or erase
+            self._want()
+
+    # Documents
+
+    def put(self, key: str, document: bytes) -> None:
+        """Keeps a small document under a key."""
+        self._changes.append(Row(DOCUMENTS, key.encode(), document))
+        self._want()
+
+    def delete(self, key: str) -> None:
+        """Deletes a document, if there is one."""
+        self._changes.append(Row(DOCUMENTS, key.encode(), None))
+        self._want()
+
+    def documents(self, prefix: str) -> dict[str, bytes]:
+        """The documents on disk whose keys begin so, by their keys. Raises StoreError."""
+        if self._environment is None and not (self.directory / "data.mdb").exists():
+            return {}
+        return {key.decode(): value for key, value in self.environment.rows(DOCUMENTS, prefix.encode())}
+
+    # Committing
+
+    def after(self, callback: Callable[[StoreError | None], None]) -> None:
+        """Calls back when all that was changed before is on disk, with None; or with why it never will be."""
+        self._waiting.append(callback)
+        self._want()
+
+    def _want(self) -> None:
+        if not self._scheduled and self._writing is None and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._scheduled = False
+        if self._writing is not None or self._closed:
+            return
+        changes, marks, waiting = self._gather()
+        if not changes:
+            self._call(waiting, None)
+            return
+        try:
+            environment = self.environment
+        except StoreError as error:
+            self._failed(error, waiting)
+            return
+        self._write(environment, changes, marks, waiting)
+
+    def _gather(self) -> tuple[list[Change], list[tuple[Log, int]], list[Callable[[StoreError | None], None]]]:
+        changes, self._changes = self._changes, []
+        waiting, self._waiting = self._waiting, []
+        marks = []
+        for identifier, erase in self._changed.items():
+            log = self._logs[identifier]
+            stream = bytes.fromhex(identifier)
+            changes.extend(
+                Row(table, row_key(stream, sequence), value) for table, sequence, value in log.take_changes(erase)
+            )
+            changes.append(Row(STATES, stream, pack_state(log.first, log.last, log.last_time)))
+            marks.append((log, log.last))
+        self._changed = {}
+        return changes, marks, waiting
+
+    def _write(
+        self,
+        environment: Environment,
+        changes: list[Change],
+        marks: list[tuple[Log, int]],
+        waiting: list[Callable[[StoreError | None], None]],
+    ) -> None:
+        writing = self._loop.run_in_executor(self._executor, environment.write, changes)
+        self._writing = writing
+
+        def written(future: asyncio.Future[None]) -> None:
+            self._writing = None
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled():
+                error = StoreError("the server stopped")
+            if isinstance(error, MapFullError):
+                environment.widen()
+                self._write(environment, changes, marks, waiting)
+                return
+            if error is not None:
+                failure = error if isinstance(error, StoreError) else StoreError(f"cannot write: {error!r}")
+                self._failed(failure, waiting)
+            else:
+                self._succeeded(changes, marks, waiting)
+            if self._changes or self._changed or self._waiting:
+                self._begin()
+
+        writing.add_done_callback(written)
+
+    def _succeeded(
+        self,
+        changes: list[Change],
+        marks: list[tuple[Log, int]],
+        waiting: list[Callable[[StoreError | None], None]],
+    ) -> None:
+        self.commits += 1
+        if self.failure is not None:
+            LOGGER.info("%s can be written again", self.directory)
+            self.failure = None
+        if self._since is not None:
+            self._since.append(changes)
+        for log, last in marks:
+            log.durable = last
+            log.shed(KEPT_IN_MEMORY)
+        self._call(waiting, None)
+
+    def _failed(self, error: StoreError, waiting: list[Callable[[StoreError | None], None]]) -> None:
+        """Nothing of a commit was written: memory goes back to what is on disk, with all that came meanwhile."""
+        if self.failure is None:
+            LOGGER.error("%s", error)
+        self.failure = error
+        later, self._waiting = self._waiting, []
+        self._changes, self._changed = [], {}
+        for identifier, log in self._logs.items():
+            log.reset()
+            try:
+                self.environment.load(bytes.fromhex(identifier), log)
+            except StoreError as damage:
+                LOGGER.error("%s", damage)
+        self.reloaded(error)
+        self._call(waiting + later, error)
+
+    def _call(self, waiting: list[Callable[[StoreError | None], None]], error: StoreError | None) -> None:
+        for callback in waiting:
+            try:
+                callback(error)
+            except Exception:
+                LOGGER.exception("Internal error after a commit")
+        if waiting:
+            self._settled()
+
+    # The end
+
+    async def compact(self) -> bool:
+        """Gives unused space back to the system, where it pays; serving goes on. Returns whether it did.
+
+        Raises StoreError.
+        """
+        if self._environment is None or self._since is not None or not self._environment.wasteful:
+            return False
+        environment = self._environment
+        # A commit that is being written may or may not be in the copy; written twice it is the same.
+        self._since = []
+        try:
+            made = await self._loop.run_in_executor(self._executor, environment.copy)
+            while self._writing is not None:
+                await self._quiet()
+            if self._closed:
+                return False
+            # While the copy is brought up to date no commit begins; what changes waits for the new file.
+            bringing = self._loop.run_in_executor(self._executor, environment.bring_up, made, self._since)
+            self._writing = bringing
+            try:
+                apart = await bringing
+            finally:
+                self._writing = None
+            environment.take_over(apart)
+        finally:
+            self._since = None
+            if self._changes or self._changed or self._waiting:
+                self._want()
+        return True
+
+    async def _quiet(self) -> None:
+        writing = self._writing
+        if writing is not None:
+            done = self._loop.create_future()
+            writing.add_done_callback(partial(_end, done))
+            await done
+
+    async def close(self) -> None:
+        """Commits what is left and closes the files. What is asked for later is not done."""
+        while self._writing is not None or self._scheduled or self._changes or self._changed or self._waiting:
+            self._want()
+            done = self._loop.create_future()
+            self.after(partial(_end, done))
+            await done
+        self._closed = True
+        if self._environment is not None:
+            self._environment.close()
+            self._environment = None
+
+
+def _end(done: asyncio.Future[None], _: object) -> None:
+    if not done.done():
+        done.set_result(None)

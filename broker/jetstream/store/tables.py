@@ -1,0 +1,117 @@
+"""The tables of an account's environment, and the form of their keys and values.
+
+A key is a stream's identifier and a sequence, both big-endian, so that a stream's rows stand together and in order. A
+value carries what shows that it is what was written: a checksum, or the tag of a seal.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from broker.core.log import GAPS, INDEX, RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DOCUMENTS: Final = "documents"
+"""Small documents by their key, such as the configuration of a stream."""
+
+STATES: Final = "states"
+"""Bounds of each stream."""
+
+TABLES: Final = (RECORDS, INDEX, GAPS, STATES, DOCUMENTS)
+
+STREAM_TABLES: Final = (RECORDS, INDEX, GAPS, STATES)
+
+IDENTIFIER: Final = 8
+"""Bytes of a stream's identifier."""
+
+_PLAIN: Final = b"\x00"
+_CHECKSUM: Final = struct.Struct("<I")
+_STATE: Final = struct.Struct("<QQq")
+
+
+class StoreError(Exception):
+    """The store cannot do what it was asked; the text says what and which remedy there is."""
+
+    def __init__(self, text: str, *, full: bool = False) -> None:
+        super().__init__(text)
+        self.full = full
+        """Whether it is for want of space."""
+
+
+class DamagedError(StoreError):
+    """What is on disk is not what was written."""
+
+
+class Row(NamedTuple):
+    """One change of a table: a value to be put, or None for one to be deleted."""
+
+    table: str
+    key: bytes
+    value: bytes | None
+
+
+class Drop(NamedTuple):
+    """All rows of one stream are to be deleted."""
+
+    stream: bytes
+
+
+Change = Row | Drop
+
+
+class Codec(Protocol):
+    """How values stand on disk."""
+
+    def encode(self, table: str, key: bytes, value: bytes) -> bytes:
+        """What is written. Runs in any thread."""
+
+    def decode(self, table: str, key: bytes, stored: bytes) -> bytes:
+        """What was encoded. Raises DamagedError."""
+
+
+class Checked:
+    """Values as they are, with a checksum that finds decay, not malice."""
+
+    def encode(self, table: str, key: bytes, value: bytes) -> bytes:
+        """The value behind a mark and the checksum of key and value."""
+        return _PLAIN + _CHECKSUM.pack(zlib.crc32(value, zlib.crc32(key))) + value
+
+    def decode(self, table: str, key: bytes, stored: bytes) -> bytes:
+        """The value. Raises DamagedError when it is not the one that was written."""
+        if stored[:1] != _PLAIN or len(stored) < 5:
+            raise DamagedError(f"a row of {table} has a form that is not known")
+        (expected,) = _CHECKSUM.unpack_from(stored, 1)
+        value = stored[5:]
+        if zlib.crc32(value, zlib.crc32(key)) != expected:
+            raise DamagedError(f"a row of {table} is damaged: its checksum does not fit; restore it from a backup")
+        return value
+
+
+def row_key(stream: bytes, sequence: int) -> bytes:
+    """Where a stream's row of a sequence stands."""
+    return stream + sequence.to_bytes(8, "big")
+
+
+def sequence_of(key: bytes) -> int:
+    """The sequence in such a key."""
+    return int.from_bytes(key[IDENTIFIER:], "big")
+
+
+def pack_state(first: int, last: int, last_time: int) -> bytes:
+    """The bounds of a stream as they stand on disk."""
+    return _STATE.pack(first, last, last_time)
+
+
+def unpack_state(value: bytes) -> tuple[int, int, int]:
+    """The bounds of a stream: first and last sequence, and when the last message came."""
+    first, last, last_time = _STATE.unpack(value)
+    return first, last, last_time
+
+
+def weight(changes: Iterable[Change]) -> int:
+    """Bytes that changes are about to write."""
+    return sum(len(change.value or b"") for change in changes if isinstance(change, Row))

@@ -1,0 +1,200 @@
+"""What an account keeps is on disk when it is said to be, all of a commit or nothing, and comes back as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from broker.core.log import Filter
+from broker.jetstream.store.account import AccountStore
+from broker.jetstream.store.environment import Environment
+from broker.jetstream.store.tables import Change, Checked, DamagedError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from broker.core.log import Log
+
+EVERYTHING = Filter()
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[AccountStore]:
+    """A store of its own, closed at the end."""
+    with ThreadPoolExecutor(2) as executor:
+        store = AccountStore(directory, asyncio.get_running_loop(), executor, lambda: None)
+        yield store
+        await store.close()
+
+
+async def committed(store: AccountStore) -> None:
+    """Waits until all that was changed is on disk. Raises what the store says."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    store.after(lambda error: done.set_result(None) if error is None else done.set_exception(error))
+    await done
+
+
+def told(log: Log) -> list[tuple[int, bytes, bytes | None, bytes]]:
+    """All messages of a log."""
+    made = []
+    sequence = log.next(EVERYTHING, 0)
+    while sequence:
+        entry = log.get(sequence)
+        assert entry is not None
+        made.append((entry.sequence, entry.subject, entry.header, entry.payload))
+        sequence = log.next(EVERYTHING, sequence + 1)
+    return made
+
+
+async def test_messages_come_back_as_they_were(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        for number in range(5000):
+            log.append(
+                b"s.%d" % (number % 7), b"NATS/1.0\r\n\r\n" if number % 3 else None, b"x" * (number % 90), number + 1
+            )
+        store.changed(name)
+        assert log.durable == 0
+        await committed(store)
+        assert log.durable == 5000
+        for sequence in (1, 2, 4000, 5000):
+            log.remove(sequence)
+        log.append(b"late", None, b"", 6000)
+        store.changed(name)
+        store.put("stream/" + name, b"{}")
+        await committed(store)
+        before = told(log)
+    async with opened(tmp_path) as store:
+        assert store.documents("stream/") == {"stream/" + name: b"{}"}
+        again = store.load(name)
+        assert again.held < 64 << 10
+        assert told(again) == before
+        assert (again.first, again.last, again.bytes, again.subjects) == (3, 5001, log.bytes, log.subjects)
+
+
+async def test_dropped_streams_leave_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        other, kept = store.create(memory=False)
+        for number in range(3000):
+            log.append(b"a", None, b"secret %d" % number, 1)
+        kept.append(b"b", None, b"", 1)
+        store.changed(name)
+        store.changed(other)
+        await committed(store)
+        store.drop(name)
+        await committed(store)
+        assert store.load(name).messages == 0
+        assert store.load(other).messages == 1
+
+
+async def test_memory_streams_are_not_written(tmp_path: Path) -> None:
+    async with opened(tmp_path / "account") as store:
+        name, log = store.create(memory=True)
+        log.append(b"a", None, b"", 1)
+        store.changed(name)
+        await committed(store)
+        assert log.durable == 1
+    assert not (tmp_path / "account").exists()
+
+
+async def test_a_failed_commit_undoes_what_was_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        log.append(b"a", None, b"kept", 1)
+        store.changed(name)
+        await committed(store)
+        write = Environment.write
+
+        def full(self: Environment, changes: list[Change]) -> None:
+            raise StoreError("no room", full=True)
+
+        monkeypatch.setattr(Environment, "write", full)
+        reloads: list[StoreError] = []
+        store.reloaded = reloads.append
+        log.append(b"b", None, b"lost", 2)
+        store.changed(name)
+        with pytest.raises(StoreError, match="no room"):
+            await committed(store)
+        assert told(log) == [(1, b"a", None, b"kept")]
+        assert [error.full for error in reloads] == [True]
+        monkeypatch.setattr(Environment, "write", write)
+        assert log.append(b"c", None, b"again", 3) == 2
+        store.changed(name)
+        await committed(store)
+        assert store.failure is None
+    async with opened(tmp_path) as store:
+        assert told(store.load(name)) == [(1, b"a", None, b"kept"), (2, b"c", None, b"again")]
+
+
+async def test_the_map_grows_while_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.jetstream.store.environment.SMALLEST_MAP", 1 << 20)
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        for number in range(100):
+            log.append(b"a", None, b"x" * 60_000, number)
+            store.changed(name)
+            await committed(store)
+        assert log.durable == 100
+    async with opened(tmp_path) as store:
+        assert store.load(name).messages == 100
+
+
+async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.jetstream.store.environment.COMPACT_FROM", 1 << 20)
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        for number in range(200):
+            log.append(b"a", None, b"x" * 60_000, number)
+        store.changed(name)
+        await committed(store)
+        log.truncate_before(190)
+        store.changed(name)
+        await committed(store)
+        await committed(store)
+        size = store.environment.size
+        compacting = asyncio.ensure_future(store.compact())
+        for number in range(300):
+            log.append(b"b", None, b"meanwhile", number)
+            store.changed(name)
+            await committed(store)
+        assert await compacting
+        log.append(b"c", None, b"after", 1000)
+        store.changed(name)
+        await committed(store)
+        assert store.environment.size < size // 2
+        before = told(log)
+        assert len(before) == 11 + 301
+    async with opened(tmp_path) as store:
+        assert told(store.load(name)) == before
+
+
+async def test_removed_messages_are_overwritten_where_asked_for(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        for number in range(10):
+            log.append(b"a", None, b"message %d" % number, 1)
+        store.changed(name)
+        await committed(store)
+        log.remove(4)
+        store.changed(name, erase=True)
+        await committed(store)
+        rows = b"".join(value for _, value in store.environment.rows("records", b""))
+        assert b"message 3" not in rows
+        assert b"message 4" in rows
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    codec = Checked()
+    stored = codec.encode("records", b"key", b"value")
+    assert codec.decode("records", b"key", stored) == b"value"
+    for damaged in (stored[:-1], stored[:3], b"", b"\x07" + stored[1:], stored[:-1] + b"X"):
+        with pytest.raises(DamagedError):
+            codec.decode("records", b"key", damaged)
+    with pytest.raises(DamagedError):
+        codec.decode("records", b"other", stored)
