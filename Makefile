@@ -4,15 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd)
 STAMP := $(VENV)/.installed
+SCANNER := $(VENV)/scanner/.installed
 
-.PHONY: run test lint bench fuzz clean
+.PHONY: run test lint bench fuzz scanner clean
 # A virtual environment that was not finished is begun again, not used.
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
 	@exec $(BIN)/natskeep quickstart
 
-test: $(STAMP)
+test: $(STAMP) $(SCANNER)
 	$(BIN)/python -m tests
 
 lint: $(STAMP)
@@ -26,6 +27,8 @@ bench: $(STAMP)
 fuzz: $(STAMP)
 	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/property/test_explain_broker.py \
 	  tests/integration/test_proofs.py
+
+scanner: $(SCANNER)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis natskeep-demo
@@ -41,4 +44,10 @@ $(STAMP): $(VENV)/bin/python pyproject.toml setup.py $(CORE)
 	install one (on Debian or Ubuntu: apt-get install build-essential) and run the command again." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@$(BIN)/python -m compileall -q accounts auth broker tls tools
+	@touch $@
+
+# A program of its own, with its own releases of libraries (tests/scan).
+$(SCANNER): tests/scan/requirements.txt $(VENV)/bin/python
+	$(BIN)/python -m venv --clear $(VENV)/scanner
+	$(VENV)/scanner/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
