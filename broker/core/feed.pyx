@@ -358,8 +358,8 @@ cdef class Feed(Client):
             while at < length and subject[at] != b".":
                 at += 1
             at += 1
-            while at < length and b"0" <= subject[at] <= b"9":
-                sequence = sequence * 10 + (subject[at] - b"0")
+            while at < length and 48 <= subject[at] <= 57:      # Digits.
+                sequence = sequence * 10 + (subject[at] - 48)
                 at += 1
             given = self.find(sequence)
             if given != NULL:

@@ -672,7 +672,7 @@ cdef class Client(Outbox):
     publish nor raise.
     """
 
-    def __cinit__(self, Hub hub not None):
+    def __cinit__(self, Hub hub not None, *arguments, **keywords):
         self.echo = True
         self.grants_to_sweep = SMALLEST_SWEEP
 
