@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd)
 STAMP := $(VENV)/.installed
 SCANNER := $(VENV)/scanner/.installed
+CLIENT := tests/browser/build/nats.js
 
-.PHONY: run test lint bench fuzz scanner clean
+.PHONY: run test lint bench fuzz scanner client clean
 # A virtual environment that was not finished is begun again, not used.
 .DELETE_ON_ERROR:
 
@@ -14,6 +15,7 @@ run: $(STAMP)
 	@exec $(BIN)/natskeep quickstart
 
 test: $(STAMP) $(SCANNER)
+	@if command -v npm >/dev/null; then $(MAKE) -s client || echo "npm got no client for browsers" >&2; fi
 	$(BIN)/python -m tests
 
 lint: $(STAMP)
@@ -30,7 +32,10 @@ fuzz: $(STAMP)
 
 scanner: $(SCANNER)
 
+client: $(CLIENT)
+
 clean:
+	rm -rf tests/browser/node_modules tests/browser/build
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis natskeep-demo
 	rm -f broker/core/*.c broker/core/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -51,3 +56,8 @@ $(SCANNER): tests/scan/requirements.txt $(VENV)/bin/python
 	$(BIN)/python -m venv --clear $(VENV)/scanner
 	$(VENV)/scanner/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+# The official client for browsers (tests/browser), where npm is there to get it.
+$(CLIENT): tests/browser/package.json tests/browser/package-lock.json
+	npm --prefix tests/browser ci --silent
+	npm --prefix tests/browser run --silent build

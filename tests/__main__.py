@@ -24,7 +24,7 @@ PARTS: Final = (
     ("golden/*",),
     ("integration/test_[d-l]*.py", "integration/test_[r-z]*.py"),
     ("property/*", "advisories/*", "oracle/*"),
-    ("vectors/*", "parity/*", "scan/*"),
+    ("vectors/*", "parity/*", "scan/*", "browser/*"),
     ("unit/[a-m]*",),
     ("unit/[o-z]*", "unit/net/*"),
     ("transcripts/*", "fuzz/*", "source/*"),

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import threading
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 from broker.config.options import AuthorizationOptions, TLSOptions, WebSocketOptions
 from tests.support.browser import CHROMIUM, browser
 from tests.support.certificates import Certificates, make_certificates
+from tests.support.pages import HTML, pages
 from tests.support.serving import Client, serving
 
 PAGE = """<!doctype html><title>NATS</title><script>
@@ -43,36 +41,6 @@ function exchange(url, connect, payload) {
 LOGIN = {"verbose": False, "pedantic": False, "user": "page", "pass": "p"}
 
 
-class _Pages(BaseHTTPRequestHandler):
-    """Answers every request with the page."""
-
-    def do_GET(self) -> None:
-        body = PAGE.encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def page() -> Iterator[str]:
-    """The origin of the page, served beside the loop for as long as the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.socket.close()
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
@@ -85,8 +53,9 @@ async def test_a_page_talks(
     directory = certificates.directory
     pin = base64.b64encode(bytes.fromhex(certificates.pins["server"])).decode()
     trusting = f"--ignore-certificate-errors-spki-list={pin}"
+    content = {"/": (HTML, PAGE)}
     async with AsyncExitStack() as stack:
-        origin, other = stack.enter_context(page()), stack.enter_context(page())
+        origin, other = stack.enter_context(pages(content)), stack.enter_context(pages(content))
         tab = await stack.enter_async_context(browser(chromium, trusting))
         options: dict[str, Any] = {
             "websocket": WebSocketOptions(

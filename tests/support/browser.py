@@ -6,7 +6,6 @@ import asyncio
 import base64
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +14,11 @@ from typing import Any, Final, Self
 
 import aiohttp
 
-_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM: Final = [found for name in _NAMES if (found := shutil.which(name)) is not None][:1]
+from tests.support.outside import at_hand
+
+CHROMIUM: Final = at_hand(
+    ("chromium", "chromium-browser", "google-chrome"), "no Chromium is installed: apt-get install chromium, or the like"
+)
 """The browser of this machine, where there is one."""
 _FLAGS: Final = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
