@@ -149,6 +149,13 @@ BLOCK_KEYS: Final = {
         kind="map",
         doc="Serves clients over WebSocket.",
     ),
+    **keys(
+        "admission",
+        field="admission",
+        read=late("admission_block", "admission"),
+        kind="map",
+        doc="What clients may take before they have logged in. natskeep only.",
+    ),
     **keys("audit", field="audit", read=late("audit_block", "audit"), kind="map", doc="A ledger of security events."),
     **keys(
         "accounts",

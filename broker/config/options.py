@@ -310,6 +310,27 @@ class AuditOptions:
     """Turn logins away while the ledger cannot be written."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionOptions:
+    """What clients that have not proved who they are may take of the server."""
+
+    max_unauthenticated: int = 0
+    """Of them at one time; 0 is half of what ``max_connections`` and the open files of the process allow."""
+    max_unauthenticated_per_address: int = 0
+    """Of one address; 0 is any number."""
+    max_unauthenticated_memory: int = 256 * 1024 * 1024
+    """Bytes that all of them together make the server hold."""
+    handshakes_per_address: int = 0
+    """Handshakes of TLS that an address may begin in a second; 0 is any number."""
+    failures_per_address: int = 60
+    """Logins and handshakes of an address that may fail in a minute, and once more for each of its clients that is
+    logged in; 0 turns nobody away."""
+    longest_backoff: float = 60.0
+    """Seconds for which an address is turned away at most."""
+    exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    """Networks for which the limits of an address do not hold."""
+
+
 def _empty() -> Mapping[str, str]:
     return MappingProxyType({})
 
@@ -391,6 +412,8 @@ class Options:
     max_closed_clients: int = 10000
     """Closed connections that monitoring remembers."""
     no_header_support: bool = False
+    admission: AdmissionOptions = field(default_factory=AdmissionOptions)
+    """What clients may take before they have logged in."""
     no_fast_producer_stall: bool = False
     """Never pause a publisher whose receivers lag."""
     disable_sublist_cache: bool = False

@@ -12,6 +12,7 @@ from typing import Final
 from broker.config import (
     access_block,
     accounts_block,
+    admission_block,
     audit_block,
     callout_block,
     exchange,
@@ -24,6 +25,7 @@ from broker.config import (
 )
 from broker.config.absent import ABSENT_KEYS
 from broker.config.options import (
+    AdmissionOptions,
     AuditOptions,
     AuthorizationOptions,
     Options,
@@ -179,6 +181,13 @@ def sections() -> tuple[Section, ...]:
             prefix="websocket.",
         ),
         Section("`authorization` of `websocket` and `mqtt`", websocket_block.AUTHORIZATION, reload=_NO),
+        Section(
+            "`admission`",
+            admission_block.KEYS,
+            "What it does is told in [tls.md](tls.md#floods). natskeep only.",
+            options=AdmissionOptions(),
+            reload=_TAKES[Takes.NEW],
+        ),
         Section("`audit`", audit_block.KEYS, options=AuditOptions(), reload=_NO),
         Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
         Section(

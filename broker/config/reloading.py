@@ -144,6 +144,7 @@ RULES: Final = (
     _restart("max_pending", "MaxPending"),
     Rule("no_fast_producer_stall", Takes.ALL, "no_fast_producer_stall", lambda off: "not " if off else "",
          "Reloaded: fast producers will {value}be stalled"),
+    Rule("admission", Takes.NEW, "admission", None, _SILENT),
     _restart("audit", "Audit", None),
     Rule("pid_file", Takes.SERVER, "pid_file"),
     Rule("ports_file_dir", Takes.SERVER, "ports_file_dir"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from ipaddress import ip_network
 from typing import Any, Final, TypeAlias
 
 from broker.config.errors import ConfigError, Position, Problem
@@ -220,6 +221,18 @@ def strings(entry: Entry, problems: Problems) -> tuple[str, ...]:
 def one_or_more(entry: Entry, problems: Problems) -> tuple[str, ...]:
     """A string or a list of strings."""
     return tuple(text for text, _ in positioned_strings(entry))
+
+
+def networks(entry: Entry, problems: Problems) -> tuple[str, ...]:
+    """Addresses and networks of IPv4 and IPv6, all of them as networks (RFC 4632)."""
+    found = []
+    for text, position in positioned_strings(entry):
+        try:
+            found.append(str(ip_network(text, strict=False)))
+        except ValueError:
+            remedy = "write an address such as 192.0.2.7, or a network such as 192.0.2.0/24"
+            raise ConfigError.at(position, f'field "{entry.key}": "{text}" is no network; {remedy}') from None
+    return tuple(found)
 
 
 def positioned_strings(entry: Entry) -> list[tuple[str, Position]]:

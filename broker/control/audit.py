@@ -128,6 +128,12 @@ class Trail:
             claimed = connect.unverified_nkey or connect.unverified_user
             self._record(session, "denied", action="connect", claimed=claimed, denial=denial, reason=error.log_text)
 
+    def backed_off(self, address: str, seconds: float) -> None:
+        """Records that nobody of an address is let in for a while, because too many logins and handshakes failed."""
+        LOGGER.warning("%s is turned away for %gs: too many failed logins and handshakes", address, seconds)
+        if self.recorder is not None:
+            self._record(None, "backed_off", address=address, seconds=seconds)
+
     def authenticated(self, session: Session, *, break_glass: bool = False) -> None:
         """Records who a connection turned out to be; a user kept for emergencies is worth a warning."""
         principal = session.principal

@@ -52,6 +52,11 @@ cdef class Unframer:
         """Bytes that have arrived and are not taken yet."""
         return len(self.source) - self.position
 
+    @property
+    def held(self):
+        """Bytes that are kept until more has come: what is not taken, and of a compressed message what has arrived."""
+        return len(self.source) - self.position + self.gathered_length
+
     def feed(self, bytes data not None):
         """Puts data behind what is not taken yet; `take` is next."""
         self.source = data if self.position == len(self.source) else self.source[self.position:] + data

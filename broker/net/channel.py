@@ -58,9 +58,12 @@ class Channel:
         self.connection = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._records = cast(Records, self.connection)
 
-    def receive(self) -> int:
-        """Reads ciphertext off the socket. Returns the count, 0 at its end; raises BlockingIOError and OSError."""
-        count = self.sock.recv_into(self._buffer)
+    def receive(self, limit: int = 0) -> int:
+        """Reads ciphertext off the socket, up to `limit` bytes where that is not 0. Returns the count, 0 at its end.
+
+        Raises BlockingIOError and OSError.
+        """
+        count = self.sock.recv_into(self._buffer, limit)
         if count:
             self._incoming.write(self._buffer[:count])
         return count

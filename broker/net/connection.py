@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Final
 from auth.errors import AuthError
 from broker.core.parser import Lane
 from broker.core.plan import Client
-from broker.net.securing import Securing
+from broker.net.securing import EARLY_READ, HANDSHAKE_BYTES, Securing
 from broker.net.writing import STALL_TURN
 from broker.session import journal
 from broker.session.liveness import Liveness
 from broker.session.session import Session
 from broker.session.states import State
-from broker.wire.errors import CloseReason
+from broker.wire.errors import CloseReason, ErrorText
 
 if TYPE_CHECKING:
     import asyncio
     from asyncio import TimerHandle
+    from collections.abc import Callable
 
     from auth.authenticate import Authenticator
     from auth.callout import Delegation
@@ -51,6 +52,7 @@ class Connection(Securing):
     __slots__ = (
         "_connect_timer",
         "_expiry_timer",
+        "_inside",
         "_messages_in",
         "_pause_timer",
         "_peer_ended",
@@ -67,6 +69,8 @@ class Connection(Securing):
         self.started = time.time()
         self.connected: float | None = None
         """Unix time at which CONNECT was accepted."""
+        self._inside: str | None = None
+        """What its address counts under, once it is known who it is."""
         self._messages_in = 0
         self._subscriptions = 0
         self._handler = Connection._readable
@@ -151,6 +155,7 @@ class Connection(Securing):
         if self.ended is None:
             # The client's first words may have come in one piece with the end of its handshake.
             self._opened_records(channel)
+            self._held_changed()
 
     def _open(self) -> None:
         """From here on bytes belong to the session."""
@@ -159,6 +164,8 @@ class Connection(Securing):
         service = self.service
         if service.control.must_authenticate(self.session):
             self._connect_timer = self._later(self.authentication_timeout, self.session.connect_overdue)
+        else:
+            self._come_in()
         liveness = self.session.liveness
         liveness.last_heard = time.monotonic()
         self._ping_timer = self._later(liveness.first_delay(), self._ping)
@@ -168,12 +175,34 @@ class Connection(Securing):
 
     def _read_on(self) -> None:
         if self.ended is None and self._stall_timer is None and self.session.listens:
-            self._watch(Connection._readable if self.channel is None else Connection._readable_sealed)
+            self._watch(self._reader())
 
-    def _readable(self) -> None:
+    def _reader(self) -> Callable[[Connection], None]:
+        if self.guest is not None:
+            return Connection._readable_early
+        return Connection._readable if self.channel is None else Connection._readable_sealed
+
+    def _readable_early(self) -> None:
+        """Reads little at a time of a guest, and counts what it makes the server hold."""
+        if self.channel is None:
+            self._readable(EARLY_READ)
+        else:
+            self._readable_sealed(EARLY_READ)
+        self._held_changed()
+
+    def _held_changed(self) -> None:
+        if self.guest is not None:
+            self.service.hold(self.guest, self.held)
+
+    @property
+    def held(self) -> int:
+        """Bytes that the server holds for what has come of it and is not complete."""
+        return self.lane.unfinished + (0 if self.sealed is None else HANDSHAKE_BYTES)
+
+    def _readable(self, limit: int = 0) -> None:
         lane = self.lane
         try:
-            count = self.sock.recv_into(lane.room())
+            count = self.sock.recv_into(lane.room(), limit)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -189,12 +218,12 @@ class Connection(Securing):
         self.session.data_received()
         self._turn_over()
 
-    def _readable_sealed(self) -> None:
+    def _readable_sealed(self, limit: int = 0) -> None:
         channel = self.channel
         if channel is None:
             return
         try:
-            if channel.receive() == 0:
+            if channel.receive(limit) == 0:
                 self._peer_ended = True
                 self.session.close(CloseReason.READ_ERROR if self._broken else CloseReason.CLIENT_CLOSED)
                 return
@@ -287,6 +316,7 @@ class Connection(Securing):
 
     def authenticated(self) -> None:
         """CONNECT has come: its deadline is over."""
+        self._come_in()
         if self.connected is None:
             self.connected = time.time()
         self.active = time.monotonic()
@@ -294,9 +324,30 @@ class Connection(Securing):
             self._connect_timer.cancel()
             self._connect_timer = None
 
+    def _come_in(self) -> None:
+        """It is no guest any more."""
+        guest, self.guest = self.guest, None
+        if guest is not None:
+            self._inside = guest.address
+            self.service.admission.leave(guest)
+            self.service.admission.logged_in(guest.address)
+            if self._reading:
+                self._watch(self._reader())
+
+    def give_way(self) -> None:
+        """Ends a guest at once, because another needs its place."""
+        if self.takes_text:
+            self.session.fail(ErrorText.CONNECTIONS_EXCEEDED, CloseReason.MAXIMUM_CONNECTIONS, level=logging.DEBUG)
+        else:
+            self.client.discard()
+            self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
+        self._destroy()
+
     def verify_aside(self, connect: ConnectOptions) -> None:
         """Verifies in a thread, or once an account is found, reads nothing meanwhile, and tells the session the end."""
         self._unwatch()
+        if self.guest is not None:
+            self.guest.is_judged = True
         service = self.service
         search = service.control.search(self.session, connect)
         if search is not None:
@@ -339,6 +390,8 @@ class Connection(Securing):
         CONNECT has come in time, so from here on the time counts that whoever is asked may take.
         """
         self._unwatch()
+        if self.guest is not None:
+            self.guest.is_judged = True
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
@@ -377,6 +430,7 @@ class Connection(Securing):
     def end(self, reason: CloseReason) -> None:
         """Called by the session: stops reading and clocks, writes out the rest for a moment, and closes."""
         self._stop()
+        self._go_out(reason)
         self._release_waiting()
         if reason in {CloseReason.SLOW_CONSUMER_PENDING, CloseReason.SLOW_CONSUMER_DEADLINE}:
             self.client.discard()
@@ -387,6 +441,14 @@ class Connection(Securing):
             self._write()
         else:
             self._written_out()
+
+    def _go_out(self, reason: CloseReason) -> None:
+        guest, self.guest = self.guest, None
+        if guest is not None:
+            self.service.guest_left(guest, reason)
+        elif self._inside is not None:
+            self.service.admission.logged_out(self._inside)
+            self._inside = None
 
     def _stop(self) -> None:
         self._unwatch()

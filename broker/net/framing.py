@@ -94,6 +94,11 @@ class FrameChannel:
         self.problem = ""
         """What was not valid about it."""
 
+    @property
+    def held(self) -> int:
+        """Bytes that have come and of which more has to come, or which the session has not taken yet."""
+        return self._unframer.held + len(self._deflated)
+
     def admit(self, maximum: int) -> None:
         """Lets compressed messages have so many bytes from now on."""
         self._unframer.maximum = maximum
@@ -106,11 +111,14 @@ class FrameChannel:
         """Whether the last `read_into` met so much that is no plain data that all others should have their turn."""
         return self._acts >= ACTS_A_TURN
 
-    def receive(self) -> int:
-        """Reads off the socket. Returns the count, 0 at its end; raises BlockingIOError and OSError."""
+    def receive(self, limit: int = 0) -> int:
+        """Reads off the socket, up to `limit` bytes where that is not 0. Returns the count, 0 at its end.
+
+        Raises BlockingIOError and OSError.
+        """
         if self._sealed is not None:
-            return self._sealed.receive()
-        data = self.sock.recv(READ_SIZE)
+            return self._sealed.receive(limit)
+        data = self.sock.recv(limit or READ_SIZE)
         self._unframer.feed(data)
         return len(data)
 

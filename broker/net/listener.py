@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 from broker.config.options import ANY_ADDRESS
+from broker.net.admission import Eviction, Refusal
 from broker.net.connection import Connection
 from broker.wire.errors import CloseReason, ErrorText
 
@@ -22,6 +24,8 @@ ACCEPTS_A_TURN: Final = 64
 
 RETRY_ACCEPT: Final = 0.1
 """Seconds to wait when the process has no file descriptor left."""
+
+NO_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 EVERYWHERE: Final = frozenset({"", ANY_ADDRESS, "::"})
 """Hosts that mean every address of this machine."""
@@ -114,6 +118,8 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                if error.errno in NO_FILES and self.service.makes_room(Eviction.DESCRIPTORS):
+                    continue
                 # Accepting again at once would spin: the reason, mostly too many open files, does not pass so fast.
                 LOGGER.error("cannot accept a connection: %s; raise the limit of open files", error.strerror)
                 self.accepting = False
@@ -128,20 +134,31 @@ class Listener:
 
     def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
         service = self.service
+        ip = plain_address(address[0])
+        if service.admission.turns_away(ip, time.monotonic()):
+            # Nothing is spent on it, not even a word.
+            service.count_refusal(Refusal.BACKED_OFF)
+            sock.close()
+            return
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         ceiling = service.options.max_connections
         full = 0 <= ceiling <= len(service.connections)
+        if full and len(service.connections) - service.admission.guests < ceiling:
+            full = not service.makes_room(Eviction.CONNECTIONS)
         if self.spare and ceiling >= 0 and len(service.connections) >= ceiling + self.spare:
             sock.close()
             return
         cid = service.next_cid()
         service.total_connections += 1
-        connection = self.carry(service, sock, plain_address(address[0]), address[1], cid)
+        connection = self.carry(service, sock, ip, address[1], cid)
         service.connections[cid] = connection
         with connection:
             if full:
+                service.count_refusal(Refusal.CONNECTIONS)
                 connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)
             else:
+                connection.guest = guest = service.admission.enter(cid, ip)
+                service.admit(guest)
                 connection.start()

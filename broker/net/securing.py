@@ -9,6 +9,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from broker.net.admission import Guest, Refusal
 from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
@@ -28,6 +29,12 @@ LOGGER: Final = logging.getLogger("natskeep.net")
 TLS_HANDSHAKE_RECORD: Final = b"\x16"
 """The content type of a record that carries a ClientHello (RFC 8446, section 5.1)."""
 
+EARLY_READ: Final = 16 * 1024
+"""Bytes that are read at once of who has not logged in: what comes behind CONNECT waits where it is meanwhile."""
+
+HANDSHAKE_BYTES: Final = 48 * 1024
+"""What OpenSSL holds for one handshake, about."""
+
 
 class Securing(Writing):
     """What of a connection secures it.
@@ -36,14 +43,18 @@ class Securing(Writing):
     secured connection.
     """
 
-    __slots__ = ("_upgrade_timer", "sealed", "tls_first")
+    __slots__ = ("_is_timed", "_upgrade_timer", "guest", "sealed", "tls_first")
 
     def __init__(self, service: Service, sock: socket.socket) -> None:
         super().__init__(service, sock)
         self.sealed: Channel | None = None
         """TLS on the socket."""
         self.tls_first = False
+        self.guest: Guest | None = None
+        """What it counts as while it is not known who it is."""
         self._upgrade_timer: TimerHandle | None = None
+        self._is_timed = False
+        """Whether that timer is the deadline of the handshake, which what has come of it does not put off."""
 
     # What its port has of its own
 
@@ -92,6 +103,7 @@ class Securing(Writing):
         if self._upgrade_timer is not None:
             self._upgrade_timer.cancel()
         self._upgrade_timer = self._later(seconds, self._upgrade_overdue)
+        self._is_timed = True
 
     def _upgrade_overdue(self) -> None:
         self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
@@ -145,22 +157,36 @@ class Securing(Writing):
         if context is None:
             self._upgrade_failed("no certificate is loaded")
             return
-        tls = self.tls_options
-        if tls is not None and not self.handshake_rate.admits(tls.connection_rate_limit, time.monotonic()):
+        refusal = self._handshake_refusal()
+        if refusal is not None:
+            self.service.count_refusal(refusal)
             self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
             return
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
-        self._upgrade_within(self._tls_timeout)
+        if not self._is_timed:
+            self._upgrade_within(self._tls_timeout)
         self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
-        self._watch(Securing._handshake)
-        self._handshake()
+        if self.guest is not None:
+            self.service.hold(self.guest, HANDSHAKE_BYTES)
+        if self.ended is None:
+            self._watch(Securing._handshake)
+            self._handshake()
+
+    def _handshake_refusal(self) -> Refusal | None:
+        """Why no handshake may begin now: one address is looked at before all, so that it cannot take what all have."""
+        now, guest, tls = time.monotonic(), self.guest, self.tls_options
+        if guest is not None and not self.service.admission.may_shake_hands(guest, now):
+            return Refusal.HANDSHAKES
+        if tls is not None and not self.handshake_rate.admits(tls.connection_rate_limit, now):
+            return Refusal.HANDSHAKE_RATE
+        return None
 
     def _handshake(self) -> None:
         channel = self.sealed
         if channel is None:
             return
         try:
-            if channel.receive() == 0:
+            if channel.receive(EARLY_READ) == 0:
                 self._upgrade_failed("the client closed the connection")
                 return
             done = channel.handshake()

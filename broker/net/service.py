@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from auth.evidence import CertificateFacts
 from broker.control.tenant import Tenant
 from broker.core.parser import ReadBuffer
+from broker.net.admission import Admission, Eviction, Guest, Refusal
 from broker.net.channel import CiphertextBuffer
 from broker.net.failures import Contained
 from broker.net.rate import HandshakeRate
@@ -33,11 +35,44 @@ if TYPE_CHECKING:
 LOGGER: Final = logging.getLogger("natskeep.net")
 
 READ_BUFFER: Final = 256 * 1024
+
+MOST_CONNECTIONS: Final = 65536
+"""Connections that are reckoned with where nothing limits them."""
+
+OTHER_FILES: Final = 128
+"""Descriptors that are kept for what is no connection."""
+
+FAILURES: Final = frozenset(
+    {
+        CloseReason.AUTHENTICATION_TIMEOUT,
+        CloseReason.AUTHENTICATION_FAILURE,
+        CloseReason.AUTHENTICATION_EXPIRED,
+        CloseReason.TLS_HANDSHAKE_FAILURE,
+        CloseReason.PARSE_ERROR,
+        CloseReason.PROTOCOL_VIOLATION,
+        CloseReason.BAD_PROTOCOL_VERSION,
+        CloseReason.MAXIMUM_CONTROL_LINE,
+        CloseReason.REVOKED,
+        CloseReason.PROXY_NOT_TRUSTED,
+        CloseReason.PROXY_REQUIRED,
+    }
+)
+"""Ends of a guest that are held against its address."""
+
+GAVE_UP: Final = frozenset({CloseReason.CLIENT_CLOSED, CloseReason.READ_ERROR, CloseReason.WRITE_ERROR})
+"""So are these, where somebody was busy with it: who asks and does not wait must not ask without end."""
 VERIFIERS: Final = 1
 """Threads that compare passwords with bcrypt hashes."""
 
 SOFT_CEILING: Final = 1024 * 1024
 """Bytes waiting for a receiver above which its publishers are asked to wait."""
+
+
+def room_for_connections(maximum: int) -> int:
+    """How many connections there can be, by the configuration and by the open files that the process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    rooms = [room for room in (maximum, limit - OTHER_FILES) if room > 0]
+    return min(rooms, default=MOST_CONNECTIONS)
 
 
 class Service:
@@ -62,6 +97,7 @@ class Service:
         self.ciphertext = CiphertextBuffer()
         self.plaintext = CiphertextBuffer()
         """What is opened of TLS and is not yet out of its WebSocket frames."""
+        self.admission = Admission(options.admission, room_for_connections(options.max_connections))
         self.handshake_rate = HandshakeRate()
         self.websocket_handshake_rate = HandshakeRate()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
@@ -79,6 +115,48 @@ class Service:
         self._all_ended: asyncio.Event | None = None
 
         self._verifier: ThreadPoolExecutor | None = None
+
+    # Guests
+
+    def admit(self, guest: Guest) -> None:
+        """Drops who has to go for a guest, or for what it makes the server hold."""
+        while (found := self.admission.surplus(guest)) is not None:
+            self._drop(*found)
+
+    def hold(self, guest: Guest, size: int) -> None:
+        """Notes how many bytes a guest makes the server hold now, and drops who has to go for that."""
+        self.admission.hold(guest, size)
+        self.admit(guest)
+
+    def makes_room(self, why: Eviction) -> bool:
+        """Drops a guest so that another connection can come; whether there was one."""
+        found = self.admission.makes_room(why)
+        if found is not None:
+            self._drop(*found)
+        return found is not None
+
+    def _drop(self, cid: int, why: Eviction) -> None:
+        self.admission.evicted[why] += 1
+        connection = self.connections[cid]
+        guest = connection.guest
+        with connection:
+            connection.give_way()
+        if guest is not None:
+            # Also where that failed: who is dropped makes room.
+            self.admission.leave(guest)
+
+    def count_refusal(self, why: Refusal) -> None:
+        """Notes that somebody was not let in, or no further."""
+        self.admission.refused[why] += 1
+
+    def guest_left(self, guest: Guest, reason: CloseReason) -> None:
+        """Notes that somebody left, or was turned out, before it was known who it was."""
+        self.admission.leave(guest)
+        gave_up = guest.is_judged and reason in GAVE_UP
+        if (reason in FAILURES or gave_up) and not self.control.trail.is_unrecorded():
+            seconds = self.admission.failed(guest, time.monotonic())
+            if seconds:
+                self.control.trail.backed_off(guest.address, seconds)
 
     def next_cid(self) -> int:
         """The number of one more connection."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from auth.evidence import ConnectionType
 from broker.net.connection import Connection
-from broker.net.framing import READ_SIZE, FrameChannel, largest_message
-from broker.net.securing import Securing
+from broker.net.framing import FrameChannel, largest_message
+from broker.net.securing import EARLY_READ, Securing
 from broker.session import journal
 from broker.session.arrival import Arrival
 from broker.wire.errors import CloseReason, ErrorText
@@ -90,6 +90,12 @@ class WebSocketConnection(Connection):
         """Whether the session can be heard: the request is answered."""
         return isinstance(self.channel, FrameChannel)
 
+    @property
+    def held(self) -> int:
+        """Bytes that the server holds for what has come of it and is not complete."""
+        own = self.channel.held if isinstance(self.channel, FrameChannel) else len(self._request or b"")
+        return super().held + own
+
     # Beginning
 
     def start(self) -> None:
@@ -130,10 +136,10 @@ class WebSocketConnection(Connection):
         data = b""
         try:
             if channel is None:
-                data = self.sock.recv(READ_SIZE)
+                data = self.sock.recv(EARLY_READ)
                 count = len(data)
             else:
-                count = channel.receive()
+                count = channel.receive(EARLY_READ)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -145,6 +151,7 @@ class WebSocketConnection(Connection):
             self._take_request(data)
         else:
             self._opened_request(channel)
+        self._held_changed()
 
     def _opened_request(self, channel: Channel) -> None:
         plaintext = self.service.plaintext.view

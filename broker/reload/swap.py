@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from auth.errors import AuthError
 from broker.control.equipment import set_ceilings
 from broker.control.review import close_surplus, forget_accounts, review
+from broker.net.service import room_for_connections
 from broker.session.states import State
 from broker.wire.errors import CloseReason, ErrorText
 from tls.identity import CertificateFormatError
@@ -164,6 +165,7 @@ def swap(
     control, old, new = service.control, service.options, prepared.options
     was_required, had_nonce = control.authenticator.required, control.authenticator.nonce_required
     service.options = control.options = new
+    service.admission.adopt(new.admission, room_for_connections(new.max_connections))
     service.tls_context = prepared.tls_context
     service.websocket_context = prepared.websocket_context
     control.authenticator = prepared.authenticator

@@ -141,6 +141,9 @@ class RequestReader:
     def __init__(self) -> None:
         self._data = bytearray()
 
+    def __len__(self) -> int:
+        return len(self._data)
+
     def feed(self, data: bytes | memoryview) -> Request | None:
         """Takes what arrived; the request once it is whole. Raises UpgradeError."""
         searched = max(len(self._data) - len(_END) + 1, 0)

@@ -31,6 +31,7 @@ _SERVERS = "integration/test_account_servers.py::"
 _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account"
 _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
+_GUESTS = "unit/net/test_guests.py::"
 _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
 _WEB = "integration/test_websocket_keys.py::"
@@ -98,6 +99,15 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "token": _ACCESS,
         "accounts": _ACCESS,
     },
+    "`admission`": {
+        "max_unauthenticated": _GUESTS + "test_who_stalls_goes_for_who_comes",
+        "max_unauthenticated_per_address": _GUESTS + "test_an_address_has_its_own_number",
+        "max_unauthenticated_memory": _GUESTS + "test_the_memory_of_all_guests_is_bounded",
+        "handshakes_per_address": _GUESTS + "test_handshakes_of_an_address_have_a_rate",
+        "failures_per_address": _GUESTS + "test_an_address_that_fails_again_and_again_is_turned_away",
+        "max_backoff": _GUESTS + "test_the_longest_time_to_be_turned_away",
+        "exempt": _GUESTS + "test_failures_of_exempt_addresses_do_not_count",
+    },
     "`audit`": {
         "dir": _LEDGER + "test_who_did_what",
         "key": _LEDGER + "test_keys_and_files_of_the_ledger",
@@ -137,6 +147,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "tls": "transcripts/cases/tls/tls12_client.yaml",
         "authorization": _BLOCK + "test_user_and_password",
         "websocket": "integration/test_websocket.py::test_both_ports_are_one_server",
+        "admission": _GUESTS + "test_the_block_of_a_file",
         "audit": _LEDGER + "test_who_did_what",
         "accounts": _BLOCK + "test_accounts_and_their_users",
         "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",

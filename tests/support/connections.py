@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 import broker.net.connection
+import broker.net.listener
 import broker.net.securing
 import broker.net.service
 import broker.net.writing
@@ -94,7 +95,8 @@ class Network:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.clock = FakeClock()
-        for module in (broker.net.connection, broker.net.securing, broker.net.service, broker.net.writing):
+        net = broker.net
+        for module in (net.connection, net.listener, net.securing, net.service, net.writing):
             monkeypatch.setattr(module, "time", self.clock)
         self.loop = FakeLoop(self.clock)
         self.options = Options(**options)
