@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -141,18 +141,29 @@ class Command(click.Command):
             raise NskError(f"requires at least {least} arg(s), only received {len(ctx.args)}", show_usage=True)
         if len(ctx.args) > most:
             raise NskError(f"accepts at most {most} arg(s), received {len(ctx.args)}")
-        try:
-            with session.transaction() if self._changes else nullcontext():
-                done = self._run(session, Flags((*self._own, *self._shared), given.given, ctx.args))
-        except NskError as error:
-            error.report = session.output.reported
-            raise
+        done = self._carried_out(session, Flags((*self._own, *self._shared), given.given, ctx.args))
         if structured:
             document: Any = import_module("tools.nsk.document")
             result = done.result if isinstance(done, Answer) else done
             code = done.exit_code if isinstance(done, Answer) else 0
             click.echo(document.succeeded(session.output.reported, result, ok=not code))
         return done.exit_code if isinstance(done, Answer) else 0
+
+    def _carried_out(self, session: Session, flags: Flags) -> object:
+        """What the command returns. What it changes is on the disk before anybody is told of it."""
+        output = session.output
+        if not self._changes:
+            with _reported(session):
+                return self._run(session, flags)
+        output.hold()
+        try:
+            with session.transaction(), _reported(session):
+                done = self._run(session, flags)
+        except BaseException:
+            output.drop()
+            raise
+        output.release()
+        return done
 
     def asks(self, given: Mapping[str, Any], arguments: Sequence[str]) -> bool:
         """Whether the person is asked for the flags."""
@@ -311,6 +322,17 @@ def _first_line(member: Member | Group) -> str:
 
 def _is_nsc(ctx: click.Context) -> bool:
     return ctx.find_root().info_name == "nsc"
+
+
+@contextmanager
+def _reported(session: Session) -> Iterator[None]:
+    """Let errors of a command carry its report, and stand below what it has told until then."""
+    try:
+        yield
+    except NskError as error:
+        error.report = session.output.reported
+        session.output.release()
+        raise
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import re
 import sys
 from enum import Enum
 
+import click
+
 from tools.nsk.report import Report
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -25,13 +27,17 @@ class Channel(Enum):
 
 
 class Output:
-    """The two streams of one invocation."""
+    """The two streams of one invocation.
+
+    While it is held, nothing is shown: a command tells what it has changed when that is on the disk.
+    """
 
     def __init__(self, *, compatible: bool = False, structured: bool = False) -> None:
         self.compatible = compatible
         self.structured = structured
         """Whether nothing is printed here, since one JSON document will tell everything at the end."""
         self.reported = Report()
+        self._held: list[tuple[str, Channel]] | None = None
 
     @property
     def program(self) -> str:
@@ -42,11 +48,34 @@ class Output:
         """Write a text as it is. Emphasis is dropped unless a terminal shows it."""
         if self.structured:
             return
+        if self._held is not None:
+            self._held.append((text, channel))
+            return
         stream = sys.stdout if channel.value[self.compatible] else sys.stderr
         if not self.compatible and not stream.isatty():
             text = _ESCAPE.sub("", text)
         stream.write(text)
         stream.flush()
+
+    def hold(self) -> None:
+        """Keep back what is written from now on."""
+        self._held = []
+
+    def release(self) -> None:
+        """Show what was kept back. What comes is kept back again where it was before."""
+        held, self._held = self._held, None
+        for text, channel in held or ():
+            self.write(text, channel)
+        self._held = None if held is None else []
+
+    def drop(self) -> None:
+        """Forget what was kept back, since it did not happen, and keep nothing back any more."""
+        self._held, self.reported = None, Report()
+
+    def confirm(self, question: str, *, default: bool = False) -> bool:
+        """Ask the person at the terminal, who sees first what was kept back."""
+        self.release()
+        return click.confirm(question, default=default, err=True)
 
     def line(self, text: str = "", channel: Channel = Channel.DATA) -> None:
         """Write a text and a newline."""

@@ -56,6 +56,7 @@ def create_operator(
     claims.nats.operator_service_urls = list(service_urls)
     if signing_key is not None:
         claims.nats.signing_keys = [signing_key.public]
+    _refuse_taken_creds(root, name, keystore)
     store = Store.create(root, name, keystore)
     keystore.prepare()
     for pair in (None if key else identity, signing_key):
@@ -63,6 +64,19 @@ def create_operator(
             keystore.store_key(pair)
     store.sign_operator(claims, identity)
     return store
+
+
+def _refuse_taken_creds(root: Path, name: str, keystore: KeyStore) -> None:
+    """Refuse a new operator whose creds files would take the place of those of another one. Raises StoreError."""
+    directory = keystore.creds_directory / name
+    if not Store.exists(root, name) and any(
+        keystore.files.names(directory / entry) for entry in keystore.files.names(directory)
+    ):
+        raise StoreError(
+            f"`{directory}` holds the creds files of another operator {quote(name)}, which would be overwritten",
+            remedy="choose another name, or keep this operator's keys apart: --keystore-dir <directory>; "
+            "where that operator is gone, move its creds files away first",
+        )
 
 
 def import_operator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -64,19 +65,39 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The current operator. Raises StoreError when there is none or it is unusable."""
-        if not self.environment.operator:
-            raise StoreError(f"set an operator -- '{self.output.program} env -o operatorName'")
-        store = self.open_store(self.environment.operator)
+        store = self.current_store()
         self.check_generation(store)
         return store
+
+    def current_store(self) -> Store:
+        """The current operator, whatever its JWT is like. Raises StoreError when there is none."""
+        if not self.environment.operator:
+            raise StoreError(f"set an operator -- '{self.output.program} env -o operatorName'")
+        return self.open_store(self.environment.operator)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Make all changes inside the block together, while other invocations wait; none of them when it raises."""
         return self.files.transaction(*self.environment.homes)
 
     def commit(self) -> None:
-        """Write down what was changed so far, such as before a server is told of it."""
-        self.files.commit()
+        """Write down what was changed so far, such as before a server is told of it, and show what was told of it."""
+        try:
+            self.files.commit()
+        except (OSError, NskError):
+            self.output.drop()
+            raise
+        self.output.release()
+
+    def check_output(self, name: str) -> None:
+        """Refuse, before anything is done, a file that the person named and that cannot be written. Raises NskError."""
+        path = self.environment.absolute(name)
+        place = path.parent
+        if path.is_dir():
+            raise NskError(f"`{path}` is a directory", remedy="name a file")
+        if not place.is_dir():
+            raise NskError(f"`{place}` is no directory", remedy=f"make it, or name a file elsewhere: mkdir -p {place}")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise NskError(f"nobody but its owner may write in `{place}`", remedy="name a file elsewhere")
 
     def write_output(self, name: str, text: str, *, mode: int = FILE_MODE) -> Path:
         """Write a file that the person named, at once and whatever becomes of the command. Raises OSError."""

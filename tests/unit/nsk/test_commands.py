@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -352,3 +353,37 @@ def test_a_rate_that_lets_nothing_through_is_refused(tool: Tool) -> None:
     assert "natskeep message_rate must be 1 or more" in tool.refused("edit", "account", "A", "--message-rate", "0")
     assert "natskeep byte_rate must be 1 or more" in tool.refused("edit", "user", "u", "--byte-rate", "0")
     assert tool.files() == before
+
+
+@pytest.mark.parametrize("words", [["add", "account", "B"], ["generate", "nkey", "--user", "--store"]])
+def test_what_did_not_reach_the_disk_is_not_said_to_be_done(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """The disk is full when the transaction is written down."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    before = tool.files()
+    with monkeypatch.context() as patch:
+        patch.setattr("tools.nsk.transaction.journal.write", fail)
+        assert "no space left" in tool.refused(*words)
+        assert (tool.out, "[ OK ]" in tool.err) == ("", False)
+        assert tool(*words, "--json") == 1
+        assert json.loads(tool.out)["report"] == []
+    assert tool.files() == before
+    tool.ok(*words)
+    assert tool.out + tool.err
+
+
+def test_an_operator_of_the_same_name_elsewhere_keeps_its_creds(tool: Tool, tmp_path: Path) -> None:
+    tool.ok("init", "X")
+    creds = sorted((tool.home / "creds" / "X").rglob("*.creds"))
+    before = [path.read_text() for path in creds]
+    assert len(creds) == 2
+    error = tool.refused("init", "X", "--dir", str(tmp_path / "other"))
+    assert "holds the creds files of another operator" in error
+    assert "--keystore-dir" in error
+    assert [path.read_text() for path in creds] == before
+    assert not (tmp_path / "other" / "X").exists()
+    tool.ok("init", "X", "--dir", str(tmp_path / "other"), "--all-dirs", str(tmp_path / "apart"))

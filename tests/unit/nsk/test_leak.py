@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,19 @@ def test_without_a_server_the_revocation_is_written_and_what_is_left_is_said(too
     assert result["done"]["problems"] == ["servers do not know of it: nsk push --account A"]
     assert store_of(tool).account("A").nats.revocations == {issued.subject: issued.issued_at}
     assert parse_creds(creds(tool))[1] not in tool.out
+
+
+@pytest.mark.parametrize("name", ["nowhere/report.txt", ".", "shut/report.txt"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_done(tool: Tool, name: str) -> None:
+    shut = tool.home.parent / "shut"
+    shut.mkdir(mode=0o500)
+    if name.startswith("shut") and os.access(shut, os.W_OK):
+        pytest.skip("modes do not bind this user")
+    path = tool.home.parent / "found.creds"
+    path.write_text(creds(tool))
+    before = tool.files()
+    assert "Error:" in tool.refused("leaked", str(path), "--yes", "--report", name)
+    assert tool.files() == before
 
 
 def test_a_broken_jwt_of_somebody_else_holds_up_no_revocation(tool: Tool) -> None:

@@ -7,8 +7,6 @@ import sys
 import time
 from collections.abc import Iterable
 
-import click
-
 from accounts.flow import TooManyWaysError
 from broker.audit.entry import LineError
 from broker.audit.verify import entries
@@ -27,6 +25,8 @@ from tools.nsk.session import Session
 
 def _leaked(session: Session, flags: Flags) -> Answer:
     store = session.store
+    if report := flags.text("report"):
+        session.check_output(report)
     leak = leaks.read_leak(store, _content(session, flags))
     if not leak.is_ours:
         return _not_ours(session, flags, leak)
@@ -96,7 +96,7 @@ def _log(session: Session, flags: Flags, leak: Leak) -> list[Trace] | None:
 def _agreed(session: Session, leak: Leak) -> bool:
     if session.output.structured or not sys.stdin.isatty():
         return False
-    return click.confirm(f"Revoke user {leak.user or leak.claims.name} and end its connections?", err=True)
+    return session.output.confirm(f"Revoke user {leak.user or leak.claims.name} and end its connections?")
 
 
 def _contain(session: Session, flags: Flags, leak: Leak, servers: Servers | None) -> Containment:

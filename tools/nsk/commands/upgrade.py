@@ -86,13 +86,13 @@ def _convert(session: Session, store: Store, flags: Flags, report: Report) -> st
         return None
     asks = sys.stdin.isatty() and not flags.boolean("OK")
     backup = flags.text("backup")
-    if asks and not backup and click.confirm("Back up the store to a zip file first?", default=True, err=True):
+    if asks and not backup and session.output.confirm("Back up the store to a zip file first?", default=True):
         backup = click.prompt("zip file name", f"{claims.name}-jwtV1-upgrade-backup.zip", err=True)
     if backup:
         backup = str(_back_up(session.environment.absolute(backup), store.directory))
         session.output.message(_BACKED_UP.format(file=backup, directory=store.directory))
     session.output.message("In order to use jwt V2, you must upgrade all nats-server prior to usage!")
-    if not flags.boolean("OK") and not (asks and click.confirm(_QUESTION.format(program=program), err=True)):
+    if not flags.boolean("OK") and not (asks and session.output.confirm(_QUESTION.format(program=program))):
         report.ok("Declined to convert at this time. Rerun command when ready.")
         return backup or None
     store.sign_operator(claims, pair)
