@@ -6,7 +6,9 @@ keystore: JWTs, seeds and creds files are found wherever they lie in it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from auth.gojson import quote
 from auth.nkey import KeyPair
 from tools.nsk.cli import Command
 from tools.nsk.collection import Collection, FoundAccount, FoundOperator
+from tools.nsk.deletions import forget_deletion
 from tools.nsk.errors import NskError, StoreError
 from tools.nsk.flags import Flags, boolean, text
 from tools.nsk.keystore import KeyStore
@@ -50,7 +53,10 @@ class _Limits:
 
 
 class Restorer:
-    """Puts what was found back into the stores of one root. What is there already stays, unless forced."""
+    """Puts what was found back into the stores of one root. What is there already stays, unless forced.
+
+    A JWT that cannot be read counts as missing.
+    """
 
     def __init__(self, root: Path, keystore: KeyStore, seeds: dict[str, KeyPair], limits: _Limits) -> None:
         self._root = root
@@ -65,6 +71,9 @@ class Restorer:
         whole = not (self._limits.account or self._limits.user)
         if Store.exists(self._root, name):
             store = Store.open(self._root, name, self._keystore)
+            is_broken = whole and not _is_readable(store.operator)
+            if is_broken:
+                store.write_operator(found.token)
             if store.operator().subject != found.claims.subject:
                 report.error(
                     f"operator {quote(name)} of this store has another key: "
@@ -74,7 +83,7 @@ class Restorer:
             if not store.operator().did_sign(found.claims):
                 report.error(f"key {found.claims.issuer} does not sign for operator {quote(name)} of this store")
                 return
-            old = store.operator_token()
+            old = "" if is_broken else store.operator_token()
         elif not whole:
             report.error(f"operator {quote(name)} is not in this store: restore it without --account and --user first")
             return
@@ -106,7 +115,7 @@ class Restorer:
         if other not in (None, name):
             report.error(f"account {quote(str(other))} has the key {found.claims.subject}")
             return
-        old = store.account_token(name) if store.has_account(name) else ""
+        old = store.account_token(name) if _is_readable(partial(store.account, name)) else ""
         if old and other is None:
             report.error(f"account {quote(name)} of this store has another key")
             return
@@ -116,6 +125,7 @@ class Restorer:
                 return
             if self._may_write(f"account {quote(name)}", old, found.token, report):
                 store.write_account(name, found.token)
+                forget_deletion(store, found.claims.subject)
                 self.done.accounts.append(name)
             keys = found.claims.signing_key_names()
             self._keys([found.claims.subject, *keys, found.claims.nats.authorization.xkey], report)
@@ -132,7 +142,7 @@ class Restorer:
             if claims.issuer not in store.account_signers(account):
                 report.error(f"{claims.issuer}, which signed user {quote(name)}, signs for the account no more")
                 continue
-            old = store.user_token(account.name, name) if store.has_user(account.name, name) else ""
+            old = store.user_token(account.name, name) if _is_readable(partial(store.user, account.name, name)) else ""
             if old and store.user(account.name, name).subject != claims.subject:
                 report.error(f"user {quote(name)} of this store has another key")
                 continue
@@ -152,6 +162,15 @@ class Restorer:
                 self._keystore.store_key(self._seeds[public])
                 self.done.keys.append(public)
                 report.ok(f"restored key {public}")
+
+
+def _is_readable(read: Callable[[], object]) -> bool:
+    """Whether there is a JWT, and nothing is wrong with it."""
+    try:
+        read()
+    except StoreError:
+        return False
+    return True
 
 
 def _restore(session: Session, flags: Flags) -> Restored:
@@ -192,8 +211,9 @@ RESTORE = Command(
     "restore",
     "Restore operators, accounts, users and their keys from a directory: a backup of the stores and the keystore,\n"
     "or what 'nsk export keys --all --include-jwts' wrote. Without --account and --user everything in it is\n"
-    "restored. What is in the store already stays as it is, unless --force is given; of several JWTs of one entity\n"
-    "the last issued is taken. Creds files are made anew. When anything cannot be restored, nothing is.",
+    "restored. What is in the store already stays as it is, unless it cannot be read or --force is given; of several\n"
+    "JWTs of one entity the last issued is taken. Creds files are made anew. When anything cannot be restored,\n"
+    "nothing is.",
     _restore,
     (
         text("dir", "d", "directory to restore from, with all below it"),

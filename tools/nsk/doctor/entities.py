@@ -49,6 +49,8 @@ def time_findings(examined: Examined, what: str, place: str, claims: Claims, ren
 
 def _system_account(examined: Examined, place: str) -> Iterator[Finding]:
     name = examined.system_account
+    if name is None and examined.lacks_accounts:
+        return
     if name is None:
         existing = next((name for name in examined.accounts if name.upper() == SYSTEM_ACCOUNT), None)
         choose = examined.run("edit", "operator", "--system-account", existing or SYSTEM_ACCOUNT)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from tools.nsk.doctor.entities import entity_findings
-from tools.nsk.doctor.files import file_findings
-from tools.nsk.doctor.findings import Examined, Finding, Severity
+from tools.nsk.doctor.files import file_findings, mode_findings
+from tools.nsk.doctor.findings import Examined, Finding, Severity, UnreadableError
 from tools.nsk.doctor.imports import import_findings
 from tools.nsk.doctor.keys import key_findings
 from tools.nsk.doctor.revocations import revocation_findings
 from tools.nsk.doctor.users import user_findings
-from tools.nsk.rotation.records import Book
 from tools.nsk.store import Store
 
 MONTH_SECONDS = 30 * 24 * 3600
@@ -30,10 +29,18 @@ def examine(
     """What is wrong with an operator and everything below it, the worst first.
 
     ``within`` are the seconds in which an end is near, ``now`` Unix seconds, ``program`` the beginning of the commands
-    that findings name. Raises StoreError for a file that cannot be read.
+    that findings name. What cannot be read is a finding, and the rest is examined nevertheless.
     """
-    examined = Examined(store, time.time() if now is None else now, within, program)
-    examined.rotations = Book(store).rotations()
+    try:
+        examined = Examined(store, time.time() if now is None else now, within, program)
+    except UnreadableError as problem:
+        found = [problem.finding, *mode_findings(store)]
+    else:
+        found = [*examined.broken, *_checked(examined)]
+    return sorted((one for one in found if one.severity >= severity), key=lambda one: -one.severity)
+
+
+def _checked(examined: Examined) -> Iterator[Finding]:
     checks = (
         entity_findings,
         user_findings,
@@ -42,8 +49,7 @@ def examine(
         key_findings,
         file_findings,
     )
-    found = chain.from_iterable(check(examined) for check in checks)
-    return sorted((one for one in found if one.severity >= severity), key=lambda one: -one.severity)
+    return chain.from_iterable(check(examined) for check in checks)
 
 
 def mend(store: Store, findings: Sequence[Finding]) -> list[Finding]:

@@ -14,15 +14,20 @@ from auth.gojson import quote
 from tools.nsk.doctor.findings import Examined, Finding, Severity
 from tools.nsk.files import DIRECTORY_MODE, FILE_MODE
 from tools.nsk.keystore import CREDS_SUFFIX, SEED_SUFFIX
+from tools.nsk.store import Store
 
 
 def file_findings(examined: Examined) -> Iterator[Finding]:
     """What is wrong with the files of the operator and of the keystore."""
-    keystore = examined.store.keystore
-    for root in (examined.store.directory, keystore.keys_directory, keystore.creds_directory):
+    yield from mode_findings(examined.store)
+    yield from _creds(examined)
+
+
+def mode_findings(store: Store) -> Iterator[Finding]:
+    """Whom the files of the operator and of the keystore lie open to."""
+    for root in (store.directory, store.keystore.keys_directory, store.keystore.creds_directory):
         if root.is_dir():
             yield from _modes(root)
-    yield from _creds(examined)
 
 
 def _modes(root: Path) -> Iterator[Finding]:
@@ -65,6 +70,9 @@ def _creds(examined: Examined) -> Iterator[Finding]:
                 f"is of a user {quote(user)} that account {quote(account)} does not have",
                 f"rm {shlex.quote(str(path))}",
             )
+        elif user not in examined.users.get(account, ()):
+            # Its JWT cannot be read.
+            continue
         elif parse_decorated_jwt(path.read_text("utf-8", "replace")) != store.user_token(account, user):
             yield Finding(
                 "creds-outdated",

@@ -49,6 +49,8 @@ def _refused(examined: Examined, importer: str, problem: ImportProblem) -> Itera
     export = None if exporter is None else _export(examined, exporter, found)
     activate = _activate(examined, importer, found) if export is not None and export.token_required else ""
     why = problem.detail or problem.reason
+    if exporter is None and examined.lacks_accounts:
+        return
     if exporter is None:
         yield Finding(
             "import-unknown-account",

@@ -22,6 +22,8 @@ def key_findings(examined: Examined) -> Iterator[Finding]:
 
 
 def _unused_operator_keys(examined: Examined) -> Iterator[Finding]:
+    if examined.lacks_accounts:
+        return
     signers = {claims.issuer for claims in examined.accounts.values()}
     for key in examined.operator.nats.signing_keys:
         if key not in signers and key not in examined.rotating:
@@ -35,6 +37,8 @@ def _unused_operator_keys(examined: Examined) -> Iterator[Finding]:
 
 
 def _unused_account_keys(examined: Examined, name: str, claims: AccountClaims) -> Iterator[Finding]:
+    if examined.lacks_accounts or name in examined.lacks_users:
+        return
     signers = {user.issuer for user in examined.users[name].values()} | _activators(examined)
     for item in claims.nats.signing_keys:
         key = key_of(item)
@@ -100,12 +104,24 @@ def _missing_of_account(examined: Examined, name: str, claims: AccountClaims) ->
 
 
 def _unreferenced(examined: Examined) -> Iterator[Finding]:
+    if examined.broken:
+        return
     keystore = examined.store.keystore
     referenced = set(examined.rotating)
     # One keystore serves all operators beside each other.
     for name in _operators(examined.store):
-        other = examined.store if name == examined.store.name else Store.open(examined.store.root, name, keystore)
-        referenced |= _referenced(other)
+        try:
+            other = examined.store if name == examined.store.name else Store.open(examined.store.root, name, keystore)
+            referenced |= _referenced(other)
+        except StoreError as problem:
+            yield Finding(
+                "jwt-broken",
+                Severity.WARNING,
+                f"operator {quote(name)}",
+                f"cannot be read, so it cannot be told which keys nothing refers to: {problem.text}",
+                f"{examined.run('select', 'operator', name)} && {examined.run('doctor')}",
+            )
+            return
     for key in keystore.public_keys():
         if key not in referenced:
             yield Finding(
@@ -124,15 +140,11 @@ def _operators(store: Store) -> list[str]:
 
 
 def _referenced(store: Store) -> set[str]:
-    """Every key that an operator, its accounts and their users name. What cannot be read names none."""
-    found: set[str] = set()
-    try:
-        operator = store.operator()
-        found |= {operator.subject, *operator.nats.signing_keys}
-        for name in store.accounts():
-            claims = store.account(name)
-            found |= {claims.subject, claims.nats.authorization.xkey, *map(key_of, claims.nats.signing_keys)}
-            found |= {store.user(name, user).subject for user in store.users(name)}
-    except StoreError as problem:
-        raise StoreError(f"operator {quote(store.name)}: {problem.text}", remedy=problem.remedy) from None
+    """Every key that an operator, its accounts and their users name. Raises StoreError."""
+    operator = store.operator()
+    found = {operator.subject, *operator.nats.signing_keys}
+    for name in store.accounts():
+        claims = store.account(name)
+        found |= {claims.subject, claims.nats.authorization.xkey, *map(key_of, claims.nats.signing_keys)}
+        found |= {store.user(name, user).subject for user in store.users(name)}
     return found

@@ -20,7 +20,7 @@ from tools.nsk.values import format_date
 
 def revocation_findings(examined: Examined) -> Iterator[Finding]:
     """The revocations that could go."""
-    retired = {one.key: one.expires_at for one in Book(examined.store).retired()}
+    retired = {one.key: one.expires_at for one in examined.retired}
     for name, claims in examined.accounts.items():
         everybody = claims.nats.revocations.get(ALL_USERS)
         users = {user.subject: (title, user) for title, user in examined.users[name].items()}
