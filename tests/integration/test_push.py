@@ -92,8 +92,6 @@ def stage(
     store = make_store(tool.home, url)
     resolver = "--nats-resolver" if target.is_reference else "--mem-resolver"
     tool.ok("generate", "config", resolver, "--config-file", str(tmp_path / "operator.conf"))
-    operator = tmp_path / "operator.conf"
-    operator.write_text(operator.read_text().replace("allow_delete: false", "allow_delete: true"))
     configuration = tmp_path / "server.conf"
     configuration.write_text(f'listen: "{url.removeprefix("nats://")}"\nserver_name: S1\ninclude "operator.conf"\n')
     with ServerProcess(target, ["-c", str(configuration)], tmp_path) as server:
@@ -200,6 +198,25 @@ def test_what_was_pushed_is_pulled_back_equal(stage: Stage) -> None:
     assert "nothing to prune" in tool_messages(tool, "push", "--prune")
     assert "deleted 1 accounts" in tool_messages(tool, "push", "--account-removal", "SHOP", "--yes")
     assert "list 1 accounts from nats-server S1" in tool_messages(tool, "push", "--diff")
+
+
+def test_a_deleted_account_is_told_until_servers_forget_it(stage: Stage) -> None:
+    """Every plan of all accounts names it, and it stays on servers until its removal is asked for."""
+    tool, hub = stage.tool, stage.store.account("HUB").subject
+    with stage.listening("web", "orders.>"):
+        tool.ok("delete", "account", "HUB")
+        code, plan = stage.plan()
+        assert (code, plan["breaks"], plan["accounts"]) == (0, False, [])
+        (told,) = plan["only_on_servers"]
+        assert (told["account"], told["public_key"], told["deleted_at"] > 0) == ("HUB", hub, True)
+        assert stage.plan("-a", "SHOP")[1]["only_on_servers"] == []
+        assert f"account HUB ({hub}): only on the servers, deleted here at " in tool_messages(tool, "push", "-A")
+        assert stage.plan()[1]["only_on_servers"] == [told]
+        code, plan = stage.plan("--prune")
+        assert (code, plan["remove"], plan["only_on_servers"]) == (1, [hub], [])
+    if stage.target.is_reference:
+        assert "deleted 1 accounts" in tool_messages(tool, "push", "--prune", "--yes")
+        assert stage.plan()[1]["only_on_servers"] == []
 
 
 def test_a_user_that_may_only_push_pushes_without_a_plan(stage: Stage) -> None:

@@ -32,6 +32,7 @@ from tools.nsk.plan_model import (
     LostSubscription,
     Plan,
     State,
+    Stranger,
     TermChange,
     UserChange,
     Wanted,
@@ -136,6 +137,9 @@ class _Maker:
             accounts=changes,
             notes=list(self._held.notes),
             breaks=any(change.breaks for change in changes),
+            only_on_servers=[
+                Stranger(self._label(public), public, moment) for public, moment in self._wanted.strangers.items()
+            ],
         )
 
     def _label(self, public: str) -> str:

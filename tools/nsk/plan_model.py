@@ -134,6 +134,15 @@ class AccountChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """An account that servers hold and the store does not, and that stays there as long as nobody prunes."""
+
+    account: Annotated[str, "name of the account"]
+    public_key: Annotated[str, "public key of the account"]
+    deleted_at: Annotated[int | None, "when it was deleted from the store, in Unix seconds, null where it never was"]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What pushing would change. ``id`` stands for both sides: another store or other servers make another plan."""
 
@@ -144,6 +153,7 @@ class Plan:
     accounts: Annotated[list[AccountChange], "accounts that something changes for"]
     notes: Annotated[list[str], "what could not be found out"]
     breaks: Annotated[bool, "whether something would not work any more"]
+    only_on_servers: Annotated[list[Stranger], "accounts that would stay on servers, though the store has them not"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +202,13 @@ class StoredUser:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be: JWTs to push by public key, accounts to remove, and the users that the store knows."""
+    """What is to be: JWTs to push by public key, accounts to remove, and the users that the store knows.
+
+    ``strangers`` are accounts that only servers hold and that stay there, with the Unix time at which each was deleted
+    from the store, or None.
+    """
 
     tokens: dict[str, str]
     removed: frozenset[str] = frozenset()
     users: tuple[StoredUser, ...] = ()
+    strangers: dict[str, int | None] = field(default_factory=dict)

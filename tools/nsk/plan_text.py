@@ -16,6 +16,7 @@ from tools.nsk.plan_model import (
     UserChange,
 )
 from tools.nsk.render import printable
+from tools.nsk.values import format_date
 
 _DEEDS = {
     Deed.ADD: "new on the servers",
@@ -39,6 +40,11 @@ def _lines(plan: Plan) -> Iterator[str]:
         yield ""
         yield f"account {account.account} ({account.public_key}): {_DEEDS[account.deed]}"
         yield from (f"  {line}" for line in _account(account))
+    for stranger in plan.only_on_servers:
+        yield ""
+        since = "" if stranger.deleted_at is None else f", deleted here at {format_date(stranger.deleted_at)}"
+        yield f"account {stranger.account} ({stranger.public_key}): only on the servers{since}"
+        yield "  ~ stays there, with all that it allows: --prune removes it"
     yield ""
     if not plan.accounts:
         yield "nothing would change"

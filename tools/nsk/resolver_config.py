@@ -8,7 +8,7 @@ from tools.nsk.store import Store
 
 _FULL = """\
 # configuration of the nats based resolver
-resolver {
+resolver {{
     type: full
     # Directory in which the account jwt will be stored
     dir: './jwt'
@@ -17,14 +17,14 @@ resolver {
     # This is to allow manual restoration in case of inadvertent deletion.
     # To restore a jwt, remove the added suffix .delete and restart or send a reload signal.
     # To free up storage you must manually delete files with the suffix .delete.
-    allow_delete: false
+    allow_delete: {deletes}
     # Interval at which a nats-server with a nats based account resolver will compare
     # it's state with one random nats based account resolver in the cluster and if needed,\x20
     # exchange jwt and converge on the same set of jwt.
     interval: "2m"
     # Timeout for lookup requests in case an account does not exist locally.
     timeout: "1.9s"
-}
+}}
 """
 _CACHE = """\
 # configuration of the nats based cache resolver
@@ -74,9 +74,13 @@ def memory_resolver(store: Store, *, system_account: str = "") -> str:
     return "\n".join(lines)
 
 
-def nats_resolver(store: Store, *, system_account: str = "", cache: bool = False, program: str = "nsk") -> str:
+def nats_resolver(
+    store: Store, *, system_account: str = "", cache: bool = False, program: str = "nsk", deletes: bool = True
+) -> str:
     """The operator, and a directory of account JWTs that servers keep in step over NATS, or a cache of it.
 
+    ``deletes`` tells whether servers forget accounts when a key of the operator asks them to: without it, an account
+    that was deleted lives on there.
     Raises StoreError when neither the operator has a system account nor one is named.
     """
     name = system_account or store.account_with_key(store.operator().nats.system_account)
@@ -88,4 +92,5 @@ def nats_resolver(store: Store, *, system_account: str = "", cache: bool = False
         f"# System Account named {name}\nsystem_account: {account.subject}\n"
     )
     preload = _PRELOAD.format(program=program, public=account.subject, token=store.account_token(name))
-    return "\n".join((head, _CACHE if cache else _FULL, "", preload, ""))
+    full = _FULL.format(deletes=str(deletes).lower())
+    return "\n".join((head, _CACHE if cache else full, "", preload, ""))

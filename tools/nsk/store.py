@@ -31,7 +31,6 @@ ClaimsT = TypeVar("ClaimsT", bound=Claims)
 
 JWT_SUFFIX = ".jwt"
 _USERS = "users"
-_ROTATIONS = ".rotations"
 
 
 def check_name(name: str, what: str) -> str:
@@ -247,20 +246,19 @@ class Store:
         """Remove a user's JWT; key and creds are the keystore's."""
         self.files.remove(self.user_path(account, user))
 
-    # Rotations under way (``tools.nsk.rotation``).
+    # Records that this tool keeps beside the operator's JWT, in hidden files that nsc passes over.
 
-    @property
-    def rotations_path(self) -> Path:
-        """The file of rotations under way, which nsc passes over."""
-        return self.directory / _ROTATIONS
+    def record_path(self, name: str) -> Path:
+        """The file of a record."""
+        return self.directory / name
 
-    def rotation_records(self) -> str | None:
-        """The records of rotations, or None when there never was one."""
-        return self._read(self.rotations_path)
+    def record(self, name: str) -> str | None:
+        """A record, or None when there never was one."""
+        return self._read(self.record_path(name))
 
-    def write_rotation_records(self, text: str) -> None:
-        """Store the records of rotations."""
-        self.files.write(self.rotations_path, text)
+    def write_record(self, name: str, text: str) -> None:
+        """Store a record."""
+        self.files.write(self.record_path(name), text)
 
     # Signing.
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from auth.claims import AccountClaims
+from auth.claims import AccountClaims, OperatorClaims
 from auth.envelope import JwtError
 from tools.nsk.account_server import account_url
+from tools.nsk.deletions import deletions
 from tools.nsk.errors import NskError
 from tools.nsk.plan_model import Connection, Holdings, StoredUser, Subscription, Wanted
 from tools.nsk.remote import (
@@ -60,6 +61,33 @@ async def holdings(remote: Remote, store: Store, wanted: Wanted) -> Holdings:
         if connection.user != own
     ]
     return Holdings(tokens, operators, system_account, tuple(connections), tuple(dict.fromkeys(notes)))
+
+
+def strangers(store: Store, held: Holdings) -> dict[str, int | None]:
+    """The accounts of an operator that servers hold and its store does not, and when each was deleted there.
+
+    Those of other operators whom the servers trust, and the servers' system account, are none of its business.
+    """
+    own = store.operator().subject
+    foreign: set[str] = set()
+    for token in held.operators:
+        with suppress(JwtError):
+            claims = OperatorClaims.from_token(token)
+            if claims.subject != own:
+                foreign.update(claims.trusted_keys())
+    known, gone = store.account_tokens(), deletions(store)
+    return {
+        public: gone[public].at if public in gone else None
+        for public, token in sorted(held.tokens.items())
+        if public not in known and public != held.system_account and _issuer(token) not in foreign
+    }
+
+
+def _issuer(token: str) -> str:
+    try:
+        return AccountClaims.from_token(token).issuer
+    except JwtError:
+        return ""
 
 
 async def refused_imports(remote: Remote, publics: Iterable[str]) -> set[tuple[str, str, str, str]]:

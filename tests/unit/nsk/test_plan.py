@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from auth import jwt
 from auth.claims import AccountClaims, Export, Import, OperatorClaims, UserClaims, WeightedMapping
 from auth.nkey import KeyKind, KeyPair
+from tools.nsk.deletions import deletions, note_deletion
+from tools.nsk.keystore import KeyStore
 from tools.nsk.plan import effective_imports, make_plan
 from tools.nsk.plan_model import (
     AccountChange,
@@ -24,6 +27,8 @@ from tools.nsk.plan_model import (
     Wanted,
 )
 from tools.nsk.plan_text import plan_lines
+from tools.nsk.provision import create_account, create_operator
+from tools.nsk.survey import strangers
 
 NOW = 2_000_000_000.0
 ISSUED = int(NOW) - 1000
@@ -286,3 +291,40 @@ def test_nothing_that_a_terminal_obeys_is_shown(shop: Shop) -> None:
     text = "\n".join(plan_lines(make_plan(held, shop.wanted(), NOW)))
     assert "\x1b" not in text
     assert "\x07" not in text
+
+
+def test_accounts_that_only_servers_hold_are_told_and_stay(shop: Shop) -> None:
+    """They are named, with the time of their deletion, and break nothing; removing them does."""
+    held, wanted = shop.held(), shop.wanted()
+    hub, token = shop.other_key.public, wanted.tokens.pop(shop.other_key.public)
+    assert held.tokens[hub] == token
+    plan = make_plan(held, replace(wanted, strangers={hub: ISSUED}), NOW)
+    assert ([(one.account, one.public_key, one.deleted_at) for one in plan.only_on_servers], plan.breaks) == (
+        [("HUB", hub, ISSUED)],
+        False,
+    )
+    lines = list(plan_lines(plan))
+    assert f"account HUB ({hub}): only on the servers, deleted here at 2033-05-18 03:16:40 UTC" in lines
+    pruned = make_plan(held, replace(wanted, removed=frozenset({hub})), NOW)
+    assert (only(pruned).deed, pruned.breaks, pruned.only_on_servers) == (Deed.REMOVE, True, [])
+    assert pruned.id != plan.id
+
+
+def test_whose_accounts_are_strangers(tmp_path: Path, shop: Shop) -> None:
+    """Neither those of another operator whom servers trust, nor the system account that servers name."""
+    store = create_operator(tmp_path, "O", KeyStore(tmp_path))
+    mine = create_account(store, "MINE")
+    tokens = {mine.subject: store.account_token("MINE")}
+    key = store.identity_signer(store.operator().subject)
+    keys = {name: KeyPair.generate(KeyKind.ACCOUNT).public for name in ("GONE", "LEFT", "SYSTEM")}
+    for name, public in keys.items():
+        claims = AccountClaims.new(public)
+        claims.name = name
+        tokens[public] = jwt.encode(claims, key, issued_at=ISSUED)
+    note_deletion(store, "GONE", keys["GONE"])
+    held = shop.held(system_account=keys["SYSTEM"])
+    held = replace(held, tokens={**held.tokens, **tokens}, operators=(*held.operators, store.operator_token()))
+    found = strangers(store, held)
+    assert set(found) == {keys["GONE"], keys["LEFT"]}
+    assert found[keys["LEFT"]] is None
+    assert found[keys["GONE"]] == deletions(store)[keys["GONE"]].at

@@ -54,6 +54,7 @@ class Fleet:
         self.connected: list[Connected] = []
         self.refused: dict[str, str] = {}
         self.is_behind = False
+        self.issuers: dict[str, set[str]] = {}
 
     def push(self, tokens: Mapping[str, str]) -> dict[str, str]:
         self.accounts |= {key: token for key, token in tokens.items() if key not in self.refused}
@@ -70,7 +71,7 @@ class Fleet:
         return [one for one in self.connected if one.account == account]
 
     def account_issuers(self) -> dict[str, set[str]]:
-        return {}
+        return self.issuers
 
     def kick(self, connections: Iterable[Connected]) -> list[str]:
         return []
@@ -246,6 +247,26 @@ def test_an_operator_waits_for_servers_that_are_behind(store: Store) -> None:
     assert "configuration of late" in advance(store, rotation, fleet, Retirement.UNUSED).waiting
     assert rotation.stage == "retired"
     assert store.keystore.has_key(rotation.old)
+
+
+def test_a_deleted_account_on_servers_holds_up_no_operator(tool: Tool) -> None:
+    """One that was deleted here is told of; one that only servers know is waited for, with the remedy."""
+    store = Store.open(tool.home, "O", KeyStore(tool.home))
+    tool.ok("add", "account", "GONE")
+    key = store.account("GONE").subject
+    tool.ok("delete", "account", "GONE")
+    rotation = begin_operator(store, "", TERMS)
+    fleet = Fleet(store)
+    assert not advance(store, rotation, fleet).is_over
+    stranger = KeyPair.generate(KeyKind.ACCOUNT).public
+    fleet.issuers = {key: {rotation.old}, stranger: {rotation.old}}
+    waiting = advance(store, rotation, fleet, Retirement.UNUSED).waiting
+    assert f"nsk push --account-removal {stranger}" in waiting
+    assert key not in waiting
+    del fleet.issuers[stranger]
+    progress = advance(store, rotation, fleet, Retirement.UNUSED)
+    assert progress.is_over
+    assert any(f'account "GONE" ({key}) was deleted here' in line for line in progress.done)
 
 
 def test_whoever_is_connected_keeps_the_key(store: Store) -> None:

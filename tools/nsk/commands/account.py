@@ -11,6 +11,7 @@ from auth.nkey import KeyKind
 from tools.nsk import extension, jetstream
 from tools.nsk.cli import Command
 from tools.nsk.commands.user import NO_REVOKE_FLAG, remove_user, revoke_users, revokes, tell_revoked
+from tools.nsk.deletions import note_deletion
 from tools.nsk.edits import TAG_FLAGS, TIME_FLAGS, SigningKeys, edit_tags, edit_times, refuse_new_issues, times
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, number, strings, text
@@ -241,6 +242,8 @@ def _delete(session: Session, flags: Flags) -> DeletedAccount:
     if flags.boolean("rm-nkey"):
         _remove_keys(session, claims, report)
     store.delete_account(name)
+    if not session.output.compatible:
+        note_deletion(store, name, claims.subject)
     report.ok("deleted account")
     report.ok("deleted account directory")
     url = store.operator().nats.account_server_url

@@ -124,7 +124,10 @@ def _config(session: Session, flags: Flags) -> Generated:
         config = memory_resolver(store, system_account=system)
     else:
         cache = flags.boolean("nats-resolver-cache")
-        config = nats_resolver(store, system_account=system, cache=cache, program=session.output.program)
+        output = session.output
+        config = nats_resolver(
+            store, system_account=system, cache=cache, program=output.program, deletes=not output.compatible
+        )
     target = flags.text("config-file")
     if target == STDOUT:
         session.output.line(config)

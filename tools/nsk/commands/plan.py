@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
 from auth.gojson import quote
 from tools.nsk.cli import Answer, Command
 from tools.nsk.commands.access import finish, without_usage
@@ -37,7 +35,7 @@ from tools.nsk.plan_text import plan_lines
 from tools.nsk.remote import PLAN_SUBJECTS, Access, connected, is_resolver_url
 from tools.nsk.report import Report
 from tools.nsk.session import Session
-from tools.nsk.survey import holdings, holdings_over_http, refused_imports, wanted_of
+from tools.nsk.survey import holdings, holdings_over_http, refused_imports, strangers, wanted_of
 from tools.nsk.tool import UnreachableError
 
 _ID: Final = re.compile("[0-9a-f]{20}")
@@ -58,11 +56,13 @@ async def _look(session: Session, access: Access, task: Task, wanted: Wanted) ->
     store = session.store
     async with connected(store, access, PLAN_SUBJECTS, name=f"{access.program}_plan") as remote:
         held = await holdings(remote, store, wanted)
+        found = strangers(store, held) if task.prune or set(task.names) == set(store.accounts()) else {}
         if task.prune:
             # Which ones those are is known only now, and their connections are asked for besides.
-            strangers = frozenset(held.tokens) - frozenset(store.account_tokens())
-            wanted = replace(wanted, removed=strangers)
+            wanted = replace(wanted, removed=frozenset(found))
             held = await holdings(remote, store, wanted)
+        else:
+            wanted = replace(wanted, strangers={key: at for key, at in found.items() if key != task.remove})
     return held, wanted
 
 
@@ -122,6 +122,7 @@ def push_planned(
         held, wanted = look(session, access, task)
         if plan_id(held, wanted) != plan.id:
             raise _stale(session, plan.id, plan_id(held, wanted))
+        task = replace(task, pruned=wanted.removed)
     report = Report()
     result = replace(carry_out(session, access, task, report), plan=plan)
     if not report.failed and task.names:
@@ -157,7 +158,7 @@ def _agree(session: Session, flags: Flags, plan: Plan) -> None:
             "something would break: look at the plan, and push with --yes; nothing was pushed",
             remedy="the lines with - before them would break: mend those, or push with --yes",
         )
-    if not click.confirm("something would break - push nevertheless?", err=True):
+    if not session.output.confirm("something would break - push nevertheless?"):
         raise NskError("nothing was pushed")
 
 

@@ -38,6 +38,8 @@ from tools.nsk.tool import UnreachableError
 
 SCHEMES: Final = ("http", "https", "nats", "ws", "wss")
 _MOST_SECONDS: Final = 60
+_NO_DELETION: Final = "delete must be enabled"
+_ALLOW_DELETION: Final = "set allow_delete: true in the resolver block of the server's configuration, and reload it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,16 @@ class PushResult:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be done: ``names`` to push, or one of the others."""
+    """What is to be done: ``names`` to push, or one of the others.
+
+    ``pruned`` are the accounts that pruning may remove, where a plan was made; without one, all that only servers hold.
+    """
 
     names: tuple[str, ...]
     prune: bool = False
     diff: bool = False
     remove: str = ""
+    pruned: frozenset[str] | None = None
 
 
 # What is asked for.
@@ -232,7 +238,7 @@ async def list_accounts(store: Store, remote: Remote, section: Report) -> Listin
             continue
         servers += 1
         listed = section.section(f"list {len(answer.data)} accounts from nats-server {answer.server}")
-        for public in map(str, answer.data):
+        for public in sorted(map(str, answer.data), key=lambda key: (names.get(key, ""), key)):
             if public in names:
                 listed.ok(f"account {public} named {names[public]} exists")
             else:
@@ -243,9 +249,15 @@ async def list_accounts(store: Store, remote: Remote, section: Report) -> Listin
 
 
 async def forget(
-    remote: Remote, publics: list[str], signer: KeyPair | None, section: Report, *, expected: int = 0
+    remote: Remote,
+    publics: list[str],
+    signer: KeyPair | None,
+    section: Report,
+    *,
+    expected: int = 0,
+    advises: bool = True,
 ) -> list[str]:
-    """Have servers forget accounts, and report; the keys that they forgot."""
+    """Have servers forget accounts, and report; the keys that they forgot. ``advises`` tells what hinders it."""
     if not publics:
         section.ok("nothing to prune")
         return []
@@ -264,6 +276,8 @@ async def forget(
     for answer in answers:
         if answer.problem:
             section.error(answer.problem)
+            if advises and _NO_DELETION in answer.problem:
+                section.message(_ALLOW_DELETION)
         else:
             taken += 1
             section.ok(f"pruned nats-server {answer.server}: {answer.message}")
@@ -307,12 +321,18 @@ async def deliver(session: Session, access: Access, task: Task, report: Report) 
             listing = await list_accounts(store, remote, section)
             result.only_on_servers.extend(listing.strangers)
             if task.prune:
-                signer = operator_key(session) if listing.strangers else None
-                forgotten = await forget(remote, listing.strangers, signer, section, expected=listing.servers)
+                surplus = [key for key in listing.strangers if task.pruned is None or key in task.pruned]
+                signer = operator_key(session) if surplus else None
+                forgotten = await forget(
+                    remote, surplus, signer, section, expected=listing.servers, advises=not session.output.compatible
+                )
                 result.deleted.extend(forgotten)
         elif task.remove:
             section = report.section("prune nats-server with nats account resolver")
-            result.deleted.extend(await forget(remote, [task.remove], operator_key(session), section))
+            forgotten = await forget(
+                remote, [task.remove], operator_key(session), section, advises=not session.output.compatible
+            )
+            result.deleted.extend(forgotten)
     return result
 
 

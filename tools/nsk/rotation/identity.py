@@ -12,6 +12,7 @@ from typing import Final
 from auth.claims import AccountClaims, Import, UserScope, blocking
 from auth.gojson import quote
 from auth.nkey import KeyKind, KeyPair
+from tools.nsk.deletions import note_deletion
 from tools.nsk.errors import StoreError
 from tools.nsk.rotation.begin import Terms, record
 from tools.nsk.rotation.records import Book, Kind, Rotation
@@ -108,6 +109,7 @@ def finish(store: Store, rotation: Rotation) -> Iterator[str]:
     """The old account leaves the store, with its keys unless they are to stay."""
     if store.has_account(rotation.kept_as):
         store.delete_account(rotation.kept_as)
+        note_deletion(store, rotation.kept_as, rotation.old)
         yield f"deleted account {quote(rotation.kept_as)}"
     if not rotation.keep_key:
         for key in (rotation.old, *rotation.signing_keys):

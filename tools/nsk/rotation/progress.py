@@ -84,6 +84,10 @@ def _step(store: Store, progress: Progress, servers: Servers | None, retirement:
             progress.waiting = _still_used(rotation, progress.usage, retirement, by_hand=by_hand)
             if progress.waiting:
                 return False
+            progress.done += [
+                f"{one} was deleted here, and servers still hold it: 'nsk push --prune' has them forget it"
+                for one in progress.usage.deleted
+            ]
             progress.done += retire(store, rotation)
         case Stage.RETIRED:
             progress.done += finish(store, rotation)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ from tools.nsk.errors import StoreError
 from tools.nsk.store import Store
 
 VERSION: Final = 1
+_NAME: Final = ".rotations"
 
 
 class Kind(StrEnum):
@@ -108,6 +110,11 @@ class Book:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def path(self) -> Path:
+        """The file that they stand in."""
+        return self._store.record_path(_NAME)
+
     def rotations(self) -> list[Rotation]:
         """Those under way, the oldest first. Raises StoreError where the file cannot be read."""
         return self._read().rotations
@@ -185,21 +192,21 @@ class Book:
         self._write(file)
 
     def _read(self) -> _File:
-        text = self._store.rotation_records()
+        text = self._store.record(_NAME)
         if text is None:
             return _File(version=VERSION, rotations=[])
         try:
             file = msgspec.json.decode(text, type=_File)
         except msgspec.DecodeError as problem:
-            raise StoreError(f"`{self._store.rotations_path}` cannot be read: {problem}") from None
+            raise StoreError(f"`{self.path}` cannot be read: {problem}") from None
         if file.version != VERSION:
             raise StoreError(
-                f"`{self._store.rotations_path}` is of version {file.version}, which only a newer nsk understands"
+                f"`{self.path}` is of version {file.version}, which only a newer nsk understands"
             )
         return file
 
     def _write(self, file: _File) -> None:
-        self._store.write_rotation_records(msgspec.json.encode(file).decode())
+        self._store.write_record(_NAME, msgspec.json.encode(file).decode())
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from auth.gojson import quote
+from tools.nsk.deletions import deletions
 from tools.nsk.live import Servers, words
 from tools.nsk.rotation.records import Kind, Rotation, Stage
 from tools.nsk.rotation.renew import imports_activated_by
@@ -13,10 +14,14 @@ from tools.nsk.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Uses of an old key. ``live`` is None where no server was asked."""
+    """Uses of an old key. ``live`` is None where no server was asked.
+
+    ``deleted`` are accounts that were deleted here and that servers have not forgotten: these hold up nothing.
+    """
 
     stored: list[str] = field(default_factory=list)
     live: list[str] | None = None
+    deleted: list[str] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
@@ -33,7 +38,12 @@ def usage_of(store: Store, rotation: Rotation, servers: Servers | None) -> Usage
     """Who uses the old key of a rotation. Raises NskError."""
     if is_gone(store, rotation):
         return Usage()
-    return Usage(_stored(store, rotation), None if servers is None else _live(store, rotation, servers))
+    if servers is None:
+        return Usage(_stored(store, rotation))
+    if rotation.kind.is_operators:
+        live, deleted = _live_accounts(store, rotation, servers)
+        return Usage(_stored(store, rotation), live, deleted)
+    return Usage(_stored(store, rotation), _live(store, rotation, servers))
 
 
 def _stored(store: Store, rotation: Rotation) -> list[str]:
@@ -70,13 +80,26 @@ def _stored(store: Store, rotation: Rotation) -> list[str]:
             ]
 
 
+def _live_accounts(store: Store, rotation: Rotation, servers: Servers) -> tuple[list[str], list[str]]:
+    """The accounts that servers hold under an operator's old key, and those of them that were deleted here."""
+    live, deleted = [], []
+    gone = deletions(store)
+    for key, issuers in sorted(servers.account_issuers().items()):
+        if rotation.old not in issuers:
+            continue
+        if key in gone:
+            deleted.append(f"account {quote(gone[key].name)} ({key})")
+        elif store.account_with_key(key) is None:
+            live.append(
+                f"the JWT of account {key} on a server, which this store does not have: "
+                f"'nsk pull --all' takes it, 'nsk push --account-removal {key}' has servers forget it"
+            )
+        else:
+            live.append(f"the JWT of account {key} on a server")
+    return live, deleted
+
+
 def _live(store: Store, rotation: Rotation, servers: Servers) -> list[str]:
-    if rotation.kind.is_operators:
-        return [
-            f"the JWT of account {key} on a server"
-            for key, issuers in sorted(servers.account_issuers().items())
-            if rotation.old in issuers
-        ]
     account = rotation.old if rotation.kind is Kind.ACCOUNT else store.account(rotation.account).subject
     connected = servers.connections(account)
     if rotation.kind is Kind.USER:
