@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -142,12 +141,8 @@ def test_without_a_server_the_revocation_is_written_and_what_is_left_is_said(too
     assert parse_creds(creds(tool))[1] not in tool.out
 
 
-@pytest.mark.parametrize("name", ["nowhere/report.txt", ".", "shut/report.txt"])
+@pytest.mark.parametrize("name", ["nowhere/report.txt", "."])
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_done(tool: Tool, name: str) -> None:
-    shut = tool.home.parent / "shut"
-    shut.mkdir(mode=0o500)
-    if name.startswith("shut") and os.access(shut, os.W_OK):
-        pytest.skip("modes do not bind this user")
     path = tool.home.parent / "found.creds"
     path.write_text(creds(tool))
     before = tool.files()
