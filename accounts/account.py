@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from accounts.limits import AccountLimits, UserLimits
+from accounts.limits import AccountLimits, JetStreamLimits, UserLimits
 from accounts.permissions import Permissions
 from accounts.subject import specificity
 
@@ -78,6 +78,7 @@ class Account:
     ``sender_identity`` says that messages from and to its users tell who sent them, in the header ``Natskeep-Sender``.
     ``trace`` is where traces go that a ``traceparent`` asks for, None where it asks for none.
     ``callout`` is the service among its users that decides about logins, where there is one.
+    ``jetstream`` is what its streams may take, by tier (``R1``; empty for any); without any it keeps no messages.
     """
 
     name: str
@@ -99,12 +100,14 @@ class Account:
     sender_identity: bool = False
     trace: TraceDestination | None = None
     callout: Callout | None = None
+    jetstream: Mapping[str, JetStreamLimits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("an account needs a name")
         object.__setattr__(self, "signing_keys", MappingProxyType(dict(self.signing_keys)))
         object.__setattr__(self, "revocations", MappingProxyType(dict(self.revocations)))
+        object.__setattr__(self, "jetstream", MappingProxyType(dict(self.jetstream)))
         if self.mappings:
             sorted_mappings = tuple(sorted(self.mappings, key=lambda mapping: specificity(mapping.source)))
             object.__setattr__(self, "mappings", sorted_mappings)

@@ -53,6 +53,29 @@ class UserLimits:
     byte_rate: int = UNLIMITED
 
 
+@dataclass(frozen=True, slots=True)
+class JetStreamLimits:
+    """What an account's streams may take, all of them or those of one tier.
+
+    ``memory`` and ``disk`` are bytes, -1 for unlimited and 0 for none. All others restrict only where they are above 0,
+    as in nats-server: ``streams``, ``consumers`` of one stream, ``max_ack_pending`` of one consumer, and bytes of one
+    stream by where it is kept. ``max_bytes_required`` wants each stream to name its size.
+    """
+
+    memory: int = UNLIMITED
+    disk: int = UNLIMITED
+    streams: int = UNLIMITED
+    consumers: int = UNLIMITED
+    max_ack_pending: int = UNLIMITED
+    memory_max_stream_bytes: int = UNLIMITED
+    disk_max_stream_bytes: int = UNLIMITED
+    max_bytes_required: bool = False
+
+
+EVERY_TIER: str = ""
+"""The tier of limits that hold whatever the number of replicas."""
+
+
 def tightest(*limits: int) -> int:
     """Return the smallest of ``limits``, -1 when none of them limits; negative limits other than -1 count as 0."""
     real = [max(limit, 0) for limit in limits if limit != UNLIMITED]

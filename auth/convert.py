@@ -7,7 +7,7 @@ from typing import Any
 
 from accounts.account import Account, SigningKeyScope, TimeWindow, TraceDestination
 from accounts.callout import Callout
-from accounts.limits import AccountLimits, UserLimits
+from accounts.limits import EVERY_TIER, AccountLimits, JetStreamLimits, UserLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth.claims import (
     AccountClaims,
@@ -71,6 +71,26 @@ def account_limits_of(claimed: OperatorLimits, rates: AccountExtension) -> Accou
     )
 
 
+def jetstream_of(claimed: OperatorLimits) -> dict[str, JetStreamLimits]:
+    """What an account's streams may take, by tier; flat limits do not count where there are tiers."""
+    if not claimed.is_jetstream_enabled:
+        return {}
+    tiers = claimed.tiered_limits or {EVERY_TIER: claimed.jetstream}
+    return {
+        tier: JetStreamLimits(
+            memory=limits.memory_storage,
+            disk=limits.disk_storage,
+            streams=limits.streams,
+            consumers=limits.consumers,
+            max_ack_pending=limits.max_ack_pending,
+            memory_max_stream_bytes=limits.memory_max_stream_bytes,
+            disk_max_stream_bytes=limits.disk_max_stream_bytes,
+            max_bytes_required=limits.max_bytes_required,
+        )
+        for tier, limits in tiers.items()
+    }
+
+
 def scope_of(claimed: UserScope) -> SigningKeyScope:
     """What a scoped signing key gives, its templates not yet expanded."""
     template = claimed.template
@@ -132,5 +152,6 @@ def account_of(claims: AccountClaims, *, is_system: bool) -> Account:
         tags=tuple(data.tags),
         origin=origin,
         callout=callout_of(claims.subject, data.authorization),
+        jetstream=jetstream_of(data.limits),
         **crossings,
     )

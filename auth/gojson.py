@@ -30,7 +30,11 @@ _QUOTE_ESCAPES = {
 
 def dumps(value: object) -> bytes:
     """The JSON of a msgspec struct or of plain data, as UTF-8."""
-    text = msgspec.json.encode(value, order="deterministic")
+    return escaped(msgspec.json.encode(value, order="deterministic"))
+
+
+def escaped(text: bytes) -> bytes:
+    """JSON with the characters escaped that Go escapes besides those that must be."""
     for character, escape in _ESCAPES:
         if character in text:
             text = text.replace(character, escape)

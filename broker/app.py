@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from accounts.explain import Explanation
     from auth.authenticate import Authenticator
     from broker.audit.recorder import Recorder
+    from broker.jetstream.server import JetStream
     from broker.resolver.supply import AccountSupply
 
 LOGGER: Final = logging.getLogger("natskeep.app")
@@ -105,6 +106,7 @@ class Server:
         self._system: SystemAccount | None = None
         self._recorder: Recorder | None = None
         self._supply: AccountSupply | None = None
+        self._jetstream: JetStream | None = None
         self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
         """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
@@ -143,6 +145,7 @@ class Server:
             service = Service(loop, options, control, context, checked.websocket_context)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
+            self._jetstream = self._open_jetstream(service)
             watched = self._watch(service)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
@@ -154,6 +157,8 @@ class Server:
                     opened.close()
             if supply is not None:
                 await supply.close()
+            if self._jetstream is not None:
+                await self._jetstream.close()
             self._close_ledger()
             raise
         self._service = service
@@ -207,6 +212,19 @@ class Server:
         await supply.open()
         return supply
 
+    def _open_jetstream(self, service: Service) -> JetStream | None:
+        """The server's streams, with what they held before; None for a server without."""
+        options = self.options.jetstream
+        if options is None:
+            return None
+        # Most servers go without.
+        module = import_module("broker.jetstream.server")
+        jetstream: JetStream = module.JetStream(
+            service.control, options, self.identity.server_name, service.flush_dirty
+        )
+        jetstream.open()
+        return jetstream
+
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
         host = options.host
         if options.client_advertise:
@@ -229,6 +247,8 @@ class Server:
             max_payload=options.max_payload,
             runtime=f"python{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
             xkey=self.identity.curve.public,
+            jetstream=options.jetstream is not None,
+            domain="" if options.jetstream is None else options.jetstream.domain,
         )
 
     def _websocket_info(self, options: Options, authenticator: Authenticator, info: ServerInfo) -> ServerInfo:
@@ -482,6 +502,9 @@ class Server:
             for connection in list(service.connections.values()):
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
+            if self._jetstream is not None:
+                jetstream, self._jetstream = self._jetstream, None
+                await jetstream.close()
             service.control.close()
             await service.control.ended()
             service.shut_verifier()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.callout import EVERY_ACCOUNT, Callout
-from accounts.limits import AccountLimits, UserLimits
+from accounts.limits import EVERY_TIER, AccountLimits, JetStreamLimits, UserLimits
 from auth.resolver.directory import DirectoryResolver
 from auth.resolver.index import Index
 from auth.resolver.memory import MemoryResolver
@@ -43,8 +43,13 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
     _add_users(users, nkeys, authorization.users, GLOBAL_ACCOUNT, authorization.default_permissions)
     system = options.system_account or SYSTEM_ACCOUNT
     accounts: dict[str, Account] = {}
-    if options.mappings:
-        accounts[GLOBAL_ACCOUNT] = Account(GLOBAL_ACCOUNT, origin="built-in", mappings=options.mappings)
+    unlimited = {EVERY_TIER: JetStreamLimits()}
+    # A server that names no accounts has one for all its clients, whose streams they are.
+    keeps = options.jetstream is not None and not any(entry.name != system for entry in options.accounts)
+    if options.mappings or keeps:
+        accounts[GLOBAL_ACCOUNT] = Account(
+            GLOBAL_ACCOUNT, origin="built-in", mappings=options.mappings, jetstream=unlimited if keeps else {}
+        )
     for entry in options.accounts:
         accounts[entry.name] = Account(
             entry.name,
@@ -58,6 +63,7 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
             mappings=entry.mappings,
             sender_identity=entry.sender_identity,
             trace=entry.trace,
+            jetstream={} if entry.jetstream is None else {EVERY_TIER: entry.jetstream},
         )
         _add_users(users, nkeys, entry.users, entry.name, entry.default_permissions)
     callout = authorization.callout

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accounts.account import TraceDestination
     from accounts.exports import Export
     from accounts.imports import Import
-    from accounts.limits import AccountLimits
+    from accounts.limits import AccountLimits, JetStreamLimits
     from accounts.mapping import SubjectMapping
     from accounts.permissions import Permissions
     from auth.login import Authenticate
@@ -167,6 +167,8 @@ class AccountOptions:
     """How the subjects are rewritten that the account's users publish to; the most specific that matches counts."""
     sender_identity: bool = False
     """Whether messages from and to its users tell who sent them, in the header ``Natskeep-Sender``."""
+    jetstream: JetStreamLimits | None = None
+    """What its streams may take; ``None`` for an account without."""
     trace: TraceDestination | None = None
     """Where the traces of messages go that carry a sampled ``traceparent``; ``None`` for no traces of theirs."""
     origin: str = ""
@@ -383,6 +385,46 @@ class WebSocketOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JetStreamCeilings:
+    """What every stream and consumer of a server keeps to; 0 is no ceiling. Durations are nanoseconds."""
+
+    max_ack_pending: int = 0
+    """Unacknowledged messages of a consumer."""
+    max_request_batch: int = 0
+    """Messages that one pull may ask for."""
+    duplicate_window: int = 0
+    """Longest window for finding duplicates."""
+    batch_inflight_per_stream: int = 50
+    """Atomic batches that one stream takes at a time."""
+    batch_inflight_total: int = 1000
+    batch_messages: int = 1000
+    """Messages of an atomic batch."""
+    batch_timeout: int = 10_000_000_000
+    """How long a batch may pause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JetStreamOptions:
+    """Streams that keep messages, where the server has them."""
+
+    store_dir: str = ""
+    """Directory; streams are kept in ``jetstream`` below it. Empty is ``nats`` in the directory for temporary files."""
+    domain: str = ""
+    """Name that requests may put behind ``$JS`` to mean this server; empty for none."""
+    max_memory: int = UNLIMITED
+    """Bytes of all streams in memory; -1 is three quarters of the machine's."""
+    max_store: int = UNLIMITED
+    """Bytes of all streams on disk; -1 is three quarters of what is free at the start."""
+    strict: bool = True
+    """Refuse requests with unknown fields."""
+    sync_interval: float | None = 120.0
+    """Seconds; ``None`` is ``always``. Without effect: what is acknowledged has reached the disk."""
+    request_queue_limit: int = 10_000
+    """Requests that may wait; beyond that all that wait are dropped."""
+    ceilings: JetStreamCeilings = field(default_factory=JetStreamCeilings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """All that one server is told. Units: seconds and bytes."""
 
@@ -467,6 +509,8 @@ class Options:
     logging: LoggingOptions = field(default_factory=LoggingOptions)
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)
+    jetstream: JetStreamOptions | None = None
+    """Streams that keep messages; ``None`` is a server without."""
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
     pid_file: str = ""
     """File to write the process id to."""

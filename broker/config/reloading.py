@@ -146,6 +146,7 @@ RULES: Final = (
          "Reloaded: fast producers will {value}be stalled"),
     Rule("admission", Takes.NEW, "admission", None, _SILENT),
     _restart("audit", "Audit", None),
+    _restart("jetstream", "JetStream", None),
     Rule("pid_file", Takes.SERVER, "pid_file"),
     Rule("ports_file_dir", Takes.SERVER, "ports_file_dir"),
     Rule("logging.log_file", Takes.SERVER, "log_file"),

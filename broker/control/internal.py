@@ -39,12 +39,13 @@ class Internal:
     A request that nobody takes is answered with the status 503, as a client's is that asks for it.
     """
 
-    def __init__(self, tenant: Tenant, hub: Hub) -> None:
+    def __init__(self, tenant: Tenant, hub: Hub, *, echo: bool = False) -> None:
+        """``echo`` lets it hear what it says itself."""
         self.tenant = tenant
         self._client = Inbox(hub)
         self._client.owner = self
         self._client.headers = True
-        self._client.echo = False
+        self._client.echo = echo
         self._client.no_responders = True
         self._client.bind(tenant.announcements)
         self._handlers: dict[bytes, Callable[[Received], None]] = {}

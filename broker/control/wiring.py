@@ -71,6 +71,10 @@ class Wiring:
         """Who measures the requests of a service import."""
         self.missing: Callable[[tuple[str, ...]], None] = lambda names: None
         """Told of accounts that others import from, and that cannot be used."""
+        self.compiled: Callable[[Tenant], None] = lambda tenant: None
+        """Told of live accounts that are there from now on, or that are not what they were."""
+        self.forgotten: Callable[[Tenant], None] = lambda tenant: None
+        """Told of live accounts that are gone."""
 
     def tenant(self, name: str) -> Tenant | None:
         """The live account of that name, made now where nobody has used it yet; None where there is no such account."""
@@ -88,6 +92,7 @@ class Wiring:
                 following.wired = True
                 self._compile(following)
                 waiting += self._connect(following)
+                self.compiled(following)
         return tenant
 
     def _bare(self, account: Account) -> Tenant:
@@ -152,10 +157,12 @@ class Wiring:
                 self.enter(exporter.account)
             if tenant in reached or tenant.streams:
                 self._reach_again(tenant)
+            self.compiled(tenant)
 
     def forget(self, name: str) -> None:
         """The account is gone."""
         tenant = self._tenants.pop(name)
+        self.forgotten(tenant)
         self._disconnect(tenant)
         tenant.close()
 

@@ -34,6 +34,8 @@ class ServerInfo:
     git_commit: str = ""
     runtime: str = ""
     xkey: str = ""
+    jetstream: bool = False
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def render_info(
     if server.tls_available:
         info["tls_available"] = True
     info["max_payload"] = server.max_payload if max_payload is None else max_payload
+    if server.jetstream:
+        info["jetstream"] = True
     info["client_id"] = client_id
     if client_ip:
         info["client_ip"] = client_ip
@@ -88,6 +92,8 @@ def render_info(
         info["nonce"] = nonce
     if lame_duck:
         info["ldm"] = True
+    if server.domain:
+        info["domain"] = server.domain
     if binding is not None:
         info["connect_info"] = True
         info["remote_account"] = binding.account

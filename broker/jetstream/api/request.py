@@ -1,0 +1,52 @@
+"""One request to JetStream on its way to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from broker.jetstream.codec import JsonError, decode
+from broker.jetstream.errors import ApiError
+
+if TYPE_CHECKING:
+    from broker.control.internal import Received
+    from broker.jetstream.account import AccountJetStream
+    from broker.jetstream.stream import Stream
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+_SPACE: Final = b" \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked: ``names`` are the tokens of the subject behind what names the request."""
+
+    account: AccountJetStream
+    names: tuple[str, ...]
+    received: Received
+
+    @property
+    def payload(self) -> bytes:
+        """What the request says."""
+        return self.received.payload
+
+    def body(self, kind: type[StructT]) -> StructT:
+        """The JSON of the request. Raises JetStreamError."""
+        try:
+            return decode(self.payload, kind, strict=self.account.settings.options.strict)
+        except JsonError as error:
+            raise ApiError.INVALID_JSON.error(err=error) from None
+
+    def options(self, kind: type[StructT]) -> StructT:
+        """The JSON of a request that may have any other payload instead, which then means nothing.
+
+        Raises JetStreamError.
+        """
+        return self.body(kind) if self.payload.lstrip(_SPACE)[:1] in (b"{", b"[") else kind()
+
+    def stream(self) -> Stream:
+        """The stream that the subject names first. Raises JetStreamError."""
+        return self.account.stream(self.names[0])

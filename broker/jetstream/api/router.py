@@ -1,0 +1,185 @@
+"""Takes the requests of one account, has them answered, and tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from broker.jetstream.advisories import Advisories
+from broker.jetstream.api import consumers, messages, streams
+from broker.jetstream.api.request import Request
+from broker.jetstream.api.streams import NO_PAGE
+from broker.jetstream.codec import ZERO_TIME, Plain, dumps, shown_time
+from broker.jetstream.errors import ApiError, JetStreamError
+from broker.jetstream.publish.headers import REQUIRED_API_LEVEL, own_lines
+from broker.session.client_info import asking
+from broker.wire.info import API_LEVEL
+from broker.wire.values import readable
+
+if TYPE_CHECKING:
+    from broker.control.internal import Internal, Received
+    from broker.jetstream.account import AccountJetStream
+    from broker.jetstream.settings import Settings
+
+PREFIX: Final = "$JS.API"
+_TYPES: Final = "io.nats.jetstream.api.v1."
+_CONSUMER_VERBS: Final = (
+    "CREATE", "DURABLE", "NAMES", "LIST", "INFO", "DELETE", "PAUSE", "RESET", "UNPIN", "LEADER",
+)  # fmt: skip
+
+SUBJECTS: Final = (
+    f"{PREFIX}.*",
+    f"{PREFIX}.STREAM.>",
+    *(f"{PREFIX}.CONSUMER.{verb}.>" for verb in _CONSUMER_VERBS),
+)
+"""What an account's requests come on. Those for messages go to the consumer or stream itself, so that who asks one that
+is not there learns that nobody is."""
+
+
+def account_info(request: Request) -> Plain:
+    """Tells what the account has and may have."""
+    return request.account.info()
+
+
+def _needs_cluster(_: Request) -> Plain:
+    raise ApiError.CLUSTER_REQUIRED.error()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One kind of request: what answers it, and the type of the answer."""
+
+    kind: str
+    handle: Callable[[Request], Plain]
+    names: tuple[int, int] = (1, 1)
+    """How many tokens of the subject stand behind what names the request, at least and at most."""
+    empty: Plain = field(default_factory=dict)
+    """What a refusal has besides the error."""
+    changes: bool = True
+    """Whether it changes anything, so that the answer waits until that is on disk."""
+    is_told: bool = True
+    """Whether the account counts it, and hears of it, where it is fulfilled."""
+
+
+_MANY: Final = 1 << 16
+_PAUSED: Final[Plain] = {"paused": False, "pause_until": shown_time(ZERO_TIME)}
+_CONSUMERS: Final[Plain] = {**NO_PAGE, "consumers": []}
+
+ROUTES: Final[dict[tuple[str, ...], Route]] = {
+    ("INFO",): Route("account_info", account_info, (0, 0), changes=False),
+    ("STREAM", "CREATE"): Route("stream_create", streams.create),
+    ("STREAM", "UPDATE"): Route("stream_update", streams.update),
+    ("STREAM", "NAMES"): Route("stream_names", streams.names, (0, 0), {**NO_PAGE, "streams": None}, changes=False),
+    ("STREAM", "LIST"): Route("stream_list", streams.listed, (0, 0), {**NO_PAGE, "streams": []}, changes=False),
+    ("STREAM", "INFO"): Route("stream_info", streams.info, empty=NO_PAGE, changes=False),
+    ("STREAM", "DELETE"): Route("stream_delete", streams.delete),
+    ("STREAM", "PURGE"): Route("stream_purge", streams.purge, empty={"purged": 0}),
+    ("STREAM", "MSG", "GET"): Route("stream_msg_get", messages.get, changes=False, is_told=False),
+    ("STREAM", "MSG", "DELETE"): Route("stream_msg_delete", messages.delete),
+    ("STREAM", "PEER", "REMOVE"): Route("stream_remove_peer", _needs_cluster),
+    ("STREAM", "CANCEL_MOVE"): Route("stream_update", _needs_cluster),
+    ("STREAM", "LEADER", "STEPDOWN"): Route("stream_leader_stepdown", _needs_cluster),
+    ("CONSUMER", "CREATE"): Route("consumer_create", consumers.create_ephemeral),
+    ("CONSUMER", "DURABLE", "CREATE"): Route("consumer_create", consumers.create_durable, (2, 2)),
+    ("CONSUMER", "NAMES"): Route("consumer_names", consumers.names, empty=_CONSUMERS, changes=False),
+    ("CONSUMER", "LIST"): Route("consumer_list", consumers.listed, empty=_CONSUMERS, changes=False),
+    ("CONSUMER", "INFO"): Route("consumer_info", consumers.info, (2, 2), changes=False),
+    ("CONSUMER", "DELETE"): Route("consumer_delete", consumers.delete, (2, 2)),
+    ("CONSUMER", "PAUSE"): Route("consumer_pause", consumers.pause, (2, 2), _PAUSED),
+    ("CONSUMER", "UNPIN"): Route("consumer_unpin", consumers.unpin, (2, 2)),
+    ("CONSUMER", "LEADER", "STEPDOWN"): Route("consumer_leader_stepdown", _needs_cluster, (2, 2)),
+}
+"""By the tokens that name a request."""
+
+_NAMED_CONSUMER: Final = Route("consumer_create", consumers.create, (2, _MANY))
+"""Named like the older request for ephemeral consumers, with the consumer's name behind it."""
+_LONGEST: Final = max(map(len, ROUTES))
+
+
+def find(subject: str) -> tuple[Route, tuple[str, ...]] | None:
+    """What answers a request, and the names in its subject; None for what is no request."""
+    given = tuple(subject.split(".")[2:])
+    for length in range(min(_LONGEST, len(given)), 0, -1):
+        route = ROUTES.get(given[:length])
+        if route is None:
+            continue
+        names = given[length:]
+        if route.handle is consumers.create_ephemeral and len(names) > 1:
+            route = _NAMED_CONSUMER
+        least, most = route.names
+        return (route, names) if least <= len(names) <= most else None
+    return None
+
+
+class Router:
+    """The requests of one account. Without an ``account`` of streams, each is answered that there are none."""
+
+    def __init__(self, internal: Internal, settings: Settings, account: AccountJetStream | None) -> None:
+        self._internal = internal
+        self._settings = settings
+        self._advisories = Advisories(internal, settings.domain)
+        self.account = account
+        self._subscriptions = [internal.subscribe(subject, self.take) for subject in SUBJECTS]
+
+    def close(self) -> None:
+        """Answers nothing more."""
+        for subscription in self._subscriptions:
+            self._internal.unsubscribe(subscription)
+
+    def take(self, received: Received) -> None:
+        """Has one request answered; what is no request is left alone."""
+        found = find(received.subject)
+        if found is None:
+            return
+        route, names = found
+        try:
+            self._check_level(received)
+            if self.account is None:
+                raise ApiError.NOT_ENABLED_FOR_ACCOUNT.error()
+            answer = route.handle(Request(self.account, names, received))
+        except JetStreamError as error:
+            self._refuse(route, received, error)
+            return
+        if route.changes:
+            self.account.store.after(partial(self._kept, route, received, answer))
+        else:
+            self._say(route, received, answer, is_told=route.is_told)
+
+    def _check_level(self, received: Received) -> None:
+        """Checks that a request asks for no newer server (ADR-44). Raises JetStreamError."""
+        level = own_lines(received.header).get(REQUIRED_API_LEVEL)
+        if level and not (level.isdigit() and int(level) <= API_LEVEL):
+            raise ApiError.REQUIRED_API_LEVEL.error()
+
+    def _kept(self, route: Route, received: Received, answer: Plain, problem: Exception | None) -> None:
+        if problem is None:
+            self._say(route, received, answer, is_told=route.is_told)
+        else:
+            self._refuse(route, received, ApiError.STREAM_STORE_FAILED.error(err=problem))
+
+    def _refuse(self, route: Route, received: Received, error: JetStreamError) -> None:
+        if self.account is not None:
+            self.account.refused += 1
+        self._say(route, received, {"error": error.plain(), **route.empty}, is_told=True)
+
+    def _say(self, route: Route, received: Received, facts: Plain, *, is_told: bool) -> None:
+        body = dumps({"type": f"{_TYPES}{route.kind}_response", **facts})
+        if received.reply:
+            self._internal.publish(received.reply, body)
+        if is_told:
+            if self.account is not None:
+                self.account.requests += 1
+            self._tell(received, body)
+
+    def _tell(self, received: Received, answer: bytes) -> None:
+        """Lets the account hear who asked what, and what the answer was."""
+        session, server = received.session, self._settings.server
+        client = None if session is None else asking(session, server, share=True)
+        if client is not None:
+            client.jwt = ""
+        facts: Plain = {"server": server, "client": client, "subject": received.subject}
+        if received.payload:
+            facts["request"] = readable(received.payload)
+        self._advisories.tell("API", "api_audit", {**facts, "response": answer.decode()})

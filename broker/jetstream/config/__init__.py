@@ -1,0 +1,1 @@
+"""What streams and consumers are configured with: the fields, their defaults, their checks, what may change."""

@@ -1,0 +1,144 @@
+"""Makes and changes consumers, where their stream and their account permit it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from accounts.subject import overlaps
+from broker.jetstream.codec import ZERO_TIME, now, shown_time
+from broker.jetstream.config import metadata
+from broker.jetstream.config.consumer_check import check_consumer, check_name_length
+from broker.jetstream.config.consumer_update import check_update
+from broker.jetstream.config.words import AckPolicy, Action, DeliverPolicy, Retention
+from broker.jetstream.consumer.consumer import Consumer
+from broker.jetstream.errors import ApiError
+
+if TYPE_CHECKING:
+    from broker.jetstream.config.consumer import ConsumerConfig
+    from broker.jetstream.stream import Stream
+
+_DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_NAME_LENGTH: Final = 8
+
+
+def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: bool = False) -> Consumer:
+    """The consumer that a request wants, made or changed to be so. Raises JetStreamError."""
+    account = stream.account
+    found = account.limits_for(wanted.num_replicas or stream.config.num_replicas)
+    if found is None:
+        raise ApiError.NO_LIMITS.error()
+    config = check_consumer(wanted, stream.config, account.server_limits, found[1], pedantic=pedantic)
+    name = config.durable_name or config.name
+    existing = stream.consumers.get(name)
+    if existing is not None:
+        _change(stream, existing, config, action)
+        return existing
+    if action is Action.UPDATE:
+        raise ApiError.CONSUMER_DOES_NOT_EXIST.error()
+    _check_count(stream, found[1].consumers)
+    if stream.config.retention is Retention.WORK_QUEUE and not (config.direct or config.sourcing):
+        _check_work_queue(stream, config, name)
+    check_name_length(config.durable_name)
+    name = name or _new_name(stream)
+    config.name = name
+    consumer = stream.consumers[name] = Consumer(stream, name, config, now())
+    consumer.save()
+    consumer.open()
+    if not config.direct:
+        account.advisories.consumer("CREATED", "create", stream.name, name)
+    return consumer
+
+
+def delete(consumer: Consumer) -> None:
+    """Lets a consumer go."""
+    stream = consumer.stream
+    stream.consumers.pop(consumer.name, None)
+    consumer.close(deleted=True)
+    if not consumer.config.direct:
+        stream.account.advisories.consumer("DELETED", "delete", stream.name, consumer.name)
+
+
+def pause(consumer: Consumer, until: int | None) -> None:
+    """Makes a consumer pause until a time in nanoseconds since 1970, or go on."""
+    config = consumer.config.copy()
+    config.pause_until = until
+    metadata.stamp(config)
+    was = consumer.config.pause_until
+    consumer.update(config)
+    if until != was:
+        tell_of_pause(consumer)
+
+
+def tell_of_pause(consumer: Consumer) -> None:
+    """Lets the account hear that a consumer pauses, or goes on."""
+    stream, until = consumer.stream, consumer.config.pause_until
+    facts = {
+        "stream": stream.name,
+        "consumer": consumer.name,
+        "paused": consumer.pause_remaining > 0,
+        "pause_until": shown_time(ZERO_TIME if until is None else until),
+    }
+    stream.account.advisories.tell(f"CONSUMER.PAUSE.{stream.name}.{consumer.name}", "consumer_pause", facts)
+
+
+def _change(stream: Stream, existing: Consumer, config: ConsumerConfig, action: Action) -> None:
+    old = existing.config
+    config.name = existing.name
+    if action is Action.CREATE and not _same(config, old):
+        raise ApiError.CONSUMER_ALREADY_EXISTS.error()
+    if stream.config.retention is Retention.WORK_QUEUE and not _is_unique(stream, config.filters, existing.name):
+        raise ApiError.CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error()
+    if config != old:
+        check_update(old, config, stream.account.internal.has_interest)
+        existing.update(config)
+
+
+def _same(one: ConsumerConfig, other: ConsumerConfig) -> bool:
+    return metadata.alike(one.metadata, other.metadata) and one == msgspec.structs.replace(
+        other, metadata=one.metadata
+    )
+
+
+def _counted(stream: Stream) -> list[Consumer]:
+    """The consumers that limits count: those that somebody made."""
+    return [one for one in stream.consumers.values() if not (one.config.direct or one.config.sourcing)]
+
+
+def _check_count(stream: Stream, ceiling: int) -> None:
+    most = stream.config.max_consumers
+    if most <= 0 or 0 < ceiling < most:
+        most = ceiling
+    if 0 < most <= len(_counted(stream)):
+        raise ApiError.MAXIMUM_CONSUMERS_LIMIT.error()
+
+
+def _check_work_queue(stream: Stream, config: ConsumerConfig, name: str) -> None:
+    if config.ack_policy not in (AckPolicy.EXPLICIT, AckPolicy.FLOW_CONTROL):
+        raise ApiError.CONSUMER_WQ_REQUIRES_EXPLICIT_ACK.error()
+    if config.deliver_policy is not DeliverPolicy.ALL:
+        raise ApiError.CONSUMER_WQ_CONSUMER_NOT_DELIVER_ALL.error()
+    if _counted(stream):
+        if not config.filters:
+            raise ApiError.CONSUMER_WQ_MULTIPLE_UNFILTERED.error()
+        if not _is_unique(stream, config.filters, name):
+            raise ApiError.CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error()
+
+
+def _is_unique(stream: Stream, filters: list[str], name: str) -> bool:
+    """Whether no other consumer delivers anything of what these filters let through."""
+    for other in _counted(stream):
+        if other.name != name and filters:
+            theirs = other.config.filters
+            if not theirs or any(overlaps(one, another) for one in filters for another in theirs):
+                return False
+    return True
+
+
+def _new_name(stream: Stream) -> str:
+    while True:
+        name = "".join(_DIGITS[byte % len(_DIGITS)] for byte in os.urandom(_NAME_LENGTH))
+        if name not in stream.consumers:
+            return name

@@ -1,0 +1,42 @@
+"""Reads and changes header blocks as streams do: names as they are written, the first of equal ones counts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MESSAGE_ID: Final = b"Nats-Msg-Id"
+EXPECTED_STREAM: Final = b"Nats-Expected-Stream"
+EXPECTED_LAST_SEQUENCE: Final = b"Nats-Expected-Last-Sequence"
+EXPECTED_LAST_SUBJECT_SEQUENCE: Final = b"Nats-Expected-Last-Subject-Sequence"
+EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: Final = b"Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_LAST_MESSAGE_ID: Final = b"Nats-Expected-Last-Msg-Id"
+ROLLUP: Final = b"Nats-Rollup"
+REQUEST_INFO: Final = b"Nats-Request-Info"
+REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
+
+_OWN: Final = b"Nats-"
+_EMPTY_BLOCK: Final = len(b"NATS/1.0\r\n\r\n")
+
+
+def own_lines(block: bytes | None) -> dict[bytes, bytes]:
+    """The lines of a header block whose names begin with ``Nats-``."""
+    found: dict[bytes, bytes] = {}
+    if block is None or _OWN not in block:
+        return found
+    for line in block.split(b"\r\n")[1:]:
+        if line.startswith(_OWN):
+            name, colon, value = line.partition(b":")
+            if colon and name not in found:
+                found[name] = value.lstrip(b" ")
+    return found
+
+
+def without(block: bytes, name: bytes) -> bytes | None:
+    """A header block without the lines of a name; None where none are left."""
+    lines = block.split(b"\r\n")
+    beginning = name + b":"
+    kept = [line for line in lines if not line.startswith(beginning)]
+    if len(kept) == len(lines):
+        return block
+    rest = b"\r\n".join(kept)
+    return rest if len(rest) > _EMPTY_BLOCK else None

@@ -1,0 +1,188 @@
+"""What is published on a stream's subjects: taken in batches, judged where something asks for it, stored, answered.
+
+Most messages are stored without a step of Python (`broker.core.intake`); those that come here one by one have headers
+that want something, or a stream that looks at each. Answers wait until what they speak of is on disk.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from accounts.limits import UNLIMITED
+from broker.control.tenant import wire
+from broker.core.intake import Intake
+from broker.core.log import Filter
+from broker.core.plan import Subscription
+from broker.jetstream.codec import dumps, now
+from broker.jetstream.config.names import transform
+from broker.jetstream.config.words import Discard, Retention
+from broker.jetstream.errors import ApiError, JetStreamError
+from broker.jetstream.publish import expectations, headers, rollup, room
+from broker.jetstream.publish.duplicates import Duplicates
+from broker.session.session import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from accounts.transform import SubjectTransform
+    from broker.core.log import Log
+    from broker.jetstream.config.stream import StreamConfig
+    from broker.jetstream.stream import Stream
+
+_BEHIND: Final = b"}"
+_BEHIND_DUPLICATE: Final = b',"duplicate": true}'
+
+
+class Ingest:
+    """The way of messages into one stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._account = stream.account
+        self._log: Log = stream.log
+        self.duplicates = Duplicates()
+        self._transform: SubjectTransform | None = None
+        self._before = stream.account.ack_begin(stream.name).encode()
+        self._subscriptions: dict[str, Subscription] = {}
+        intake = self._intake = Intake(stream.account.hub)
+        intake.owner = self
+        intake.log = stream.log
+        intake.bind(stream.account.tenant.announcements)
+        intake.speak(self._before, _BEHIND)
+
+    def adopt(self, config: StreamConfig) -> None:
+        """Works by a configuration from now on."""
+        self.duplicates.window = config.duplicate_window
+        change = config.subject_transform
+        self._transform = None if change is None else transform(change.src, change.dest)
+        self._intake.silent = config.no_ack
+        self._intake.largest = config.max_msg_size
+        looks_at_each = (
+            config.sealed
+            or self._transform is not None
+            or config.discard is Discard.NEW
+            or config.retention is Retention.INTEREST
+        )
+        self._intake.plain = not looks_at_each
+
+    def listen(self, subjects: Iterable[str]) -> None:
+        """Takes what is published on these subjects, and on no others any more."""
+        namespace = self._account.tenant.namespace
+        wanted = set(subjects)
+        for subject in [subject for subject in self._subscriptions if subject not in wanted]:
+            namespace.remove(self._subscriptions.pop(subject))
+        for subject in wanted:
+            if subject not in self._subscriptions:
+                made = self._subscriptions[subject] = Subscription(self._intake, wire(subject), None, b"1")
+                namespace.insert(made)
+
+    def close(self) -> None:
+        """Takes nothing more."""
+        self.listen(())
+        self._intake.close()
+
+    def recall(self) -> None:
+        """Remembers the ids of messages that are still within the window, as after a restart."""
+        log, every = self._log, Filter()
+        if self.duplicates.window and log.messages:
+            at = log.next(every, log.at_time(now() - self.duplicates.window))
+            while at:
+                entry = log.get(at)
+                if entry is not None:
+                    message_id = headers.own_lines(entry.header).get(headers.MESSAGE_ID, b"")
+                    self.duplicates.remember(message_id, at, entry.time)
+                at = log.next(every, at + 1)
+
+    # Messages come
+
+    def taken(self) -> None:
+        """Messages wait; the core calls this once at the end of a turn."""
+        if self._stream.is_closed:
+            return
+        intake, last = self._intake, self._log.last
+        while True:
+            moment = now()
+            intake.allowance = self._account.allowance(self._stream)
+            message = intake.drain(moment)
+            if message is None:
+                break
+            self._judge(*message, moment)
+        if self._log.last != last:
+            self._stream.grew()
+        if intake.answers:
+            self._account.store.after(partial(self._settled, intake.answers))
+
+    def _settled(self, until: int, problem: Exception | None) -> None:
+        """What was taken is on disk; or it never will be, and its publishers are told."""
+        if problem is None:
+            self._intake.give(until)
+        else:
+            error = ApiError.STREAM_STORE_FAILED.error(err=problem)
+            self._intake.refuse(until, self._refusal(error))
+
+    def _refusal(self, error: JetStreamError) -> bytes:
+        return dumps({"error": error.plain(), "stream": self._stream.name, "seq": 0})
+
+    def _judge(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes, moment: int) -> None:
+        """Stores a message where nothing stands against it, and says so when that is on disk."""
+        if self._stream.config.no_ack:
+            reply = None
+        try:
+            sequence, is_duplicate = self._store(subject, header, payload, moment)
+        except JetStreamError as error:
+            if reply is not None:
+                self._intake.owe_text(reply, self._refusal(error))
+            return
+        if reply is not None and is_duplicate:
+            self._intake.owe_text(reply, b"%s%d%s" % (self._before, sequence, _BEHIND_DUPLICATE))
+        elif reply is not None:
+            self._intake.owe(reply, sequence)
+
+    def _store(self, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> tuple[int, bool]:
+        """The sequence of a message, and whether it was there before. Raises JetStreamError."""
+        stream, log = self._stream, self._log
+        config = stream.config
+        if self._transform is not None:
+            changed = self._transform.apply(shown(subject), self._account.choose)
+            subject = subject if changed is None else wire(changed)
+        size = log.size_of(len(subject), -1 if header is None else len(header), len(payload))
+        if not stream.is_memory and size > room.LARGEST_STORED:
+            raise ApiError.STREAM_STORE_FAILED.error(err="message to large")
+        if config.sealed:
+            raise ApiError.STREAM_SEALED.error()
+        if header is not None and headers.REQUEST_INFO in header:
+            header = headers.without(header, headers.REQUEST_INFO)
+        lines = headers.own_lines(header)
+        message_id, replaces = b"", None
+        if lines:
+            expectations.check_stream(lines, stream.name)
+            expectations.check_sequences(lines, log, subject)
+            message_id = lines.get(headers.MESSAGE_ID, b"")
+            known = self.duplicates.find(message_id, moment) if message_id and config.mirror is None else 0
+            if known:
+                return known, True
+            expectations.check_message_id(lines, self.duplicates.last_of(log.last))
+            replaces = rollup.wanted(lines, config)
+        room.check_size(config, header, payload)
+        self._account.check_server_room(stream)
+        if config.retention is Retention.INTEREST and not stream.wants(shown(subject)):
+            log.skip(log.last + 1)
+        else:
+            self._account.check_usage(stream, size)
+            room.check_discard_new(config, log, subject, lines, size)
+            log.append(subject, header, payload, max(moment, log.last_time))
+        sequence = log.last
+        self.duplicates.remember(message_id, sequence, moment)
+        if replaces is not None:
+            rollup.replace(log, replaces, subject, sequence)
+        return sequence, False
+
+
+def allowance_of(ceilings: Iterable[tuple[int, int]]) -> int:
+    """Bytes that may be stored without a question; each of ``ceilings`` is a limit, -1 for none, and what is used."""
+    left = [limit - used for limit, used in ceilings if limit != UNLIMITED]
+    return max(min(left, default=_PLENTY), 0)
+
+
+_PLENTY: Final = 1 << 62

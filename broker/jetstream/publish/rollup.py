@@ -1,0 +1,42 @@
+"""A message that takes the place of all before it, of its subject or of the stream (``Nats-Rollup``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auth.gojson import quote
+from broker.core.log import Filter
+from broker.jetstream.errors import ApiError
+from broker.jetstream.publish import headers
+
+if TYPE_CHECKING:
+    from broker.core.log import Log
+    from broker.jetstream.config.stream import StreamConfig
+
+OF_SUBJECT: Final = b"sub"
+OF_STREAM: Final = b"all"
+
+
+def wanted(lines: dict[bytes, bytes], config: StreamConfig) -> bytes | None:
+    """What the message takes the place of; None for nothing. Raises JetStreamError."""
+    rollup = lines.get(headers.ROLLUP)
+    if not rollup:
+        return None
+    if not config.allow_rollup_hdrs or config.deny_purge:
+        raise ApiError.STREAM_ROLLUP_FAILED.error(err="rollup not permitted")
+    kind = rollup.lower()
+    if kind not in (OF_SUBJECT, OF_STREAM):
+        raise ApiError.STREAM_ROLLUP_FAILED.error(err=f"rollup value invalid: {quote(kind.decode('utf-8', 'replace'))}")
+    return kind
+
+
+def replace(log: Log, kind: bytes, subject: bytes, sequence: int) -> None:
+    """Lets everything go that the message with ``sequence`` takes the place of."""
+    if kind == OF_STREAM:
+        log.truncate_before(sequence)
+        return
+    same = Filter([subject])
+    at = log.next(same, 0)
+    while at and at < sequence:
+        log.remove(at)
+        at = log.next(same, at + 1)

@@ -1,0 +1,56 @@
+"""Whether there is room for a message: in itself, in its stream, in its account, on the server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.jetstream.config.stream import UNLIMITED
+from broker.jetstream.config.words import Discard
+from broker.jetstream.errors import ApiError, JetStreamError
+from broker.jetstream.publish import headers
+
+if TYPE_CHECKING:
+    from broker.core.log import Log
+    from broker.jetstream.config.stream import StreamConfig
+
+LARGEST_HEADER: Final = (1 << 16) - 1
+LARGEST_STORED: Final = (1 << 30) - 1
+"""Bytes that a message may count in a store of files."""
+
+
+def check_size(config: StreamConfig, header: bytes | None, payload: bytes) -> None:
+    """Checks how large a message is. Raises JetStreamError."""
+    header_size = 0 if header is None else len(header)
+    if config.max_msg_size != UNLIMITED and header_size + len(payload) > config.max_msg_size:
+        raise ApiError.STREAM_MESSAGE_EXCEEDS_MAXIMUM.error()
+    if header_size > LARGEST_HEADER:
+        raise ApiError.STREAM_HEADER_EXCEEDS_MAXIMUM.error()
+
+
+def check_discard_new(
+    config: StreamConfig, log: Log, subject: bytes, lines: dict[bytes, bytes], size: int
+) -> None:
+    """Checks a stream that refuses what it has no room for; ``size`` is what the message counts.
+
+    Raises JetStreamError.
+    """
+    if config.discard is not Discard.NEW:
+        return
+    found = log.find(subject) if config.max_msgs_per_subject > 0 else None
+    replaces = found is not None and found[0] >= config.max_msgs_per_subject
+    if replaces and config.discard_new_per_subject and headers.ROLLUP not in lines:
+        raise _full("maximum messages per subject exceeded")
+    if 0 < config.max_msgs <= log.messages and not replaces:
+        raise _full("maximum messages exceeded")
+    if 0 < config.max_bytes < log.bytes + size:
+        if replaces and found is not None:
+            oldest = log.get(found[1])
+            if oldest is not None:
+                header = -1 if oldest.header is None else len(oldest.header)
+                if log.size_of(len(oldest.subject), header, len(oldest.payload)) >= size:
+                    return
+        raise _full("maximum bytes exceeded")
+
+
+def _full(text: str) -> JetStreamError:
+    return ApiError.STREAM_STORE_FAILED.error(err=text)

@@ -1,0 +1,153 @@
+"""JetStream of one server: which accounts have it, and what all of them share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from accounts.imports import ServiceImport
+from accounts.subject import overlaps
+from broker.control.internal import Internal
+from broker.jetstream.account import AccountJetStream
+from broker.jetstream.api.router import PREFIX, Router
+from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
+from broker.jetstream.store.account import AccountStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accounts.account import Account
+    from broker.config.options import JetStreamOptions
+    from broker.control.control import Control
+    from broker.control.tenant import Tenant
+
+LOGGER: Final = logging.getLogger("natskeep.jetstream")
+
+_WRITERS: Final = 4
+"""Accounts whose changes are written at the same time."""
+
+
+class _Part:
+    """JetStream in one live account: who answers, and the streams where it has any."""
+
+    def __init__(self, tenant: Tenant, internal: Internal, router: Router) -> None:
+        self.tenant = tenant
+        self.router = router
+        self._internal = internal
+
+    def end(self) -> AccountStore | None:
+        """Answers nothing more; returns what is left to be closed."""
+        streams = self.router.account
+        self.router.close()
+        if streams is not None:
+            streams.close()
+        self._internal.close()
+        return None if streams is None else streams.store
+
+
+class JetStream:
+    """All streams of a server. `open` brings back what the store has, `close` ends it."""
+
+    def __init__(
+        self, control: Control, options: JetStreamOptions, server: str, settled: Callable[[], None]
+    ) -> None:
+        """``settled`` writes out what was said outside a turn of the loop."""
+        self.settings = Settings(options, server)
+        self._control = control
+        self._settled = settled
+        self._directory = directory_of(options)
+        self._executor = ThreadPoolExecutor(_WRITERS, "natskeep-jetstream")
+        self._parts: dict[str, _Part] = {}
+        self._is_open = False
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        """By account: what is still being written of streams that are ended."""
+
+    def open(self) -> None:
+        """Begins with the accounts that are known, and takes on those that come to be used."""
+        self._is_open = True
+        self._control.wiring.compiled = self._adapt
+        self._control.wiring.forgotten = self._forget
+        for name in sorted(self._names()):
+            account = self._control.account(name)
+            if account is not None and account.jetstream:
+                self._control.wiring.enter(account)
+        for tenant in list(self._control.tenants.values()):
+            if tenant.account.name not in self._parts:
+                self._adapt(tenant)
+
+    def _names(self) -> set[str]:
+        """The accounts that are known at the start, or have something on disk."""
+        kept = {account_name(path.name) for path in self._directory.glob("*/")} if self._directory.exists() else set()
+        return kept | self._control.authenticator.account_names | set(self._control.options.resolver_preload)
+
+    async def close(self) -> None:
+        """Ends all streams; what they hold is kept."""
+        self._is_open = False
+        self._control.wiring.compiled = self._control.wiring.forgotten = lambda tenant: None
+        for part in list(self._parts.values()):
+            self._forget(part.tenant)
+        while self._closing:
+            await asyncio.wait(self._closing.values())
+        self._executor.shutdown()
+
+    def account(self, name: str) -> AccountJetStream | None:
+        """The streams of an account; None where it has no JetStream."""
+        return self.settings.accounts.get(name)
+
+    def _adapt(self, tenant: Tenant) -> None:
+        """An account is there, or is another than before: gives it JetStream, or takes it away."""
+        account, part = tenant.account, self._parts.get(tenant.account.name)
+        if account.name in self._closing:
+            return
+        if part is not None and part.tenant is not tenant:
+            self._forget(part.tenant)
+            part = None
+        if part is not None and part.router.account is not None and account.jetstream:
+            part.router.account.limits = account.jetstream
+            return
+        if part is not None:
+            if not account.jetstream and part.router.account is None:
+                return
+            self._forget(tenant)
+        if account.jetstream or not _is_answered_elsewhere(account):
+            self._parts[account.name] = self._made(tenant)
+
+    def _made(self, tenant: Tenant) -> _Part:
+        account = tenant.account
+        internal = Internal(tenant, self._control.hub, echo=True)
+        streams = None
+        if account.jetstream and not account.is_system:
+            store = AccountStore(
+                self._directory / directory_name(account.name),
+                asyncio.get_running_loop(),
+                self._executor,
+                self._settled,
+            )
+            hub, clock = self._control.hub, self._control.clock
+            streams = AccountJetStream(self.settings, store, internal, hub, clock)
+            streams.load()
+        return _Part(tenant, internal, Router(internal, self.settings, streams))
+
+    def _forget(self, tenant: Tenant) -> None:
+        part = self._parts.pop(tenant.account.name, None)
+        store = None if part is None else part.end()
+        if store is not None:
+            name = tenant.account.name
+            task = self._closing[name] = asyncio.get_running_loop().create_task(store.close())
+            task.add_done_callback(lambda _: self._closed(name))
+
+    def _closed(self, name: str) -> None:
+        """All of an account is on disk; it may have been given JetStream again meanwhile."""
+        del self._closing[name]
+        tenant = self._control.tenants.get(name)
+        if tenant is not None and self._is_open:
+            self._adapt(tenant)
+
+
+def _is_answered_elsewhere(account: Account) -> bool:
+    """Whether requests of the account go to another one, whose streams it may use."""
+    return any(
+        isinstance(one, ServiceImport) and overlaps(one.local_subject, f"{PREFIX}.>") for one in account.imports
+    )

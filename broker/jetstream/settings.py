@@ -1,0 +1,87 @@
+"""What all streams of a server share: its options, its name, and how much they may take together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
+
+from broker.config.options import JetStreamOptions
+
+if TYPE_CHECKING:
+    from broker.config.options import JetStreamCeilings
+    from broker.jetstream.account import AccountJetStream
+    from broker.jetstream.config.words import Storage
+
+_SHARE: Final = (3, 4)
+"""The part of what the machine has that streams may take where nothing is said."""
+_WHERE_NOTHING_IS_SAID: Final = "nats"
+DIRECTORY: Final = "jetstream"
+
+
+def directory_of(options: JetStreamOptions) -> Path:
+    """Where streams are kept."""
+    return Path(options.store_dir or Path(tempfile.gettempdir()) / _WHERE_NOTHING_IS_SAID) / DIRECTORY
+
+
+def directory_name(account: str) -> str:
+    """The name of the directory of an account, whatever characters its own name has."""
+    name = quote(account, safe="")
+    return f"%2E{name[1:]}" if name.startswith(".") else name
+
+
+def account_name(directory: str) -> str:
+    """The account whose directory has a name."""
+    return unquote(directory)
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+@dataclass(slots=True)
+class Settings:
+    """The server around all streams."""
+
+    options: JetStreamOptions
+    server: str = ""
+    """The server's name."""
+    accounts: dict[str, AccountJetStream] = field(default_factory=dict)
+    """The accounts that have streams."""
+    max_memory: int = field(init=False)
+    """Bytes that streams in memory may take together; -1 takes as much as the machine gives."""
+    max_store: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        part, whole = _SHARE
+        options = self.options
+        self.max_memory = options.max_memory
+        if options.max_memory < 0:
+            self.max_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * part // whole
+        self.max_store = options.max_store
+        if options.max_store < 0:
+            self.max_store = shutil.disk_usage(_existing(directory_of(options))).free * part // whole
+
+    @property
+    def ceilings(self) -> JetStreamCeilings:
+        """What every stream and consumer keeps to."""
+        return self.options.ceilings
+
+    @property
+    def domain(self) -> str:
+        """The server's JetStream domain; empty for none."""
+        return self.options.domain
+
+    def reserved(self, storage: Storage) -> int:
+        """Bytes that all streams may hold, as far as they say."""
+        return sum(account.reserved(storage) for account in self.accounts.values())
+
+    def used(self, storage: Storage) -> int:
+        """Bytes that all streams hold."""
+        return sum(account.used(storage) for account in self.accounts.values())

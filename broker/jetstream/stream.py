@@ -1,0 +1,264 @@
+"""One stream: it keeps what is published on its subjects, within its limits, and has consumers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from accounts.subject import is_literal
+from broker.control.tenant import wire
+from broker.core.log import Filter
+from broker.jetstream.codec import ZERO_TIME, Plain, dumps, now, plain, shown_time
+from broker.jetstream.codec.times import NANOSECONDS
+from broker.jetstream.config.metadata import told
+from broker.jetstream.config.stream_update import check_update
+from broker.jetstream.config.words import Discard, Storage
+from broker.jetstream.errors import ApiError
+from broker.jetstream.publish.ingest import Ingest
+
+if TYPE_CHECKING:
+    from broker.control.clock import Timer
+    from broker.core.log import Entry, Log
+    from broker.jetstream.account import AccountJetStream
+    from broker.jetstream.config.stream import StreamConfig
+    from broker.jetstream.consumer.consumer import Consumer
+
+DOCUMENT: Final = "stream/"
+"""Behind it stands the id of the stream whose document it is."""
+
+MAXIMUM_SUBJECTS: Final = 100_000
+"""Subjects that one answer lists."""
+
+
+class Stream:
+    """A stream at work. `open` begins to take messages, `close` ends that."""
+
+    def __init__(self, account: AccountJetStream, config: StreamConfig, stream_id: str, created: int, log: Log) -> None:
+        self.account = account
+        self.config = config
+        self.id = stream_id
+        """Names what is kept of it; a stream that is made again under the same name has another."""
+        self.created = created
+        """Nanoseconds since 1970."""
+        self.log = log
+        self.consumers: dict[str, Consumer] = {}
+        self.is_closed = False
+        self._age_timer: Timer | None = None
+        self.ingest = Ingest(self)
+        self._adopt(config)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.config.name
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether it is gone when the server ends."""
+        return self.config.storage is Storage.MEMORY
+
+    # Life
+
+    def open(self) -> None:
+        """Begins to take what is published on its subjects."""
+        self.ingest.recall()
+        self.ingest.listen(self.config.subjects)
+        self._expire()
+        for consumer in self.consumers.values():
+            consumer.open()
+
+    def save(self) -> None:
+        """Has its configuration kept, unless it is gone with the server anyway."""
+        if not self.is_memory:
+            document = {"created": self.created, "config": plain(self.config)}
+            self.account.store.put(DOCUMENT + self.id, dumps(document))
+
+    def update(self, wanted: StreamConfig, *, pedantic: bool = False) -> None:
+        """Configures it anew. Raises JetStreamError, and then has changed nothing."""
+        old = self.config
+        config = check_update(old, wanted, self.account, pedantic=pedantic)
+        self.account.check_room(config, old)
+        self._check_consumers(old, config)
+        self.account.check_overlap(config, self)
+        self._adopt(config)
+        self.save()
+        self.ingest.listen(config.subjects)
+        self.log.enforce_all()
+        self.changed()
+        self._expire()
+        for consumer in list(self.consumers.values()):
+            consumer.stream_changed(old)
+        self.account.advisories.stream("UPDATED", "modify", self.name)
+
+    def close(self, *, deleted: bool) -> None:
+        """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
+        self.is_closed = True
+        self.ingest.close()
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+            self._age_timer = None
+        for consumer in list(self.consumers.values()):
+            consumer.close(deleted=deleted)
+        self.consumers.clear()
+        if deleted and not self.is_memory:
+            self.account.store.delete(DOCUMENT + self.id)
+            self.account.store.drop(self.id)
+
+    def _adopt(self, config: StreamConfig) -> None:
+        """Works by a configuration from now on."""
+        self.config = config
+        drops = config.discard is Discard.OLD
+        self.log.maximum_messages = config.max_msgs if drops else -1
+        self.log.maximum_bytes = config.max_bytes if drops else -1
+        self.log.maximum_per_subject = config.max_msgs_per_subject
+        self.ingest.adopt(config)
+
+    def _check_consumers(self, old: StreamConfig, new: StreamConfig) -> None:
+        """Checks that no consumer has more than its stream will allow. Raises JetStreamError."""
+        if new.consumer_limits == old.consumer_limits:
+            return
+        longest, most = new.consumer_limits.inactive_threshold, new.consumer_limits.max_ack_pending
+        above = [
+            name
+            for name, consumer in self.consumers.items()
+            if 0 < longest < consumer.config.inactive_threshold or 0 < most < consumer.config.max_ack_pending
+        ]
+        if above:
+            raise ApiError.STREAM_UPDATE.error(err=f"change to limits violates consumers: {', '.join(above)}")
+
+    # Messages come
+
+    def grew(self) -> None:
+        """Messages were stored; they are on disk when the store says so."""
+        self.changed()
+        if self.config.max_age and self._age_timer is None:
+            self._expire()
+        if self.consumers:
+            self.account.store.after(self._stored)
+
+    def _stored(self, problem: Exception | None) -> None:
+        if problem is None:
+            for consumer in list(self.consumers.values()):
+                consumer.wake()
+
+    def changed(self, *, erase: bool = False) -> None:
+        """Has what changed in the log kept; with ``erase``, what was removed is overwritten."""
+        self.account.store.changed(self.id, erase=erase)
+
+    def wants(self, subject: str) -> bool:
+        """Whether any consumer would deliver what is published on a subject."""
+        return any(consumer.matches(subject) for consumer in self.consumers.values())
+
+    # Messages go
+
+    def _expire(self) -> None:
+        """Lets go of what is too old, and comes back when the next one is."""
+        if self._age_timer is not None:
+            self._age_timer.cancel()
+            self._age_timer = None
+        age = self.config.max_age
+        if not age or self.is_closed:
+            return
+        if self.log.expire(now() - age):
+            self.changed()
+            self._messages_gone()
+        if self.log.messages:
+            left = (self.log.first_time + age - now()) / NANOSECONDS
+            self._age_timer = self.account.clock.call_later(max(left, 0.0), self._expire)
+
+    def remove(self, sequence: int, *, erase: bool = True) -> None:
+        """Lets one message go, and with ``erase`` overwrites it. Raises JetStreamError where it is not there."""
+        if not self.log.remove(sequence):
+            if self.is_memory:
+                raise ApiError.SEQUENCE_NOT_FOUND.error(seq=sequence)
+            is_beyond = sequence > self.log.last
+            raise ApiError.STREAM_MSG_DELETE_FAILED.error(err="stream store EOF" if is_beyond else "no message found")
+        self.changed(erase=erase)
+        self._messages_gone()
+
+    def purge(self, subject: str = "", sequence: int = 0, keep: int = 0) -> int:
+        """Lets messages go, and returns how many.
+
+        Those of ``subject``, all where it is empty; below ``sequence``, any where it is 0; not the last ``keep``.
+        """
+        log, before = self.log, self.log.messages
+        everything = subject in ("", ">")
+        if sequence == 1:
+            return 0
+        if everything and not keep:
+            log.truncate_before(sequence or log.last + 1)
+        else:
+            filter_ = Filter(None if everything else [wire(subject)])
+            gone = max(log.remaining(filter_, 0) - keep, 0)
+            at = log.next(filter_, 0)
+            while at and gone and (not sequence or at < sequence):
+                log.remove(at)
+                gone -= 1
+                at = log.next(filter_, at + 1)
+        self.changed()
+        self._messages_gone()
+        for consumer in list(self.consumers.values()):
+            consumer.purged(subject)
+        return before - log.messages
+
+    def _messages_gone(self) -> None:
+        """Messages were removed by somebody, or by time: consumers may wait for some of them."""
+        for consumer in list(self.consumers.values()):
+            consumer.messages_gone()
+
+    # Answers
+
+    def info(self, *, as_stored: bool = False) -> Plain:
+        """What answers tell of it; ``as_stored`` leaves the server's own level and release out."""
+        config = plain(self.config)
+        if not as_stored:
+            config["metadata"] = told(self.config.metadata)
+        info: Plain = {"config": config, "created": shown_time(self.created), "state": self.state()}
+        if self.account.domain:
+            info["domain"] = self.account.domain
+        info["ts"] = shown_time(now())
+        return info
+
+    def state(self, *, deleted: bool = False, subjects: dict[str, int] | None = None) -> Plain:
+        """What it holds; with ``deleted`` the sequences that are gone, and with what is asked of single subjects."""
+        log = self.log
+        state: Plain = {
+            "messages": log.messages,
+            "bytes": log.bytes,
+            "first_seq": log.first,
+            "first_ts": shown_time(log.first_time or ZERO_TIME),
+            "last_seq": log.last,
+            "last_ts": shown_time(log.last_time or ZERO_TIME),
+        }
+        if log.subjects:
+            state["num_subjects"] = log.subjects
+        if subjects:
+            state["subjects"] = subjects
+        if log.deleted:
+            state["num_deleted"] = log.deleted
+            if deleted:
+                state["deleted"] = [one for first, last in log.gaps() for one in range(first, last + 1)]
+        state["consumer_count"] = self.visible_consumers
+        return state
+
+    @property
+    def visible_consumers(self) -> int:
+        """Its consumers that were made by somebody, rather than by a mirror or a source."""
+        return sum(not consumer.config.direct for consumer in self.consumers.values())
+
+    def entry(self, sequence: int) -> Entry | None:
+        """A message by its sequence; None where there is none."""
+        return self.log.get(sequence)
+
+    def next_entry(self, subject: str, start: int) -> Entry | None:
+        """The first message of a subject at or behind a sequence."""
+        return self._at(self.log.next(Filter([wire(subject)]), start))
+
+    def last_entry(self, subject: str) -> Entry | None:
+        """The last message of a subject."""
+        if is_literal(subject):
+            found = self.log.find(wire(subject))
+            return self._at(0 if found is None else found[2])
+        return self._at(self.log.previous(Filter([wire(subject)]), self.log.last))
+
+    def _at(self, sequence: int) -> Entry | None:
+        return self.log.get(sequence) if sequence else None
