@@ -34,12 +34,17 @@ cdef class Feed(Client):
     cdef readonly size_t outstanding    # given and not settled
     cdef list settled
     cdef bint stirred
+    cdef public uint64_t last     # sequence of the new message that was delivered last
+    cdef char *scratch
+    cdef size_t scratch_room
+    cdef char reply[1024]
+    cdef size_t reply_length
 
     cdef Given *find(self, uint64_t sequence)
     cdef int remember(self, uint64_t sequence, int64_t now) except -1
     cdef bint settle_one(self, Given *given)
-    cdef Py_ssize_t send_record(self, bytes subject, Record *record, uint32_t deliveries, uint64_t pending) except -1
+    cdef Py_ssize_t word_reply(self, Record *record, uint32_t deliveries) except -1
+    cdef Py_ssize_t send_record(self, bytes subject, Record *record) except -1
     cdef int stir(self) except -1
-    cdef int step_back(self, uint64_t sequence) except -1
     cdef int hand_over(self, const char *arguments, size_t length, const char *reply, size_t reply_length,
                        const char *payload, size_t size) except -1

@@ -7,6 +7,7 @@ NOTHING_LEFT: int
 TOO_LARGE: int
 NOBODY: int
 GONE: int
+CONGESTED: int
 
 Given = tuple[int, int, int, int, int]
 
@@ -18,6 +19,7 @@ class Feed(Client):
     remembers: bool
     reports: bool
     number: int
+    last: int
     wait: int
     def __init__(self, hub: Hub, log: Log, cursor: Cursor, acknowledged_on: bytes) -> None: ...
     @property

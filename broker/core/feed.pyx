@@ -27,6 +27,8 @@ NOBODY = 3
 """Nobody receives on the subject."""
 GONE = 4
 """The message is not there any more."""
+CONGESTED = 5
+"""A receiver lags; the message that shows it was delivered."""
 
 
 cdef class Feed(Client):
@@ -44,6 +46,7 @@ cdef class Feed(Client):
 
     def __dealloc__(self):
         free(self.items)
+        free(self.scratch)
 
     # What was given
 
@@ -177,12 +180,13 @@ cdef class Feed(Client):
     def deliver_new(self, bytes subject not None, Py_ssize_t count, Py_ssize_t most_bytes, int64_t now):
         """Delivers the next messages on a subject: at most so many, and so many bytes where that is not negative.
 
-        Returns how many, how many bytes they were, and why it stopped.
+        A message counts its subject, its reply subject, its header and its payload. Returns how many, how many bytes they
+        were, and why it stopped.
         """
         cdef Py_ssize_t sent = 0
         cdef Py_ssize_t bytes_ = 0
         cdef Py_ssize_t size
-        cdef uint64_t sequence, pending
+        cdef uint64_t sequence
         cdef Block block
         cdef Record *record
         while sent < count:
@@ -191,30 +195,27 @@ cdef class Feed(Client):
                 return sent, bytes_, NOTHING_LEFT
             block = self.log.block_of(sequence)
             record = self.log.record(block, <uint32_t> (sequence - block.first))
-            size = record.size - 28
-            if 0 <= most_bytes < bytes_ + size and (sent or size > most_bytes):
-                self.step_back(sequence)
-                return sent, bytes_, TOO_LARGE
-            pending = self.cursor.pending()
             self.number += 1
-            if self.send_record(subject, record, 1, pending) == 0:
+            size = self.word_reply(record, 1)
+            if 0 <= most_bytes < bytes_ + size:
                 self.number -= 1
-                self.step_back(sequence)
+                self.cursor.back(sequence)
+                return sent, bytes_, TOO_LARGE
+            if self.send_record(subject, record) == 0:
+                self.number -= 1
+                self.cursor.back(sequence)
                 return sent, bytes_, NOBODY
             sent += 1
             bytes_ += size
+            self.last = sequence
             if self.remembers:
                 self.remember(sequence, now)
+            if self.congested is not None:
+                return sent, bytes_, CONGESTED
         return sent, bytes_, ENOUGH
 
-    cdef int step_back(self, uint64_t sequence) except -1:
-        self.cursor.position = sequence
-        if self.cursor.counted >= sequence:
-            self.cursor.waiting += 1
-        return 0
-
     def deliver_again(self, bytes subject not None, uint64_t sequence, Py_ssize_t most_bytes, int64_t now):
-        """Delivers a given message once more. Returns why it did not, or ENOUGH with the bytes of the message."""
+        """Delivers a given message once more. Returns why it did not, or ENOUGH, and the bytes of the message."""
         cdef Given *given = self.find(sequence)
         cdef Block block
         cdef Record *record
@@ -225,14 +226,14 @@ cdef class Feed(Client):
         if block is None:
             return GONE, 0
         record = self.log.record(block, <uint32_t> (sequence - block.first))
-        size = record.size - 28
-        if 0 <= most_bytes < size:
-            return TOO_LARGE, size
         self.number += 1
-        if self.send_record(subject, record, given.deliveries + 1, self.cursor.pending()) == 0:
+        size = self.word_reply(record, given.deliveries + 1)
+        if 0 <= most_bytes < size:
+            self.number -= 1
+            return TOO_LARGE, size
+        if self.send_record(subject, record) == 0:
             self.number -= 1
             return NOBODY, size
-        # Delivering runs no code of the owner, but it may have grown what `given` points into.
         given = self.find(sequence)
         if given != NULL:
             given.deliveries += 1
@@ -241,16 +242,26 @@ cdef class Feed(Client):
             given.due = now + self.wait
         return ENOUGH, size
 
-    cdef Py_ssize_t send_record(self, bytes subject, Record *record, uint32_t deliveries, uint64_t pending) except -1:
-        """Publishes a stored message on a subject; its receivers are shown its own. Returns how many there are."""
+    cdef Py_ssize_t word_reply(self, Record *record, uint32_t deliveries) except -1:
+        """Writes down what the message is acknowledged on; returns the bytes that the message counts."""
         cdef size_t width = PyBytes_GET_SIZE(self.acknowledged_on)
+        if width > 900:
+            raise ValueError("the name of a consumer is too long")
+        memcpy(self.reply, PyBytes_AS_STRING(self.acknowledged_on), width)
+        self.reply_length = width + snprintf(
+            self.reply + width, 120, b"%u.%llu.%llu.%lld.%llu", deliveries, <unsigned long long> record.sequence,
+            <unsigned long long> self.number, <long long> record.time, <unsigned long long> self.cursor.pending())
+        return record.size - sizeof(Record) + self.reply_length
+
+    cdef Py_ssize_t send_record(self, bytes subject, Record *record) except -1:
+        """Publishes a stored message on a subject; its receivers are shown its own. Returns how many there are."""
         cdef size_t header = 0 if record.header == NO_HEADER else record.header
-        cdef const char *text = <const char *> record + 28
+        cdef const char *text = <const char *> record + sizeof(Record)
         cdef const char *body = text + record.subject
-        cdef size_t payload = record.size - 28 - record.subject - header
+        cdef size_t payload = record.size - sizeof(Record) - record.subject - header
         cdef size_t carried = 0 if self.headers_only else payload
         cdef size_t extra = 0 if self.extra is None else PyBytes_GET_SIZE(self.extra)
-        cdef size_t length = header
+        cdef size_t length = header, wanted
         cdef char sizes[48]
         cdef char length_line[48]
         cdef int digits, wide = 0
@@ -263,72 +274,71 @@ cdef class Feed(Client):
             wide = snprintf(length_line, 48, b"Nats-Msg-Size: %zu\r\n", payload)
         if extra or wide:
             length = (header if header > 12 else 12) + extra + wide
-        room = <char *> malloc(record.subject + width + length + carried + 256)
-        if room == NULL:
-            raise MemoryError()
-        try:
-            memcpy(room, b"HMSG ", 5)
-            memcpy(room + 5, text, record.subject)
-            room[5 + record.subject] = b" "
-            at = room + 6 + record.subject
-            message.reply = at
-            message.tail = at
-            memcpy(at, PyBytes_AS_STRING(self.acknowledged_on), width)
-            message.reply_length = width + snprintf(
-                at + width, 120, b"%u.%llu.%llu.%lld.%llu", deliveries, <unsigned long long> record.sequence,
-                <unsigned long long> self.number, <long long> record.time, <unsigned long long> pending)
-            at += message.reply_length
-            at[0] = b" "
-            at += 1
-            if record.header == NO_HEADER and length == 0:
-                digits = snprintf(sizes, 48, b"%zu\r\n", carried)
-                message.header = -1
+        wanted = record.subject + self.reply_length + length + carried + 128
+        if wanted > self.scratch_room:
+            room = <char *> realloc(self.scratch, wanted * 2)
+            if room == NULL:
+                raise MemoryError()
+            self.scratch = room
+            self.scratch_room = wanted * 2
+        room = self.scratch
+        memcpy(room, b"HMSG ", 5)
+        memcpy(room + 5, text, record.subject)
+        room[5 + record.subject] = b" "
+        at = room + 6 + record.subject
+        message.reply = message.tail = at
+        message.reply_length = self.reply_length
+        memcpy(at, self.reply, self.reply_length)
+        at += self.reply_length
+        at[0] = b" "
+        at += 1
+        if record.header == NO_HEADER and length == 0:
+            digits = snprintf(sizes, 48, b"%zu\r\n", carried)
+            message.header = -1
+        else:
+            digits = snprintf(sizes, 48, b"%zu %zu\r\n", length, length + carried)
+            message.header = length
+        memcpy(at, sizes, digits)
+        at += digits
+        message.body = at
+        if extra or wide:
+            if header > 12:
+                memcpy(at, body, header - 2)
+                at += header - 2
             else:
-                digits = snprintf(sizes, 48, b"%zu %zu\r\n", length, length + carried)
-                message.header = length
-            memcpy(at, sizes, digits)
-            at += digits
-            message.body = at
-            if extra or wide:
-                if header > 12:
-                    memcpy(at, body, header - 2)
-                    at += header - 2
-                else:
-                    memcpy(at, b"NATS/1.0\r\n", 10)
-                    at += 10
-                if extra:
-                    memcpy(at, PyBytes_AS_STRING(self.extra), extra)
-                    at += extra
-                memcpy(at, length_line, wide)
-                at += wide
-                memcpy(at, b"\r\n", 2)
-                at += 2
-            else:
-                memcpy(at, body, header)
-                at += header
-            memcpy(at, body + header, carried)
-            at += carried
+                memcpy(at, b"NATS/1.0\r\n", 10)
+                at += 10
+            if extra:
+                memcpy(at, PyBytes_AS_STRING(self.extra), extra)
+                at += extra
+            memcpy(at, length_line, wide)
+            at += wide
             memcpy(at, b"\r\n", 2)
-            message.size = at - message.body
-            message.tail_length = at + 2 - message.tail
-            message.subject = PyBytes_AS_STRING(subject)
-            message.subject_length = PyBytes_GET_SIZE(subject)
-            plan = self.plans.find(message.subject, message.subject_length, False)
-            if plan.mapped != NULL:
-                plan = self.redirect(self.plans, plan, &message)
-                if plan == NULL:
-                    return 0
-            self.shown = room
-            self.shown_length = record.subject + 6
-            try:
-                received = self.execute(self.plans, plan, &message, NULL)
-            finally:
-                self.shown = NULL
-            self.in_messages += 1
-            self.in_bytes += message.size
-            return received
+            at += 2
+        else:
+            memcpy(at, body, header)
+            at += header
+        memcpy(at, body + header, carried)
+        at += carried
+        memcpy(at, b"\r\n", 2)
+        message.size = at - message.body
+        message.tail_length = at + 2 - message.tail
+        message.subject = PyBytes_AS_STRING(subject)
+        message.subject_length = PyBytes_GET_SIZE(subject)
+        plan = self.plans.find(message.subject, message.subject_length, False)
+        if plan.mapped != NULL:
+            plan = self.redirect(self.plans, plan, &message)
+            if plan == NULL:
+                return 0
+        self.shown = room
+        self.shown_length = record.subject + 6
+        try:
+            received = self.execute(self.plans, plan, &message, NULL)
         finally:
-            free(room)
+            self.shown = NULL
+        self.in_messages += 1
+        self.in_bytes += message.size
+        return received
 
     # Acknowledgements
 

@@ -69,6 +69,8 @@ cdef class Cursor:
     cdef uint64_t position          # the next sequence to look at
     cdef uint64_t counted           # all up to here have been counted
     cdef uint64_t waiting           # messages from position to counted that pass
+    cdef object selected            # sequences that come before all others; None for none
+    cdef set members                # those of them that still have their message
 
     cdef uint64_t advance(self) except? 0xFFFFFFFFFFFFFFFF
     cdef uint64_t pending(self) except? 0xFFFFFFFFFFFFFFFF

@@ -17,6 +17,8 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 from broker.core.sublist cimport natskeep_hash
 
+from collections import deque
+
 cdef uint32_t GONE = UINT32_MAX         # no record at this place
 cdef uint32_t NO_HEADER = UINT32_MAX
 cdef uint32_t NO_TOPIC = UINT32_MAX
@@ -177,6 +179,15 @@ cdef class Cursor:
         """The next sequence that passes and is durable, and moves behind it; 0 when there is none."""
         cdef Log log = self.log
         cdef uint64_t found = 0
+        while self.selected is not None:
+            found = self.selected.popleft()
+            if not self.selected:
+                self.selected = self.members = None
+            elif found in self.members:
+                self.members.remove(found)
+            if log.block_of(found) is not None:
+                return found
+            found = 0
         if self.position < log.first:
             self.position = log.first
         if self.position <= log.durable:
@@ -202,7 +213,7 @@ cdef class Cursor:
             if start <= self.log.last:
                 self.waiting += self.log.tally(self.filter, start, self.log.last)
             self.counted = self.log.last
-        return self.waiting
+        return self.waiting if self.selected is None else self.waiting + len(self.members)
 
     def next(self):
         """The next sequence that passes and that the store has, 0 when there is none; moves behind it."""
@@ -213,6 +224,31 @@ cdef class Cursor:
         self.position = max(position, 1)
         self.counted = self.position - 1
         self.waiting = 0
+        self.selected = self.members = None
+
+    def select(self, sequences, uint64_t position):
+        """Delivers these first, in their order, and goes on at a sequence behind them."""
+        self.seek(position)
+        found = [sequence for sequence in sequences if self.log.block_of(sequence) is not None]
+        self.selected = deque(found) if found else None
+        self.members = set(found) if found else None
+
+    def left(self):
+        """The sequences that were selected and did not come yet."""
+        return [] if self.selected is None else [sequence for sequence in self.selected if sequence in self.members]
+
+    def back(self, uint64_t sequence):
+        """Takes a step back: the sequence was the last that came, and shall come again."""
+        if sequence < self.position and (self.selected is not None or self.position != sequence + 1):
+            if self.selected is None:
+                self.selected = deque()
+                self.members = set()
+            self.selected.appendleft(sequence)
+            self.members.add(sequence)
+            return
+        self.position = sequence
+        if self.counted >= sequence:
+            self.waiting += 1
 
     def refilter(self, Filter wanted not None):
         """Takes another filter from here on."""
@@ -587,6 +623,8 @@ cdef class Log:
             topic.last = sequence - 1
             topic.last_loose = True
         for cursor in self.cursors:
+            if cursor.selected is not None:
+                cursor.members.discard(sequence)
             if sequence >= cursor.position and sequence <= cursor.counted and cursor.filter.passes(self, number):
                 cursor.waiting -= 1
         return 0

@@ -91,6 +91,7 @@ cdef class Namespace:
     cdef Sublist gates              # services of other namespaces, by the subject here; None for none
     cdef dict answers               # reply subject -> the gate that carries an answer out; None until there is one
     cdef dict awaited               # reply subject -> list of gates that wait for it elsewhere, likewise
+    cdef public object interested   # is called at the end of a turn in which subscriptions came; None for nobody
     cdef public bint traces_parents # messages that carry `traceparent` are traced, where that says so
     cdef bint unattended            # stands in the hub's list of namespaces in which interest went away
 

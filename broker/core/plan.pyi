@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from broker.core.exchange import Answer, Crossing
@@ -9,6 +9,7 @@ from broker.core.sublist import Sublist
 from broker.core.transform import Transform
 
 class Namespace:
+    interested: Callable[[], None] | None
     traces_parents: bool
     def __init__(self, name: str) -> None: ...
     @property

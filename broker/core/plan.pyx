@@ -96,6 +96,8 @@ cdef class Namespace:
             subscription.queue = queue[0]
             queue[1] += 1
         self.changed(subscription)
+        if unlikely(self.interested is not None):
+            subscription.client.hub.deferred.append((self.interested, ()))
 
     def remove(self, Subscription subscription not None):
         """Takes the subscription out, with its shadows elsewhere; returns whether it was in."""
