@@ -746,6 +746,10 @@ cdef class Log:
             return None
         return entry_of(self.record(block, <uint32_t> (sequence - block.first)))
 
+    def has(self, uint64_t sequence):
+        """Whether there is a message with a sequence."""
+        return self.block_of(sequence) is not None
+
     def time_of(self, uint64_t sequence):
         """When a message was stored, 0 where there is none."""
         cdef Block block = self.block_of(sequence)

@@ -64,6 +64,7 @@ class AccountJetStream:
         self.refused = 0
         settings.accounts[self.name] = self
         store.reloaded = self._restore
+        self._unheard: set[Consumer] = set()
 
     # What streams ask
 
@@ -102,6 +103,18 @@ class AccountJetStream:
             if tier in self.limits:
                 return tier, self.limits[tier]
         return None
+
+    def wait_for_listeners(self, consumer: Consumer) -> None:
+        """Wakes a consumer when anybody begins to listen to anything: nobody does to what it delivers."""
+        self._unheard.add(consumer)
+        self.tenant.namespace.interested = self._heard
+
+    def _heard(self) -> None:
+        self.tenant.namespace.interested = None
+        waiting, self._unheard = self._unheard, set()
+        for consumer in waiting:
+            if not consumer.is_closed:
+                consumer.wake()
 
     # Streams come and go
 

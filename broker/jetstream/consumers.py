@@ -52,15 +52,6 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
     return consumer
 
 
-def delete(consumer: Consumer) -> None:
-    """Lets a consumer go."""
-    stream = consumer.stream
-    stream.consumers.pop(consumer.name, None)
-    consumer.close(deleted=True)
-    if not consumer.config.direct:
-        stream.account.advisories.consumer("DELETED", "delete", stream.name, consumer.name)
-
-
 def pause(consumer: Consumer, until: int | None) -> None:
     """Makes a consumer pause until a time in nanoseconds since 1970, or go on."""
     config = consumer.config.copy()

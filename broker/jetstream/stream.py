@@ -11,9 +11,10 @@ from broker.jetstream.codec import ZERO_TIME, Plain, dumps, now, plain, shown_ti
 from broker.jetstream.codec.times import NANOSECONDS
 from broker.jetstream.config.metadata import told
 from broker.jetstream.config.stream_update import check_update
-from broker.jetstream.config.words import Discard, Storage
+from broker.jetstream.config.words import Discard, Retention, Storage
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish.ingest import Ingest
+from broker.session.session import shown
 
 if TYPE_CHECKING:
     from broker.control.clock import Timer
@@ -143,6 +144,49 @@ class Stream:
     def changed(self, *, erase: bool = False) -> None:
         """Has what changed in the log kept; with ``erase``, what was removed is overwritten."""
         self.account.store.changed(self.id, erase=erase)
+
+    def settled(self, consumer: Consumer, sequences: list[int]) -> None:
+        """A consumer is done with messages: they go, where the stream keeps them no longer than that."""
+        retention = self.config.retention
+        if retention is Retention.LIMITS or consumer.config.direct or not sequences:
+            return
+        removed = [one for one in sequences if not self._is_wanted(one, consumer) and self.log.remove(one)]
+        if removed:
+            self.changed()
+
+    def passed(self, consumer: Consumer, start: int, end: int) -> None:
+        """A consumer that waits for no acknowledgements has delivered what it wants from start to end."""
+        if self.config.retention is not Retention.LIMITS and not consumer.config.direct:
+            sequences, wanted = [], consumer.filter()
+            at = self.log.next(wanted, start)
+            while at and at <= end:
+                sequences.append(at)
+                at = self.log.next(wanted, at + 1)
+            self.settled(consumer, sequences)
+
+    def interest_lost(self, consumer: Consumer) -> None:
+        """A consumer is gone: what only it still wanted goes too, where the stream keeps what is wanted."""
+        if self.config.retention is Retention.INTEREST and not consumer.config.direct:
+            wanted = consumer.filter()
+            at = self.log.next(wanted, 0)
+            while at:
+                if not self._is_wanted(at, consumer):
+                    self.log.remove(at)
+                at = self.log.next(wanted, at + 1)
+            self.changed()
+
+    def _is_wanted(self, sequence: int, but_for: Consumer) -> bool:
+        """Whether a consumer other than this one still waits for a message."""
+        if self.config.retention is Retention.WORK_QUEUE:
+            return False
+        others = [one for one in self.consumers.values() if one is not but_for and not one.config.direct]
+        if not any(one.delivery.needs(sequence) for one in others):
+            return False
+        entry = self.log.get(sequence)
+        if entry is None:
+            return False
+        subject = shown(entry.subject)
+        return any(one.delivery.needs(sequence) and one.matches(subject) for one in others)
 
     def wants(self, subject: str) -> bool:
         """Whether any consumer would deliver what is published on a subject."""

@@ -121,7 +121,7 @@ def delete(request: Request) -> Plain:
     """Lets a consumer go."""
     if not is_empty(request.payload):
         raise ApiError.NOT_EMPTY_REQUEST.error()
-    consumers.delete(_named(request))
+    _named(request).delete()
     return {"success": True}
 
 

@@ -13,9 +13,8 @@ from broker.jetstream.api.request import Request
 from broker.jetstream.api.streams import NO_PAGE
 from broker.jetstream.codec import ZERO_TIME, Plain, dumps, shown_time
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish.headers import REQUIRED_API_LEVEL, own_lines
+from broker.jetstream.publish.headers import asks_too_much
 from broker.session.client_info import asking
-from broker.wire.info import API_LEVEL
 from broker.wire.values import readable
 
 if TYPE_CHECKING:
@@ -149,8 +148,7 @@ class Router:
 
     def _check_level(self, received: Received) -> None:
         """Checks that a request asks for no newer server (ADR-44). Raises JetStreamError."""
-        level = own_lines(received.header).get(REQUIRED_API_LEVEL)
-        if level and not (level.isdigit() and int(level) <= API_LEVEL):
+        if asks_too_much(received.header):
             raise ApiError.REQUIRED_API_LEVEL.error()
 
     def _kept(self, route: Route, received: Received, answer: Plain, problem: Exception | None) -> None:

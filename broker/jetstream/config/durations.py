@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
 from typing import Final
 
 MILLISECOND: Final = 1_000_000
 SECOND: Final = 1_000_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
+
+_UNITS: Final = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
+_TERM: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+
+
+def parse_duration(text: str) -> int:
+    """The nanoseconds of a duration as Go writes it. Raises ValueError."""
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if rest == "0":
+        return 0
+    total, at = Fraction(), 0
+    while at < len(rest):
+        found = _TERM.match(rest, at)
+        if found is None:
+            break
+        total += Fraction(found[1]) * _UNITS[found[2]]
+        at = found.end()
+    if not rest or at < len(rest) or total >= 1 << 63:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return sign * int(total)
 
 
 def shown_duration(nanoseconds: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from broker.wire.info import API_LEVEL
+
 MESSAGE_ID: Final = b"Nats-Msg-Id"
 EXPECTED_STREAM: Final = b"Nats-Expected-Stream"
 EXPECTED_LAST_SEQUENCE: Final = b"Nats-Expected-Last-Sequence"
@@ -29,6 +31,12 @@ def own_lines(block: bytes | None) -> dict[bytes, bytes]:
             if colon and name not in found:
                 found[name] = value.lstrip(b" ")
     return found
+
+
+def asks_too_much(block: bytes | None) -> bool:
+    """Whether a request wants a newer server than this one (ADR-44)."""
+    level = own_lines(block).get(REQUIRED_API_LEVEL)
+    return level is not None and level != b"" and not (level.isdigit() and int(level) <= API_LEVEL)
 
 
 def without(block: bytes, name: bytes) -> bytes | None:
