@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auth.principal import Method
+from broker.control.tally import NAMED, WINDOW, Tally
 from broker.log.text import REDACTED, printable, quoted, without_secrets
 from broker.session import journal
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from accounts.policy import Decision
     from auth.errors import AuthError
     from broker.audit.recorder import Recorder
+    from broker.control.clock import Timer
     from broker.core.outbox import Hub
     from broker.log import About
     from broker.session.session import Session
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 
 RECORDED_A_SECOND: Final = 20
 """Refusals of one connection in one second that are recorded one by one; the rest is counted."""
+
+LOGINS_OF_ADDRESS: Final = 20
+"""Failed logins from one address that are recorded one by one in one window of a tally."""
+
+LOGINS: Final = 200
+"""And of all addresses."""
+
+BACKOFFS_OF_ADDRESS: Final = 3
+BACKOFFS: Final = 50
+"""The same for addresses that are turned away."""
+
+OTHERS: Final = "other addresses"
 
 REMEMBERED: Final = 200
 """Refusals that monitoring can show."""
@@ -72,8 +85,11 @@ class Trail:
         """Refusals by account (empty where nobody was known) and action, since the start."""
         self.recent: deque[Denial] = deque(maxlen=REMEMBERED)
         """The latest refusals that were recorded, oldest first."""
-        self._shared = threading.Lock()
-        """Held while either of these is changed or copied: logins that take long are judged in threads."""
+        self.later: Callable[[float, Callable[[], None]], Timer] | None = None
+        """Calls back after so many seconds; None where nothing does, and what is only counted is said at the end."""
+        self._logins = Tally(self._say_logins, each=LOGINS_OF_ADDRESS, together=LOGINS)
+        self._backoffs = Tally(self._say_backoffs, each=BACKOFFS_OF_ADDRESS, together=BACKOFFS)
+        self._crowding = Tally(self._say_crowding, each=1, together=NAMED)
         self._spent: dict[int, tuple[float, int]] = {}
         """By connection: when its current second began, and how many refusals it has had since."""
 
@@ -99,7 +115,8 @@ class Trail:
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "%s %s%s - denial %s: %s",
                       _VIOLATIONS[what], quoted(target), printable(where), denial, printable(why), denial=denial)
-        self._remember(Denial(time.time(), denial, what.lower(), without_secrets(target), why, journal.about(session)))
+        whom = journal.about(session)
+        self.recent.append(Denial(time.time(), denial, what.lower(), without_secrets(target), why, whom))
         if self.recorder is not None:
             self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
 
@@ -115,6 +132,42 @@ class Trail:
             if self.recorder is not None:
                 self._record(session, "denied", action="more", count=more)
 
+    def login_failed(self, session: Session, error: AuthError) -> None:
+        """Records a login that was refused; of many from one address, and of very many from all, the first ones."""
+        if self._admits(self._logins, session.remote_ip):
+            self.authentication_failed(session, error)
+        else:
+            self._count("", "connect")
+
+    def _say_logins(self, address: str, count: int) -> None:
+        LOGGER.error("%d more failed logins from %s were not recorded one by one", count, address or OTHERS)
+        if self.recorder is not None:
+            self._record(None, "denied", action="more", address=address, count=count)
+
+    def _admits(self, tally: Tally, key: str) -> bool:
+        if not tally.is_open:
+            self._open(tally)
+        return tally.admits(key)
+
+    def _open(self, tally: Tally) -> None:
+        if self.later is not None:
+            tally.timer = self.later(WINDOW, lambda: self._window_over(tally))
+
+    def _window_over(self, tally: Tally) -> None:
+        tally.timer = None
+        tally.end()
+        if tally.is_open:
+            self._open(tally)
+
+    def close(self) -> None:
+        """Says what was only counted so far; nothing more is to come."""
+        for tally in (self._logins, self._backoffs, self._crowding):
+            tally.end()
+            tally.is_open = False
+            if tally.timer is not None:
+                tally.timer.cancel()
+                tally.timer = None
+
     def authentication_failed(self, session: Session, error: AuthError) -> None:
         """Records a failed authentication with its internal reason, which the client never learns."""
         denial = denial_id()
@@ -122,7 +175,7 @@ class Trail:
                       _claimed(session.connect), denial, printable(error.log_text), denial=denial)
         whom = journal.about(session)
         self._count(whom.account, "connect")
-        self._remember(Denial(time.time(), denial, "connect", "", without_secrets(error.log_text), whom))
+        self.recent.append(Denial(time.time(), denial, "connect", "", without_secrets(error.log_text), whom))
         if self.recorder is not None:
             connect = session.connect
             claimed = connect.unverified_nkey or connect.unverified_user
@@ -130,9 +183,27 @@ class Trail:
 
     def backed_off(self, address: str, seconds: float) -> None:
         """Records that nobody of an address is let in for a while, because too many logins and handshakes failed."""
+        if not self._admits(self._backoffs, address):
+            return
         LOGGER.warning("%s is turned away for %gs: too many failed logins and handshakes", address, seconds)
         if self.recorder is not None:
             self._record(None, "backed_off", address=address, seconds=seconds)
+
+    def _say_backoffs(self, address: str, count: int) -> None:
+        LOGGER.warning("%s was turned away %d more times", address or OTHERS, count)
+        if self.recorder is not None:
+            self._record(None, "backed_off", address=address, count=count)
+
+    def crowded(self, what: str, limit: str) -> None:
+        """Records that a connection was "dropped" or "refused" for a limit: the first, and how many followed."""
+        if self._admits(self._crowding, f"{what} {limit}"):
+            self._say_crowding(f"{what} {limit}", 1)
+
+    def _say_crowding(self, key: str, count: int) -> None:
+        what, _, limit = key.partition(" ")
+        LOGGER.warning("%d connections that had not logged in were %s: %s", count, what, limit)
+        if self.recorder is not None:
+            self._record(None, "crowded", outcome=what, limit=limit, count=count)
 
     def authenticated(self, session: Session, *, break_glass: bool = False) -> None:
         """Records who a connection turned out to be; a user kept for emergencies is worth a warning."""
@@ -194,22 +265,15 @@ class Trail:
         return recorder is not None and recorder.refuses and bool(recorder.problem)
 
     def _count(self, account: str, action: str) -> None:
-        with self._shared:
-            self.counts[account, action] = self.counts.get((account, action), 0) + 1
-
-    def _remember(self, denial: Denial) -> None:
-        with self._shared:
-            self.recent.append(denial)
+        self.counts[account, action] = self.counts.get((account, action), 0) + 1
 
     def counted(self) -> list[tuple[tuple[str, str], int]]:
         """How many refusals there were, by account and action; a copy, for whoever goes through all of them."""
-        with self._shared:
-            return list(self.counts.items())
+        return list(self.counts.items())
 
     def latest(self) -> list[Denial]:
         """The latest refusals, newest first; a copy."""
-        with self._shared:
-            return list(reversed(self.recent))
+        return list(reversed(self.recent))
 
     def _record(self, session: Session | None, event: str, **members: object) -> None:
         recorder = self.recorder

@@ -140,14 +140,22 @@ class Control:
         return name in self.tenants or self.wiring.looked_at(name)
 
     def authenticate(self, session: Session, connect: ConnectOptions) -> Principal | Delegation:
-        """Verifies CONNECT, or says whom to ask. Raises AuthError. Safe in a thread where `is_slow` says so."""
+        """Verifies CONNECT, or says whom to ask. Raises AuthError."""
         try:
-            return self.authenticator.judge(self.evidence(session, connect), time.time())
+            return self.judge(session, connect)
         except AuthError as error:
-            if error.failure is AuthFailure.ACCOUNT_NOT_PINNED:
-                self.pinned_account_fails += 1
-            self.trail.authentication_failed(session, error)
+            self.failed(session, error)
             raise
+
+    def judge(self, session: Session, connect: ConnectOptions) -> Principal | Delegation:
+        """The same in a thread, where `is_slow` says so; what it raises is for `failed` to record, in the loop's."""
+        return self.authenticator.judge(self.evidence(session, connect), time.time())
+
+    def failed(self, session: Session, error: AuthError) -> None:
+        """Records a login that was refused."""
+        if error.failure is AuthFailure.ACCOUNT_NOT_PINNED:
+            self.pinned_account_fails += 1
+        self.trail.login_failed(session, error)
 
     def evidence(self, session: Session, connect: ConnectOptions) -> Evidence:
         """What a client shows for itself."""
@@ -229,6 +237,7 @@ class Control:
             internal.close()
         self._internals.clear()
         self.wiring.close()
+        self.trail.close()
 
     async def ended(self) -> None:
         """Returns once nothing of it is at work any more, after `close`."""
@@ -286,6 +295,8 @@ class Control:
 
     def unbind(self, session: Session) -> None:
         """Takes the session and its subscriptions out of its account, where it is in one."""
+        if self._desk is not None:
+            self._desk.forget(session)
         tenant, account = session.tenant, None
         if isinstance(tenant, Tenant) and session.principal is not None:
             account = tenant.account

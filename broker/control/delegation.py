@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,7 +76,10 @@ class Desk:
 
     def __init__(self, control: Control) -> None:
         self._control = control
-        self._waiting: deque[_Login] = deque()
+        self._logins: dict[int, _Login] = {}
+        """All of them, by the number of the connection."""
+        self._waiting: dict[_Login, None] = {}
+        """Those that nobody was asked about yet, the longest there first."""
         self._asked: dict[str, _Login] = {}
         """Logins that were asked about, by the last token of the subject that the answer comes on."""
         self._inboxes: dict[str, _Inbox] = {}
@@ -86,7 +88,7 @@ class Desk:
 
     def __len__(self) -> int:
         """How many logins are undecided."""
-        return len(self._asked) + len(self._waiting)
+        return len(self._logins)
 
     @property
     def in_flight(self) -> int:
@@ -103,17 +105,30 @@ class Desk:
         login = _Login(session, connect, delegation, secured, self._control.authenticator, done)
         seconds = self._control.options.authorization_timeout
         login.timer = self._control.clock.call_later(seconds, partial(self._late, login))
-        self._waiting.append(login)
+        self._logins[session.cid] = login
+        self._waiting[login] = None
         if len(self._asked) < IN_FLIGHT:
             self._control.clock.call_later(0.0, self._go_on)
 
+    def forget(self, session: Session) -> None:
+        """A client has left. The place of its login is free for who waits; an answer about it is passed over."""
+        login = self._logins.get(session.cid)
+        if login is not None:
+            self._remove(login)
+            if self._waiting:
+                self._control.clock.call_later(0.0, self._go_on)
+
+    def _remove(self, login: _Login) -> None:
+        _stop(login)
+        del self._logins[login.session.cid]
+        if self._asked.pop(login.token, None) is None:
+            del self._waiting[login]
+
     def _go_on(self) -> None:
-        """Asks about those who wait, as far as there is room; who has left meanwhile is forgotten."""
+        """Asks about those who wait, as far as there is room."""
         while self._waiting and len(self._asked) < IN_FLIGHT:
-            login = self._waiting.popleft()
-            if login.session.state is not State.VERIFYING:
-                _stop(login)
-                continue
+            login = next(iter(self._waiting))
+            del self._waiting[login]
             login.token = secrets.token_urlsafe(16)
             self._asked[login.token] = login
             if login.delegation.callout is not None:
@@ -127,12 +142,10 @@ class Desk:
 
     def _decide(self, login: _Login, verdict: Principal | AuthError) -> None:
         """The end of a login; whoever waits longest is next."""
-        _stop(login)
-        if self._asked.pop(login.token, None) is None:
-            self._waiting.remove(login)
+        self._remove(login)
         is_awaited = login.session.state is State.VERIFYING and login.by is self._control.authenticator
         if isinstance(verdict, AuthError) and is_awaited:
-            self._control.trail.authentication_failed(login.session, verdict)
+            self._control.failed(login.session, verdict)
         login.done(verdict)
         self._go_on()
 
@@ -282,8 +295,9 @@ class Desk:
 
     def close(self) -> None:
         """Forgets all logins, and calls off the functions that decide about them."""
-        for login in (*self._asked.values(), *self._waiting):
+        for login in self._logins.values():
             _stop(login)
+        self._logins.clear()
         self._asked.clear()
         self._waiting.clear()
         self._inboxes.clear()

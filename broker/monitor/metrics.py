@@ -6,6 +6,7 @@ none either.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,6 +15,7 @@ from accounts.limits import UNLIMITED
 from broker.control.tenant import Tenant
 from broker.monitor.snapshot import traffic
 from broker.monitor.watched import resident_bytes
+from broker.net.admission import Eviction, Refusal
 from broker.wire.values import readable
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
     """The page in pieces, between which others may have a turn. ``only`` names the account of a tenant who asks."""
     if not only:
         yield _server(watched)
+        yield _admission(watched)
     tenants = watched.service.control.tenants
     names = [only] if only else sorted(tenants)
     for family in _ACCOUNTS:
@@ -135,6 +138,26 @@ def _server(watched: Watched) -> bytes:
         for name, kind, text, value, labels in rows
         if value is not None
     )
+    return b"".join(parts)
+
+
+def _admission(watched: Watched) -> bytes:
+    """The guests: clients that have not logged in."""
+    admission = watched.service.admission
+    gauges = (
+        ("unauthenticated_connections", "Clients that have not logged in.", admission.guests),
+        ("unauthenticated_connections_limit", "Clients that may be there without.", admission.most_guests),
+        ("unauthenticated_bytes", "What these make the server hold.", admission.held),
+        ("admission_backed_off_addresses", "Addresses that nobody is let in from for now.",
+         admission.backed_off(time.monotonic())),
+    )  # fmt: skip
+    parts = [_head(name, "gauge", text) + sample(name, value, {}).encode() for name, text, value in gauges]
+    name = "admission_refused_total"
+    parts.append(_head(name, "counter", "Connections that were not let in, or no further."))
+    parts += [sample(name, admission.refused[why], {"reason": why.value}).encode() for why in Refusal]
+    name = "admission_dropped_total"
+    parts.append(_head(name, "counter", "Clients that had not logged in and went for others."))
+    parts += [sample(name, admission.evicted[why], {"reason": why.value}).encode() for why in Eviction]
     return b"".join(parts)
 
 

@@ -355,7 +355,7 @@ class Connection(Securing):
             search.add_done_callback(partial(self._searched, connect))
             return
         work = self._verification = service.loop.run_in_executor(
-            service.verifier(), service.control.authenticate, self.session, connect
+            service.verifier(), service.control.judge, self.session, connect
         )
         work.add_done_callback(partial(self._verified, connect, service.control.authenticator))
 
@@ -380,7 +380,9 @@ class Connection(Securing):
         if not work.cancelled():
             with self:
                 error = work.exception()
-                if error is not None and not isinstance(error, AuthError):
+                if isinstance(error, AuthError):
+                    self.service.control.failed(self.session, error)
+                elif error is not None:
                     raise error
                 self._go_on(connect, by, work.result() if error is None else error)
 
@@ -395,12 +397,19 @@ class Connection(Securing):
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
+        self.service.presence.watch(self)
         control = self.service.control
         done = partial(self._decided, connect, control.authenticator)
         control.desk.ask(self.session, connect, delegation, self.secured_by, done)
 
+    def peer_left(self) -> None:
+        """The client ended its stream while somebody was asked who it is. The place of its login is for others."""
+        self._peer_ended = True
+        self.session.close(CloseReason.CLIENT_CLOSED)
+
     def _decided(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | AuthError) -> None:
         with self:
+            self.service.presence.forget(self)
             self._go_on(connect, by, verdict)
 
     def _go_on(self, connect: ConnectOptions, by: Authenticator, verdict: Principal | Delegation | AuthError) -> None:
@@ -452,6 +461,7 @@ class Connection(Securing):
 
     def _stop(self) -> None:
         self._unwatch()
+        self.service.presence.forget(self)
         if self._verification is not None:
             # Clients that come, ask and go must not keep those who stay waiting for the thread.
             self._verification.cancel()

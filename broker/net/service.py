@@ -16,6 +16,7 @@ from broker.core.parser import ReadBuffer
 from broker.net.admission import Admission, Eviction, Guest, Refusal
 from broker.net.channel import CiphertextBuffer
 from broker.net.failures import Contained
+from broker.net.presence import Presence
 from broker.net.rate import HandshakeRate
 from broker.session import journal
 from broker.session.record import ConnectionRecord
@@ -27,6 +28,7 @@ from tls.pins import check_pin
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
@@ -91,6 +93,7 @@ class Service:
         self.control = control
         self.hub = control.hub
         control.after_call = self.flush_dirty
+        control.trail.later = self._later
         self.tls_context = tls_context
         self.websocket_context = websocket_context
         self.read_buffer = ReadBuffer(READ_BUFFER)
@@ -98,6 +101,7 @@ class Service:
         self.plaintext = CiphertextBuffer()
         """What is opened of TLS and is not yet out of its WebSocket frames."""
         self.admission = Admission(options.admission, room_for_connections(options.max_connections))
+        self.presence = Presence(loop)
         self.handshake_rate = HandshakeRate()
         self.websocket_handshake_rate = HandshakeRate()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)
@@ -115,6 +119,13 @@ class Service:
         self._all_ended: asyncio.Event | None = None
 
         self._verifier: ThreadPoolExecutor | None = None
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, self._called, callback)
+
+    def _called(self, callback: Callable[[], None]) -> None:
+        with Contained():
+            callback()
 
     # Guests
 
@@ -137,6 +148,7 @@ class Service:
 
     def _drop(self, cid: int, why: Eviction) -> None:
         self.admission.evicted[why] += 1
+        self.control.trail.crowded("dropped", why.value)
         connection = self.connections[cid]
         guest = connection.guest
         with connection:
@@ -148,6 +160,7 @@ class Service:
     def count_refusal(self, why: Refusal) -> None:
         """Notes that somebody was not let in, or no further."""
         self.admission.refused[why] += 1
+        self.control.trail.crowded("refused", why.value)
 
     def guest_left(self, guest: Guest, reason: CloseReason) -> None:
         """Notes that somebody left, or was turned out, before it was known who it was."""

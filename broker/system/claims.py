@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +51,9 @@ PACK_SLICE: Final = 64
 
 MOST_WAITING: Final = 65536
 """Requests that wait for the disk; what comes beyond is refused."""
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""What these may hold together: a request may have as many bytes as any message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ class Claims:
         self._desk = desk
         self._keeper = keeper
         self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting_bytes = 0
 
     def handlers(self) -> dict[str, Callable[[Received], None]]:
         """What answers each of the services about claims; most of them need a directory."""
@@ -151,13 +156,19 @@ class Claims:
 
     def _later(self, received: Received, work: Coroutine[object, object, None]) -> None:
         """Does what waits for the disk. Requests reach the directory in the order in which they came here."""
-        if len(self._waiting) >= MOST_WAITING:
+        size = len(received.payload)
+        if len(self._waiting) >= MOST_WAITING or self._waiting_bytes + size > MOST_BYTES:
             work.close()
             self._refuse(received, ClaimsError("", self._words.failed, "too many requests wait already"))
             return
         task = asyncio.get_running_loop().create_task(work)
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._waiting_bytes += size
+        task.add_done_callback(partial(self._done_waiting, size))
+
+    def _done_waiting(self, size: int, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        self._waiting_bytes -= size
 
     def _answer(self, received: Received, status: Status) -> None:
         LOGGER.debug("%s%s", status.message, f" - {printable(status.account)}" if status.account else "")

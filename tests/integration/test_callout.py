@@ -371,6 +371,25 @@ async def test_clients_that_go_meanwhile_leave_nothing(caplog: pytest.LogCapture
 
 
 @in_every_loop
+async def test_clients_that_go_make_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks and leaves must not keep a place for as long as the service may take."""
+    monkeypatch.setattr(delegation, "IN_FLIGHT", 1)
+
+    async def decide(asked: Asked) -> bytes | None:
+        return None if asked.user.startswith("left") else asked.sealed(asked.admitting())
+
+    async with answering(decide, timeout=60.0) as (server, made):
+        leaving = [await attempt(server, f"left{number}") for number in range(3)]
+        await until(lambda: len(made.asked) == 1 and len(server.service.control.desk) == 3)
+        staying = await attempt(server, "stays")
+        await until(lambda: len(server.service.control.desk) == 4)
+        for client in leaving:
+            client.reset()
+        assert await staying.frame() == b"PONG"
+        assert len(server.service.control.desk) == 0
+
+
+@in_every_loop
 async def test_a_flood_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delegation, "IN_FLIGHT", 4)
     gate = asyncio.Event()

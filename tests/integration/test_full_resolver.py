@@ -15,6 +15,7 @@ from auth.nkey import KeyKind, KeyPair
 from broker.audit.verify import entries
 from broker.config.options import AuditOptions, ResolverKind
 from broker.reload.plan import ReloadError
+from broker.system import claims
 from tests.support.estate import DELETE, LIST, PACK, UPDATE, Estate, ask, lookup, pack, push, request
 from tests.support.loops import in_every_loop
 from tests.support.serving import Client, serving, session_of, until
@@ -494,6 +495,20 @@ async def test_the_ledger_tells_who_pushed_and_deleted_what(tmp_path: Path) -> N
     assert [one["changes"] for one in found if one["cause"] == "deleted"] == [["account removed"]]
 
 
+async def test_what_waits_for_the_disk_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    estate = Estate()
+    async with serving(estate.full(tmp_path)) as server:
+        admin = await estate.administrator(server)
+        token = estate.realm.account_token().encode()
+        monkeypatch.setattr(claims, "MOST_BYTES", len(token) + 10)
+        await admin.send(b"SUB answer 1\r\n" + b"PUB %b answer %d\r\n%b\r\n" % (UPDATE.encode(), len(token), token) * 2)
+        refused, done = [(await admin.frame()).partition(b"\r\n")[2] for _ in range(2)]
+        assert b"too many requests wait already" in refused
+        assert b"jwt updated" in done
+        assert await push(admin, token.decode()) == {"account": estate.name, "code": 200, "message": "jwt updated"}
+
+
+@in_every_loop
 async def test_only_the_system_account_is_answered(tmp_path: Path) -> None:
     estate = Estate()
     async with serving(estate.full(tmp_path, allow_delete=True)) as server:

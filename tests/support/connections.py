@@ -148,6 +148,7 @@ class Network:
             connection.session.close(CloseReason.SERVER_SHUTDOWN)
         self.loop.settle()
         self.advance(broker.net.writing.LINGER)
+        self.service.control.trail.close()
         assert not self.service.connections
         assert not self.loop.readers
         assert not self.loop.writers

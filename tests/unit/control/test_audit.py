@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
-import threading
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -15,13 +13,16 @@ from auth.errors import AuthError, AuthFailure
 from auth.evidence import Evidence
 from auth.nkey import KeyKind, KeyPair
 from auth.settings import AuthSettings, UserEntry
-from broker.control.audit import RECORDED_A_SECOND, Trail
+from broker.control.audit import LOGINS, LOGINS_OF_ADDRESS, RECORDED_A_SECOND, Trail
+from broker.control.tally import KNOWN, NAMED, WINDOW, Tally
 from broker.log.text import REDACTED
 from broker.session import journal
 from broker.wire.connect import ConnectOptions
 from tests.support.sessions import ANYBODY, Conversation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.audit.recorder import Recorder
 
 
@@ -127,30 +128,6 @@ def test_names_are_shown_escaped() -> None:
     assert journal.label(conversation.session) == '127.0.0.1:1 - cid:7 - "$G/user:eve\\r\\n\\x1b[2J"'
 
 
-def test_refusals_in_a_thread_do_not_disturb_who_looks_at_them() -> None:
-    conversation = Conversation()
-    trail = Trail(conversation.hub)
-    enough = threading.Event()
-
-    def log_in() -> None:
-        while not enough.is_set():
-            trail.authentication_failed(conversation.session, AuthError(AuthFailure.PASSWORD_WRONG))
-            trail._count(str(len(trail.counts)), "connect")
-
-    logins = threading.Thread(target=log_in)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        logins.start()
-        for _ in range(2000):
-            assert all(count > 0 for _, count in trail.counted())
-            assert all(one.action == "connect" for one in trail.latest())
-    finally:
-        enough.set()
-        logins.join()
-        sys.setswitchinterval(before)
-
-
 class Kept:
     """A ledger that keeps what it is told."""
 
@@ -176,3 +153,102 @@ def test_no_seed_and_no_token_reaches_the_ledger_or_the_dashboard() -> None:
     told = f"{kept.members}{list(trail.recent)}"
     assert seed not in told
     assert token not in told
+
+
+# Floods
+
+
+class Clock:
+    """Calls back when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, Callable[[], None]]] = []
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> Clock:
+        self.waiting.append((seconds, callback))
+        return self
+
+    def cancel(self) -> None:
+        self.waiting.clear()
+
+    def pass_by(self) -> None:
+        (seconds, callback), self.waiting = self.waiting[0], self.waiting[1:]
+        assert seconds == WINDOW
+        callback()
+
+
+def fail(trail: Trail, count: int, address: str = "192.0.2.1") -> None:
+    conversation = Conversation()
+    conversation.session.remote_ip = address
+    for _ in range(count):
+        trail.login_failed(conversation.session, AuthError(AuthFailure.PASSWORD_WRONG))
+
+
+def test_of_many_failed_logins_the_first_of_an_address_are_recorded(log: pytest.LogCaptureFixture) -> None:
+    trail, kept, clock = Trail(Conversation().hub), Kept(), Clock()
+    trail.recorder, trail.later = cast("Recorder", kept), clock.later
+    fail(trail, LOGINS_OF_ADDRESS + 500)
+    fail(trail, 1, "192.0.2.2")
+    assert len(kept.members) == len(log.messages) == len(trail.recent) == LOGINS_OF_ADDRESS + 1
+    assert trail.counted() == [(("", "connect"), LOGINS_OF_ADDRESS + 501)]
+    clock.pass_by()
+    assert kept.members[-1] == {"action": "more", "address": "192.0.2.1", "count": 500}
+    assert log.messages[-1] == "500 more failed logins from 192.0.2.1 were not recorded one by one"
+    fail(trail, 1)
+    assert kept.members[-1]["action"] == "connect"
+    clock.pass_by()
+    assert not clock.waiting
+    assert kept.members[-1]["action"] == "connect"
+
+
+def test_many_addresses_cannot_fill_the_disk() -> None:
+    """However many logins fail from however many addresses, a window leaves a bounded number of entries."""
+    trail, kept, clock = Trail(Conversation().hub), Kept(), Clock()
+    trail.recorder, trail.later = cast("Recorder", kept), clock.later
+    for number in range(3 * KNOWN):
+        fail(trail, 3, f"2001:db8::{number:x}")
+    assert len(kept.members) == LOGINS
+    clock.pass_by()
+    assert len(kept.members) == LOGINS + NAMED + 1
+    told = sum(int(str(entry.get("count", 1))) for entry in kept.members)
+    assert told == 9 * KNOWN
+    assert kept.members[-1]["address"] == ""
+
+
+def test_what_was_counted_is_said_when_the_server_ends(log: pytest.LogCaptureFixture) -> None:
+    trail, clock = Trail(Conversation().hub), Clock()
+    trail.later = clock.later
+    fail(trail, LOGINS_OF_ADDRESS + 7)
+    trail.close()
+    assert log.messages[-1].startswith("7 more failed logins")
+    assert not clock.waiting
+    trail.close()
+    assert log.messages[-1].startswith("7 more failed logins")
+
+
+def test_addresses_that_are_turned_away_and_limits_are_recorded_once_and_counted() -> None:
+    trail, kept, clock = Trail(Conversation().hub), Kept(), Clock()
+    trail.recorder, trail.later = cast("Recorder", kept), clock.later
+    for _ in range(10):
+        trail.backed_off("192.0.2.1", 2.0)
+        trail.crowded("dropped", "max_unauthenticated")
+    assert [entry.get("count") for entry in kept.members] == [None, 1, None, None]
+    clock.pass_by()
+    clock.pass_by()
+    assert kept.members[-2:] == [
+        {"address": "192.0.2.1", "count": 7},
+        {"outcome": "dropped", "limit": "max_unauthenticated", "count": 9},
+    ]
+
+
+def test_a_tally_goes_on_while_there_is_something_to_count() -> None:
+    said: list[tuple[str, int]] = []
+    tally = Tally(lambda key, count: said.append((key, count)), each=1, together=2)
+    assert [tally.admits(key) for key in "aabbc"] == [True, False, True, False, False]
+    tally.end()
+    assert sorted(said) == [("a", 1), ("b", 1), ("c", 1)]
+    assert tally.is_open
+    assert tally.admits("c")
+    tally.end()
+    assert not tally.is_open
+    assert len(said) == 3

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 
 from accounts.limits import AccountLimits
 from broker.config.options import AccountOptions, AuditOptions, Options, UserOptions
 from broker.monitor.endpoints import answer
 from broker.monitor.metrics import CONTENT_TYPE, SLICE, sample
+from broker.net.admission import Eviction, Refusal
 from tests.unit.monitor.scene import watched
 
 _SAMPLE = re.compile(r'(natskeep_[a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+]+)')
@@ -74,6 +76,26 @@ def test_the_server_and_what_it_refused() -> None:
     assert found["natskeep_denials_total", 'account="T0",action="publish"'] == 3
     assert found["natskeep_denials_total", 'account="",action="connect"'] == 1
     assert ("natskeep_audit_ledger_written", "") not in found
+
+
+def test_guests_and_who_was_not_let_in() -> None:
+    with watched(options()) as scene:
+        admission = scene.service.admission
+        admission.hold(admission.enter(1, "192.0.2.1"), 500)
+        for cid in range(2, 100):
+            guest = admission.enter(cid, "192.0.2.2")
+            admission.leave(guest)
+            admission.failed(guest, time.monotonic())
+        admission.refused[Refusal.BACKED_OFF] += 7
+        admission.evicted[Eviction.MEMORY] += 5
+        found = read(answer(scene, "GET", "/metrics", {}).whole().decode())
+    assert found["natskeep_unauthenticated_connections", ""] == 1
+    assert found["natskeep_unauthenticated_connections_limit", ""] == admission.most_guests
+    assert found["natskeep_unauthenticated_bytes", ""] == 500
+    assert found["natskeep_admission_backed_off_addresses", ""] == 1
+    assert found["natskeep_admission_refused_total", 'reason="backed_off"'] == 7
+    assert found["natskeep_admission_refused_total", 'reason="handshakes"'] == 0
+    assert found["natskeep_admission_dropped_total", 'reason="max_unauthenticated_memory"'] == 5
 
 
 def test_a_server_with_a_ledger() -> None:
