@@ -10,6 +10,7 @@ from typing import Final
 
 from cryptography import x509
 
+from tls.der import INTEGER, bounds, elements
 from tls.identity import CertificateFormatError, PeerCertificate
 from tls.policy import TLSSettingsError
 
@@ -77,34 +78,21 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.hex()
 
 
+def public_key_bits(certificate: x509.Certificate) -> bytes:
+    """The key itself, as it stands in the certificate; what key identifiers are digests of (RFC 5280 4.2.1.2)."""
+    info = _public_key_info(certificate)
+    _, bits = elements(info, *bounds(info, 0))
+    # The first byte counts the bits that fill up the last one, of which a key has none.
+    return info[bits[1] + 1 : bits[2]]
+
+
 def _public_key_info(certificate: x509.Certificate) -> bytes:
     """The SubjectPublicKeyInfo as it stands in the certificate (RFC 5280 section 4.1).
 
     Encoding the parsed key again would not do, for one key can be encoded in more than one way.
     """
-    fields = _elements(_content(certificate.tbs_certificate_bytes))
-    # The version is left out of certificates of version 1, where the serial number (an INTEGER) comes first.
-    return fields[5 if fields[0][0] == 0x02 else 6]
-
-
-def _elements(data: bytes) -> list[bytes]:
-    """The DER elements that stand one after another in ``data``, each with its tag and length."""
-    elements = []
-    while data:
-        header, length = _header(data)
-        elements.append(data[: header + length])
-        data = data[header + length :]
-    return elements
-
-
-def _content(element: bytes) -> bytes:
-    return element[_header(element)[0] :]
-
-
-def _header(data: bytes) -> tuple[int, int]:
-    """How long tag and length are, and how long the content is. Tags of one byte are all there are here."""
-    first = data[1]
-    if first < 0x80:
-        return 2, first
-    end = 2 + (first & 0x7F)
-    return end, int.from_bytes(data[2:end], "big")
+    data = certificate.tbs_certificate_bytes
+    fields = list(elements(data, *bounds(data, 0)))
+    # The version is left out of certificates of version 1, where the serial number comes first.
+    begin, _, end = fields[5 if data[fields[0][0]] == INTEGER else 6]
+    return data[begin:end]
