@@ -25,12 +25,14 @@ from broker.core.outbox import Hub
 from broker.identity import VERSION, Identity
 from broker.monitor.http import Monitor
 from broker.monitor.watched import Watched
+from broker.net.certificates import CLIENT
 from broker.net.listener import Listener, open_socket
 from broker.net.service import Service
 from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError, ReloadPlan
 from broker.reload.prepare import Prepared, prepare
 from broker.reload.recorded import account_changes, record
+from broker.reload.renewal import Renewal
 from broker.reload.swap import judge, refresh, survey, swap
 from broker.system.account import SystemAccount
 from broker.wire.errors import CloseReason
@@ -39,7 +41,7 @@ from tls.policy import TLSSettingsError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from types import ModuleType, TracebackType
 
     from accounts.account import Account
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     from auth.authenticate import Authenticator
     from broker.audit.recorder import Recorder
     from broker.jetstream.server import JetStream
+    from broker.net.certificates import Told
     from broker.resolver.supply import AccountSupply
+    from tls.served import Served
 
 LOGGER: Final = logging.getLogger("natskeep.app")
 
@@ -68,8 +72,10 @@ def _explaining() -> ModuleType:
     return import_module("broker.control.explaining")
 
 
-def _read_and_prepare(old: Options, source: Options | Callable[[], Options], earlier: Authenticator) -> Prepared:
-    return prepare(old, source if isinstance(source, Options) else source(), earlier)
+def _read_and_prepare(
+    old: Options, source: Options | Callable[[], Options], earlier: Authenticator, serving: Mapping[str, Served]
+) -> Prepared:
+    return prepare(old, source if isinstance(source, Options) else source(), earlier, serving)
 
 
 async def _nothing_to_read() -> None:
@@ -107,6 +113,7 @@ class Server:
         self._recorder: Recorder | None = None
         self._supply: AccountSupply | None = None
         self._jetstream: JetStream | None = None
+        self._renewal: Renewal | None = None
         self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
         """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
@@ -128,7 +135,7 @@ class Server:
         loop = asyncio.get_running_loop()
         if checked is None or checked.options is not options:
             checked = check(options)
-        context, authenticator = checked.tls_context, checked.authenticator
+        authenticator = checked.authenticator
         if options.audit.directory:
             self._recorder, keys = import_module("broker.audit.opening").recorder(options.audit)
             self.identity = Identity(keys=keys, name=options.server_name)
@@ -142,7 +149,7 @@ class Server:
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             control = Control(options, authenticator, hub, info, identity=self.identity)
-            service = Service(loop, options, control, context, checked.websocket_context)
+            service = Service(loop, options, control, checked.served)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
             self._jetstream = self._open_jetstream(service)
@@ -180,6 +187,8 @@ class Server:
         if supply is not None:
             supply.start()
             self._supply = supply
+        self._renewal = Renewal(service, monitor, self._tell_of_certificate)
+        self._renewal.start()
         if self._recorder is not None:
             self._recorder.on_change = lambda problem: self._tell_of_ledger(loop, problem)
             service.control.trail.server("started", name=self.identity.server_name, version=VERSION)
@@ -195,6 +204,10 @@ class Server:
         if self._system is not None:
             self._system.audit(problem)
             self.service.flush_dirty()
+
+    def _tell_of_certificate(self, told: Told) -> None:
+        if self._system is not None:
+            self._system.certificate(told)
 
     def _close_ledger(self) -> None:
         recorder, self._recorder = self._recorder, None
@@ -329,17 +342,18 @@ class Server:
                 return await self._reload(self._service, source, adopt)
             except (ConfigError, SettingsError, TLSSettingsError, StoreError, OSError) as error:
                 refused = ReloadError("; ".join(str(error).splitlines()))
-                self._reload_failed(refused)
-                LOGGER.error("Failed to reload server configuration: %s", refused)
+                await self._reload_failed(refused)
                 raise refused from error
             except ReloadError as error:
-                self._reload_failed(error)
-                LOGGER.error("Failed to reload server configuration: %s", error)
+                await self._reload_failed(error)
                 raise
 
-    def _reload_failed(self, error: ReloadError) -> None:
+    async def _reload_failed(self, error: ReloadError) -> None:
+        LOGGER.error("Failed to reload server configuration: %s", error)
         if self._service is not None:
             self._service.control.trail.reloaded((), problem=str(error))
+        if self._renewal is not None:
+            await self._renewal.examine()
 
     async def _reload_when_asked(self) -> str:
         """Reloads for a request in the system account; returns why it could not."""
@@ -357,7 +371,8 @@ class Server:
     ) -> ReloadPlan:
         old, earlier = self.options, service.control.authenticator
         with uncollected(lasting=self._owns_process):
-            prepared = await aside(partial(_read_and_prepare, old, source, earlier))
+            serving = service.certificates.all_served()
+            prepared = await aside(partial(_read_and_prepare, old, source, earlier, serving))
         found = await survey(service, prepared)
         new = prepared.options
         trail = service.control.trail
@@ -369,6 +384,7 @@ class Server:
         if adopt is not None:
             adopt(old, new)
         self.options = new
+        serving = service.certificates.all_served()
         effects = swap(service, prepared, info, websocket_info, found)
         service.reloaded_at = time.time()
         if self._supply is not None:
@@ -380,6 +396,8 @@ class Server:
             LOGGER.info("Closed %d connections to fall within max_connections", effects.surplus)
         for change in prepared.plan.changes:
             LOGGER.info("%s", change.line)
+        if self._renewal is not None:
+            self._renewal.reloaded(serving)
         await refresh(service, prepared, effects)
         record(trail, prepared, old, changed)
         LOGGER.info("Reloaded server configuration%s", f" ({new.config_digest})" if new.config_digest else "")
@@ -471,7 +489,7 @@ class Server:
     @property
     def tls_context(self) -> ssl.SSLContext | None:
         """What new connections are secured with."""
-        return self.service.tls_context
+        return self.service.certificates.context(CLIENT)
 
     @property
     def is_ready(self) -> bool:
@@ -490,6 +508,9 @@ class Server:
             self._lame_duck.cancel()
             await asyncio.gather(self._lame_duck, return_exceptions=True)
         self._close_listeners()
+        if self._renewal is not None:
+            self._renewal.stop()
+            self._renewal = None
         service = self._service
         if service is not None:
             if self._system is not None:

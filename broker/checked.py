@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 from auth.authenticate import Authenticator
 from broker.config.validate import validate
+from broker.net.certificates import CLIENT, MONITORING, NOTHING_SERVED, WEBSOCKET
 from broker.settings import auth_settings
-from tls.context import server_context
+from tls.served import Served, UnsettledFilesError, serve
 
 if TYPE_CHECKING:
-    import ssl
-
     from auth.resolver import AccountResolver
-    from broker.config.options import Options
+    from broker.config.options import Options, TLSOptions
+
+ATTEMPTS: Final = 5
+"""How often files that change while they are read are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,18 @@ class Checked:
 
     options: Options
     authenticator: Authenticator
-    tls_context: ssl.SSLContext | None
-    websocket_context: ssl.SSLContext | None
+    served: Mapping[str, Served]
+    """What each listener with TLS shows."""
     has_plain_secrets: bool
     """Whether a password or token stands in the clear."""
 
 
-def check(options: Options, resolver: AccountResolver | None = None) -> Checked:
-    """Checks options and builds what a server needs of them; may run in a thread. ``resolver`` is one that goes on.
+def check(
+    options: Options, resolver: AccountResolver | None = None, serving: Mapping[str, Served] = NOTHING_SERVED
+) -> Checked:
+    """Checks options and builds what a server needs of them; may run in a thread.
+
+    ``resolver`` is one that goes on, ``serving`` is what listeners show of which these take the place.
 
     Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError.
     """
@@ -38,7 +45,24 @@ def check(options: Options, resolver: AccountResolver | None = None) -> Checked:
     settings = auth_settings(options, resolver)
     authenticator = Authenticator(settings)
     # Certificates are read from their files each time, which may hold others than before under the same names.
-    context = None if options.tls is None else server_context(options.tls)
-    own = options.websocket.tls if options.websocket.port else None
-    websocket_context = None if own is None else server_context(own)
-    return Checked(options, authenticator, context, websocket_context, settings.has_plain_secrets)
+    served = {name: _settled(tls, serving.get(name)) for name, tls in listeners(options).items()}
+    return Checked(options, authenticator, served, settings.has_plain_secrets)
+
+
+def listeners(options: Options) -> dict[str, TLSOptions]:
+    """The settings of each listener with TLS, by its name. Monitoring has the clients', but asks for no certificate."""
+    found = {CLIENT: options.tls}
+    if options.websocket.port:
+        found[WEBSOCKET] = options.websocket.tls
+    if options.monitor.https_port and options.tls is not None:
+        found[MONITORING] = replace(options.tls, verify=False, verify_and_map=False)
+    return {name: tls for name, tls in found.items() if tls is not None}
+
+
+def _settled(tls: TLSOptions, before: Served | None) -> Served:
+    for _ in range(ATTEMPTS):
+        try:
+            return serve(tls, before)
+        except UnsettledFilesError:
+            continue
+    return serve(tls, before)

@@ -53,6 +53,9 @@ INSECURE_SUITES: Final = {
 
 CURVES: Final = ("X25519MLKEM768", "X25519", "CurveP256", "CurveP384", "CurveP521")
 
+DEFAULT_WATCH: Final = 1.0
+"""Seconds between two looks at the files of a listener."""
+
 
 @dataclass(frozen=True, slots=True)
 class CertificatePair:
@@ -88,6 +91,18 @@ class TLSSettings:
     """Names of :data:`CURVES`, in order of preference; empty means the order of the TLS library."""
     pinned_certs: frozenset[str] = frozenset()
     """Lower-case hex SHA-256 digests of the SubjectPublicKeyInfo of the only certificates to accept; empty is any."""
+    watch: float = DEFAULT_WATCH
+    """For listeners: seconds between two looks at the files for a renewal; 0 is never."""
+    expiry_warning: float | None = None
+    """For listeners: seconds before a certificate's end from which there are warnings; None is
+    :data:`tls.served.LONGEST_NOTICE`, or less for one that does not live long."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that a context is built from, each once. Where one of them changes, another context is due."""
+        pairs = (CertificatePair(self.cert_file, self.key_file), *self.certificates)
+        named = (*(path for pair in pairs for path in (pair.cert_file, pair.key_file)), self.ca_file)
+        return tuple(dict.fromkeys(path for path in named if path))
 
 
 def check_version(name: str) -> None:

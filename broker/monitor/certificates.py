@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 from cryptography import x509
 
 from tls.identity import CertificateFormatError, peer_certificate
-
-if TYPE_CHECKING:
-    from tls.policy import TLSSettings
 
 _REMEMBERED: Final = 1024
 
@@ -36,15 +32,3 @@ def describe(der: bytes) -> PeerCertificate:
     except (CertificateFormatError, ValueError):
         return PeerCertificate(cert_sha256=digest)
     return PeerCertificate(subject, facts.public_key_sha256, digest)
-
-
-def certificate_ends(settings: TLSSettings) -> float | None:
-    """The Unix time at which the first of a listener's certificates expires, None when none can be read."""
-    files = [settings.cert_file, *(pair.cert_file for pair in settings.certificates)]
-    for file in filter(None, files):
-        try:
-            certificates = x509.load_pem_x509_certificates(Path(file).read_bytes())
-        except (OSError, ValueError):
-            continue
-        return certificates[0].not_valid_after_utc.timestamp()
-    return None

@@ -7,22 +7,22 @@ waits for his answer.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import logging
 from typing import TYPE_CHECKING, Final
 
 from auth.settings import SettingsError
 from broker.monitor.loading import load
 from broker.monitor.watched import Watched
+from broker.net.certificates import MONITORING
 from broker.net.listener import ListenError, open_socket
-from tls.context import server_context
 
 if TYPE_CHECKING:
     import socket
-    import ssl
 
-    from aiohttp import web
+    from broker.monitor.serving import Serving
 
 
+LOGGER: Final = logging.getLogger("natskeep.monitor")
 _SERVING: Final = "broker.monitor.serving"
 
 
@@ -35,11 +35,12 @@ class Monitor:
         self.is_secure = bool(options.https_port)
         self.host = watched.http_host
         self.port = options.https_port or options.port
-        self._serving: asyncio.Task[web.AppRunner] | None = None
+        self._serving: asyncio.Task[Serving] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Opens the port. Raises SettingsError, TLSSettingsError and ListenError; nothing is left behind then."""
-        context = self._context()
+        """Opens the port. Raises SettingsError and ListenError; nothing is left behind then."""
+        self._check()
         try:
             listening = open_socket(self.host, self.port, "-ms" if self.is_secure else "-m")
         except ListenError as error:
@@ -50,34 +51,52 @@ class Monitor:
             self._watched.https_port = self.port
         else:
             self._watched.http_port = self.port
-        self._serving = asyncio.get_running_loop().create_task(self._serve(self._watched, listening, context))
+        self._serving = asyncio.get_running_loop().create_task(self._serve(listening))
 
     async def stop(self) -> None:
         """Ends its connections and frees the port. May be called twice."""
         serving, self._serving = self._serving, None
         if serving is None:
             return
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
         serving.cancel()
         await asyncio.wait([serving])
         if serving.cancelled():
             self._listening.close()
         else:
-            await serving.result().cleanup()
+            await serving.result().close()
 
-    async def _serve(
-        self, watched: Watched, listening: socket.socket, context: ssl.SSLContext | None
-    ) -> web.AppRunner:
-        runner: web.AppRunner = await (await load(_SERVING)).serve(watched, listening, context)
-        return runner
+    def renew(self) -> None:
+        """Lets new connections see the certificate of now; those that are open keep theirs."""
+        if self._serving is not None and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.get_running_loop().create_task(self._renew(self._serving))
 
-    def _context(self) -> ssl.SSLContext | None:
+    async def _renew(self, serving: asyncio.Task[Serving]) -> None:
+        served = await asyncio.shield(serving)
+        certificates = self._watched.service.certificates
+        # Another one may come while this one is put in place. Without TLS for clients it keeps what it has.
+        while (context := certificates.context(MONITORING)) not in {None, served.context}:
+            try:
+                await served.renew(context)
+            except OSError as error:
+                LOGGER.error("monitoring goes on with its earlier certificate: %s", error.strerror)
+                return
+
+    async def _serve(self, listening: socket.socket) -> Serving:
+        module = await load(_SERVING)
+        context = self._watched.service.certificates.context(MONITORING)
+        serving: Serving = await module.serve(self._watched, listening, context)
+        return serving
+
+    def _check(self) -> None:
         options = self._watched.options
         if not self.is_secure:
-            return None
+            return
         if options.monitor.port:
             raise SettingsError(
                 f"can't specify both HTTP ({options.monitor.port}) and HTTPs ({options.monitor.https_port}) ports"
             )
         if options.tls is None:
             raise SettingsError("TLS cert and key required for HTTPS")
-        return server_context(replace(options.tls, verify=False, verify_and_map=False))

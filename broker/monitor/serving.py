@@ -30,8 +30,42 @@ STREAMED_FROM: Final = 64 * 1024
 _PAGES: Final = "broker.monitor.ui.pages"
 
 
-async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLContext | None) -> web.AppRunner:
-    """Answers requests on the socket until the runner is cleaned up."""
+class Serving:
+    """Requests that are answered on a socket."""
+
+    def __init__(self, runner: web.AppRunner, listening: socket.socket) -> None:
+        self._runner = runner
+        self._listening = listening
+        self._site: web.SockSite | None = None
+        self.context: ssl.SSLContext | None = None
+        """What the next connection is secured with."""
+
+    async def renew(self, context: ssl.SSLContext | None) -> None:
+        """Begins to answer, or goes on with another context.
+
+        The next site has the same socket under another descriptor and is there before the last one goes, so that
+        nobody who connects meanwhile is turned away, and who is connected stays.
+        """
+        before = self._site
+        listening = self._listening if before is None else self._listening.dup()
+        site = web.SockSite(self._runner, listening, ssl_context=context, backlog=BACKLOG)
+        try:
+            await site.start()
+        except BaseException:
+            if before is not None:
+                listening.close()
+            raise
+        self._site, self._listening, self.context = site, listening, context
+        if before is not None:
+            await before.stop()
+
+    async def close(self) -> None:
+        """Ends its connections and frees the socket."""
+        await self._runner.cleanup()
+
+
+async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLContext | None) -> Serving:
+    """Answers requests on the socket until it is closed."""
 
     access = Access()
     made: list[Pages] = []
@@ -73,8 +107,9 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
         application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEP_ALIVE_SECONDS
     )
     await runner.setup()
-    await web.SockSite(runner, listening, ssl_context=context, backlog=BACKLOG).start()
-    return runner
+    serving = Serving(runner, listening)
+    await serving.renew(context)
+    return serving
 
 
 async def _in_parts(

@@ -8,15 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from accounts.account import GLOBAL_ACCOUNT, Account
 from broker.identity import VERSION
+from broker.net.certificates import CLIENT, WEBSOCKET
 
 if TYPE_CHECKING:
-    from broker.config.options import Options, TLSOptions
+    from broker.config.options import Options
     from broker.identity import Identity
     from broker.net.service import Service
 
@@ -76,8 +76,6 @@ class Watched:
     usage: Usage = field(default_factory=Usage)
     requests: dict[str, int] = field(default_factory=dict)
     """Requests by path."""
-    _certificates: dict[str, tuple[object, float | None]] = field(default_factory=dict)
-    """What new connections of each kind are secured with, and when that expires."""
 
     @property
     def configured_at(self) -> float:
@@ -87,22 +85,12 @@ class Watched:
     @property
     def certificate_ends(self) -> float | None:
         """Unix time at which the server's certificate expires, where it has one."""
-        return self._ends("clients", self.options.tls, self.service.tls_context)
+        return self.service.certificates.ends_at(CLIENT)
 
     @property
     def websocket_certificate_ends(self) -> float | None:
         """The same of the WebSocket port."""
-        return self._ends("websocket", self.options.websocket.tls, self.service.websocket_context)
-
-    def _ends(self, kind: str, tls: TLSOptions | None, context: object) -> float | None:
-        if tls is None:
-            return None
-        known = self._certificates.get(kind)
-        if known is None or known[0] is not context:
-            # Reading certificates takes a library that most servers never load.
-            known = context, import_module("broker.monitor.certificates").certificate_ends(tls)
-            self._certificates[kind] = known
-        return known[1]
+        return self.service.certificates.ends_at(WEBSOCKET)
 
     @property
     def options(self) -> Options:

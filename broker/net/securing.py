@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from broker.net.admission import Guest, Refusal
+from broker.net.certificates import CLIENT
 from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
@@ -70,7 +71,7 @@ class Securing(Writing):
     @property
     def tls_context(self) -> ssl.SSLContext | None:
         """What it is secured with, where it is not yet."""
-        return self.service.tls_context
+        return self.service.certificates.context(CLIENT)
 
     @property
     def handshake_rate(self) -> HandshakeRate:

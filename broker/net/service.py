@@ -14,6 +14,7 @@ from auth.evidence import CertificateFacts
 from broker.control.tenant import Tenant
 from broker.core.parser import ReadBuffer
 from broker.net.admission import Admission, Eviction, Guest, Refusal
+from broker.net.certificates import NOTHING_SERVED, Certificates
 from broker.net.channel import CiphertextBuffer
 from broker.net.failures import Contained
 from broker.net.presence import Presence
@@ -28,11 +29,12 @@ from tls.pins import check_pin
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
     from broker.net.connection import Connection
+    from tls.served import Served
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -85,8 +87,7 @@ class Service:
         loop: asyncio.AbstractEventLoop,
         options: Options,
         control: Control,
-        tls_context: ssl.SSLContext | None,
-        websocket_context: ssl.SSLContext | None = None,
+        served: Mapping[str, Served] = NOTHING_SERVED,
     ) -> None:
         self.loop = loop
         self.options = options
@@ -94,8 +95,7 @@ class Service:
         self.hub = control.hub
         control.after_call = self.flush_dirty
         control.trail.later = self._later
-        self.tls_context = tls_context
-        self.websocket_context = websocket_context
+        self.certificates = Certificates(served)
         self.read_buffer = ReadBuffer(READ_BUFFER)
         self.ciphertext = CiphertextBuffer()
         self.plaintext = CiphertextBuffer()

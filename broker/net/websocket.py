@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from auth.evidence import ConnectionType
+from broker.net.certificates import WEBSOCKET
 from broker.net.connection import Connection
 from broker.net.framing import FrameChannel, largest_message
 from broker.net.securing import EARLY_READ, Securing
@@ -72,7 +73,7 @@ class WebSocketConnection(Connection):
     @property
     def tls_context(self) -> ssl.SSLContext | None:
         """What it is secured with."""
-        return self.service.websocket_context
+        return self.service.certificates.context(WEBSOCKET)
 
     @property
     def handshake_rate(self) -> HandshakeRate:

@@ -11,12 +11,13 @@ from broker.config.options import ResolverKind
 from broker.reload.plan import ReloadError, ReloadPlan, plan_reload
 
 if TYPE_CHECKING:
-    import ssl
+    from collections.abc import Mapping
 
     from auth.authenticate import Authenticator
     from auth.resolver.directory import Survey
     from auth.standing import Standing
     from broker.config.options import Options
+    from tls.served import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +32,20 @@ class Prepared:
     standing: Standing
     changed_accounts: frozenset[str] | None
     """Accounts of the configuration that are not what they were; None where accounts are known by their JWTs."""
-    tls_context: ssl.SSLContext | None
-    websocket_context: ssl.SSLContext | None
+    served: Mapping[str, Served]
+    """What each listener with TLS is to show."""
     directory: Survey | None = None
     """What is to be seen in the directory of account JWTs where there is one."""
 
 
-def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
-    """Checks and builds a configuration; may run in a thread.
+def prepare(old: Options, new: Options, earlier: Authenticator, serving: Mapping[str, Served]) -> Prepared:
+    """Checks and builds a configuration; may run in a thread. ``serving`` is what listeners show until then.
 
     Raises ReloadError for what needs a restart, ConfigError, auth.settings.SettingsError and
     tls.policy.TLSSettingsError for what no server could start with.
     """
     resolver = earlier.trust.resolver if earlier.trust is not None and _goes_on(old, new) else None
-    checked = check(new, resolver)
+    checked = check(new, resolver, serving)
     plan = plan_reload(old, new)
     plan.check()
     authenticator = checked.authenticator
@@ -59,8 +60,7 @@ def prepare(old: Options, new: Options, earlier: Authenticator) -> Prepared:
     changed = None
     if authenticator.trust is None:
         changed = (authenticator.account_names | earlier.account_names) - standing.accounts
-    contexts = checked.tls_context, checked.websocket_context
-    return Prepared(new, plan, earlier, authenticator, standing, changed, *contexts, directory)
+    return Prepared(new, plan, earlier, authenticator, standing, changed, checked.served, directory)
 
 
 def _goes_on(old: Options, new: Options) -> bool:

@@ -166,8 +166,7 @@ def swap(
     was_required, had_nonce = control.authenticator.required, control.authenticator.nonce_required
     service.options = control.options = new
     service.admission.adopt(new.admission, room_for_connections(new.max_connections))
-    service.tls_context = prepared.tls_context
-    service.websocket_context = prepared.websocket_context
+    service.certificates.put(prepared.served)
     control.authenticator = prepared.authenticator
     control.server_info = info
     control.websocket_info = websocket_info

@@ -15,6 +15,7 @@ from broker.system.subjects import CLAIMS_PACK, PACK_RESPONDERS, claims_services
 if TYPE_CHECKING:
     from broker.control.internal import Internal, Received
     from broker.monitor.watched import Watched
+    from broker.net.certificates import Told
     from broker.resolver.keeper import Keeper
     from broker.system.services import Services
 
@@ -67,6 +68,10 @@ class SystemAccount:
     def audit(self, problem: str) -> None:
         """Tells that the audit ledger cannot be written, and why; or that it can be again."""
         self._announcer.audit(problem)
+
+    def certificate(self, told: Told) -> None:
+        """Tells what became of a listener's certificate."""
+        self._announcer.certificate(told)
 
     def close(self) -> None:
         """Tells that the server ends, and answers nothing more."""

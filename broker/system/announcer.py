@@ -23,6 +23,7 @@ from broker.system.events import (
     Stamp,
     account_connections,
     audit_state,
+    certificate_state,
     client_connected,
     client_disconnected,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from broker.control.clock import Timer
     from broker.control.internal import Internal
     from broker.monitor.watched import Watched
+    from broker.net.certificates import Told
     from broker.session.session import Session
     from broker.system.envelope import Voice
 
@@ -98,6 +100,10 @@ class Announcer(Observer):
     def audit(self, problem: str) -> None:
         """Tells that the audit ledger cannot be written, and why; or that it can be again."""
         self._tell(subjects.audit(self._server), lambda sender: audit_state(sender, problem))
+
+    def certificate(self, told: Told) -> None:
+        """Tells what became of a listener's certificate."""
+        self._tell(subjects.certificate(self._server), lambda sender: certificate_state(sender, told))
 
     def _tell(self, subject: str, build: Callable[[Sender], object]) -> None:
         """Publishes what ``build`` makes, where anybody listens; it counts either way."""

@@ -17,10 +17,12 @@ from broker.wire.values import moment
 
 if TYPE_CHECKING:
     from accounts.account import Account
+    from broker.net.certificates import Told
     from broker.session.session import Session
 
 CONNECT: Final = "io.nats.server.advisory.v1.client_connect"
 DISCONNECT: Final = "io.nats.server.advisory.v1.client_disconnect"
+CERTIFICATE: Final = "io.natskeep.server.advisory.v1.certificate"
 AUDIT: Final = "io.natskeep.server.advisory.v1.audit"
 CONNECTIONS: Final = "io.nats.server.advisory.v1.account_connections"
 
@@ -57,6 +59,48 @@ def audit_state(sender: Sender, problem: str) -> AuditState:
     """The event for a ledger that cannot be written for that reason, or can be when there is none."""
     stamp = Stamp()
     return AuditState(id=stamp.id, timestamp=stamp.timestamp, server=sender, written=not problem, problem=problem)
+
+
+class ShownCertificate(msgspec.Struct, kw_only=True):
+    """A certificate that a listener shows."""
+
+    names: list[str]
+    serial: str
+    sha256: str
+    not_after: str
+
+
+class CertificateState(msgspec.Struct, kw_only=True):
+    """What became of a listener's certificate, and which ones it shows now; natskeep's own event."""
+
+    type: str = CERTIFICATE
+    id: str
+    timestamp: str
+    server: Sender
+    listener: str
+    outcome: str
+    files: list[str]
+    """Those that hold something else than before."""
+    certificates: list[ShownCertificate]
+    problem: str
+
+
+def certificate_state(sender: Sender, told: Told) -> CertificateState:
+    """The event for a certificate that was renewed, refused, or ends."""
+    stamp = Stamp()
+    certificates = [
+        ShownCertificate(
+            names=[*chain.dns_names, *chain.addresses],
+            serial=chain.serial,
+            sha256=chain.fingerprints[0],
+            not_after=moment(chain.not_after),
+        )
+        for chain in told.chains
+    ]
+    return CertificateState(
+        id=stamp.id, timestamp=stamp.timestamp, server=sender, listener=told.listener, outcome=told.outcome,
+        files=list(told.files), certificates=certificates, problem=told.problem,
+    )
 
 
 class Connected(msgspec.Struct, kw_only=True):

@@ -92,6 +92,11 @@ def audit(server: str) -> str:
     return f"$SYS.SERVER.{server}.AUDIT"
 
 
+def certificate(server: str) -> str:
+    """A listener's certificate was renewed, could not be, or ends; natskeep's own."""
+    return f"$SYS.SERVER.{server}.CERTIFICATE"
+
+
 def auth_error(server: str) -> str:
     """A client could not authenticate."""
     return f"$SYS.SERVER.{server}.CLIENT.AUTH.ERR"

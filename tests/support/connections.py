@@ -19,13 +19,14 @@ from auth.authenticate import Authenticator
 from broker.config.options import Options
 from broker.control.control import Control
 from broker.core.outbox import Hub
+from broker.net.certificates import CLIENT
 from broker.net.connection import Connection
 from broker.net.service import Service
 from broker.settings import auth_settings
 from broker.wire.errors import CloseReason
 from broker.wire.info import ServerInfo
 from tests.support.fake_loop import FakeClock, FakeLoop
-from tls.context import server_context
+from tls.served import serve
 
 INFO = ServerInfo(
     server_id="N", server_name="n", host="127.0.0.1", port=4222, headers=True, auth_required=False,
@@ -101,8 +102,8 @@ class Network:
         self.loop = FakeLoop(self.clock)
         self.options = Options(**options)
         control = Control(self.options, Authenticator(auth_settings(self.options)), Hub(), INFO)
-        context = None if self.options.tls is None else server_context(self.options.tls)
-        self.service = Service(cast(Any, self.loop), self.options, control, context)
+        served = {} if self.options.tls is None else {CLIENT: serve(self.options.tls)}
+        self.service = Service(cast(Any, self.loop), self.options, control, served)
         self._sockets: list[socket.socket] = []
 
     def open(self, *, send_buffer: int = 0) -> Peer:

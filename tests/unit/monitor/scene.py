@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,16 +13,20 @@ from broker.control.control import Control
 from broker.core.outbox import Hub
 from broker.identity import Identity
 from broker.monitor.watched import Watched
+from broker.net.certificates import NOTHING_SERVED
 from broker.net.service import Service
 from broker.session.record import ConnectionRecord
 from broker.settings import auth_settings
 from broker.wire.info import ServerInfo
+from tls.served import Served
 
 STARTED = 1_700_000_000.0
 
 
 @contextmanager
-def watched(options: Options | None = None, *, is_serving: bool = True) -> Iterator[Watched]:
+def watched(
+    options: Options | None = None, *, is_serving: bool = True, served: Mapping[str, Served] = NOTHING_SERVED
+) -> Iterator[Watched]:
     """What monitoring looks at in a server that never listened."""
     options = options or Options(host="127.0.0.1")
     identity = Identity(name="S1")
@@ -45,7 +49,7 @@ def watched(options: Options | None = None, *, is_serving: bool = True) -> Itera
         yield Watched(
             identity=identity,
             started_at=STARTED,
-            service=Service(loop, options, Control(options, authenticator, Hub(), info), None),
+            service=Service(loop, options, Control(options, authenticator, Hub(), info), served),
             is_serving=lambda: is_serving,
             http_host="127.0.0.1",
             http_port=8222,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from broker.monitor.certificates import certificate_ends, describe
+from broker.monitor.certificates import describe
 from tests.support.certificates import make_certificates
 from tls.names import suite_name, version_name
-from tls.policy import TLSSettings
 
 
 @pytest.mark.parametrize(
@@ -45,13 +43,3 @@ def test_peer(tmp_path: Path) -> None:
 
 def test_peer_that_cannot_be_read() -> None:
     assert describe(b"\x30\x00").subject == ""
-
-
-def test_end_of_the_servers_certificate(tmp_path: Path) -> None:
-    make_certificates(tmp_path)
-    ends = certificate_ends(TLSSettings(cert_file=str(tmp_path / "server.pem")))
-    assert ends is not None
-    left = datetime.datetime.fromtimestamp(ends, datetime.UTC) - datetime.datetime.now(datetime.UTC)
-    assert left.days == 29
-    assert certificate_ends(TLSSettings(cert_file=str(tmp_path / "absent.pem"))) is None
-    assert certificate_ends(TLSSettings()) is None

@@ -38,7 +38,7 @@ class Stage:
         self.watched = Watched(
             identity=Identity(name="S1"),
             started_at=1_700_000_000.0,
-            service=Service(loop, self.broker.options, control, None),
+            service=Service(loop, self.broker.options, control),
             is_serving=lambda: True,
             http_host="127.0.0.1",
         )

@@ -1,0 +1,136 @@
+"""What the listeners of one server show in their handshakes, and what there is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tls.served import Chain, Served
+
+NOTHING_SERVED: Final[Mapping[str, Served]] = MappingProxyType({})
+CLIENT: Final = "client"
+WEBSOCKET: Final = "websocket"
+MONITORING: Final = "monitoring"
+WHOSE: Final = {CLIENT: "client connections", WEBSOCKET: "WebSocket connections", MONITORING: "monitoring"}
+"""How the log calls who a listener is for."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """One listener."""
+
+    served: Served
+    renewals: int = 0
+    """How often its files held something else that could be served."""
+    refusals: int = 0
+    """How often they held something that could not."""
+    problem: str = ""
+    """Why what they hold now is not served; empty where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that needs an operator before clients notice, or since they do."""
+
+    listener: str
+    text: str
+    chain: Chain | None = None
+    """The certificate that ends; None where another was refused."""
+    has_ended: bool = False
+
+
+class Outcome(StrEnum):
+    """What can become of a certificate."""
+
+    RENEWED = "renewed"
+    REFUSED = "refused"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something that the system account is told."""
+
+    listener: str
+    outcome: Outcome
+    chains: tuple[Chain, ...]
+    """What is served now; of a certificate that ends it alone."""
+    files: tuple[str, ...] = ()
+    """Those that hold something else than before."""
+    problem: str = ""
+    """Why what they hold is not served."""
+
+
+class Certificates:
+    """The listeners of one server that use TLS, by name."""
+
+    def __init__(self, served: Mapping[str, Served]) -> None:
+        self.standing = {listener: Standing(one) for listener, one in served.items()}
+
+    def served(self, listener: str) -> Served | None:
+        """What it shows; None where it uses no TLS."""
+        standing = self.standing.get(listener)
+        return None if standing is None else standing.served
+
+    def all_served(self) -> dict[str, Served]:
+        """What each listener with TLS shows."""
+        return {listener: standing.served for listener, standing in self.standing.items()}
+
+    def context(self, listener: str) -> ssl.SSLContext | None:
+        """What the next handshake uses; None where there is none."""
+        standing = self.standing.get(listener)
+        return None if standing is None else standing.served.context
+
+    def put(self, served: Mapping[str, Served]) -> None:
+        """Lets each listener show what another configuration says; those that it does not name use no TLS any more."""
+        for listener in self.standing.keys() - served.keys():
+            del self.standing[listener]
+        for listener, one in served.items():
+            standing = self.standing.setdefault(listener, Standing(one))
+            standing.served, standing.problem = one, ""
+
+    def ends_at(self, listener: str) -> float | None:
+        """Unix time at which the certificate that is shown first expires, where there is one."""
+        served = self.served(listener)
+        return served.chains[0].not_after if served is not None and served.chains else None
+
+    def findings(self, now: float) -> Iterator[Finding]:
+        """What is wrong with certificates, or will be soon; ``now`` is Unix time."""
+        for listener, standing in self.standing.items():
+            if standing.problem:
+                yield Finding(listener, refusal(listener, standing))
+            notice = standing.served.settings.expiry_warning
+            for chain in standing.served.chains:
+                if chain.is_due(now, notice):
+                    has_ended = now >= chain.ends_at
+                    yield Finding(listener, ending(listener, chain, has_ended=has_ended), chain, has_ended)
+
+
+def ending(listener: str, chain: Chain, *, has_ended: bool) -> str:
+    """What is said of a certificate that ends."""
+    verb = "expired" if has_ended else "expires"
+    return (
+        f"the certificate of {WHOSE[listener]} for {chain.name} in {chain.file} {verb} on {shown(chain.ends_at)}; "
+        "renew it"
+    )
+
+
+def refusal(listener: str, standing: Standing) -> str:
+    """What is said of files that hold what cannot be served."""
+    until = min((chain.ends_at for chain in standing.served.chains), default=None)
+    last = "" if until is None else f", until {shown(until)}"
+    what = f"the certificate of {WHOSE[listener]} was not renewed"
+    return f"{what}, the one before is served on{last}: {standing.problem}"
+
+
+def shown(seconds: float) -> str:
+    """A Unix time as it is written (RFC 3339, in UTC)."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
