@@ -109,6 +109,10 @@ def _asks_for_certificates(options: Options) -> bool:
     return options.tls is not None and (options.tls.verify or options.tls.verify_and_map)
 
 
+def _has_certificates(options: Options) -> bool:
+    return options.tls is not None or options.websocket.tls is not None
+
+
 def _has_pid_file(options: Options) -> bool:
     return bool(options.pid_file)
 
@@ -500,6 +504,13 @@ DIFFERENCES: Final = (
         "A reload takes it, unless it names another system account, and judges every session by it",
         "Keys of an operator can be rotated without ending a connection",
         lambda options: bool(options.operators),
+    ),
+    Difference(
+        "A certificate is read again on a reload only, and taken whatever it is good for",
+        "Its files are watched; another one is taken when it is valid, complete and good for the names that are "
+        "served, and else refused, the reload with it",
+        "A mistake in a file is not to be found out by clients",
+        _has_certificates,
     ),
     Difference(
         "The old pid file stays where `pid_file` changes",

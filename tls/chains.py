@@ -8,10 +8,14 @@ A module of its own because the library takes long to load, and a server without
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
+import re
 import ssl
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +34,7 @@ _UNREADABLE: Final = (
     ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
 )
+_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SERVERS: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -43,7 +48,7 @@ def read_chain(file: str, pem: bytes) -> tuple[Chain, tuple[x509.Certificate, ..
         own = held[0]
         links = _links(own, held[1:])
         hosts, addresses = _names(own)
-        chain = Chain(
+        found = Chain(
             file=file,
             subject=own.subject.rfc4514_string(),
             dns_names=hosts,
@@ -57,7 +62,7 @@ def read_chain(file: str, pem: bytes) -> tuple[Chain, tuple[x509.Certificate, ..
         )
     except _UNREADABLE as error:
         raise CertificateFormatError(str(error)) from None
-    return chain, links
+    return found, links
 
 
 def check_chain(
@@ -167,32 +172,30 @@ def _may_issue(certificate: x509.Certificate) -> bool:
 def _is_complete(last: x509.Certificate, issuers: Collection[Issuer], authorities: bytes) -> bool:
     if _is_issued_by(last, last) or _issuer(last) in issuers:
         return True
-    return any(_is_issued_by(last, one) for one in (*_readable(authorities), *_of_the_system()))
+    bundles = chain([authorities], _of_the_system())
+    return any(_is_issued_by(last, one) for bundle in bundles for one in _called(last.issuer, bundle))
 
 
-def _of_the_system() -> Iterator[x509.Certificate]:
+def _of_the_system() -> Iterator[bytes]:
     """The authorities that programs of this machine trust, in one file or in a directory of many."""
     paths = ssl.get_default_verify_paths()
-    if paths.cafile:
-        yield from _readable(_bytes(Path(paths.cafile)))
-    if paths.capath:
-        # OpenSSL finds them by names that are a hash with a number.
-        for path in sorted(Path(paths.capath).glob("*.[0-9]")):
-            yield from _readable(_bytes(path))
+    # In a directory OpenSSL finds them by names that are a hash with a number.
+    files = sorted(Path(paths.capath).glob("*.[0-9]")) if paths.capath else []
+    for path in (*([Path(paths.cafile)] if paths.cafile else []), *files):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes()
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def _readable(pem: bytes) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        return []
+def _called(name: x509.Name, bundle: bytes) -> Iterator[x509.Certificate]:
+    """The certificates of a bundle that hold a name; others, of which some break rules, are not even parsed."""
+    wanted = name.public_bytes()
+    for block in _BLOCK.findall(bundle):
+        try:
+            der = base64.b64decode(block)
+            if wanted in der:
+                yield x509.load_der_x509_certificate(der)
+        except ValueError:
+            continue
 
 
 def _named(certificate: x509.Certificate) -> str:

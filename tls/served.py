@@ -7,6 +7,7 @@ it first, so that a mistake in a file turns nobody away who could connect before
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ LONGEST_NOTICE: Final = 7 * 24 * 3600.0
 
 SHARE_OF_LIFE: Final = 6
 """Of a certificate that lives shorter, the last sixth is: whoever renews automatically does so at a third or a half."""
+
+
+_FIRST_LINE: Final = re.compile(rb"-----BEGIN ")
+_LAST_LINE: Final = re.compile(rb"-----END [^-\n]*-----")
 
 
 class UnsettledFilesError(TLSSettingsError):
@@ -97,6 +102,8 @@ def serve(settings: TLSSettings, before: Served | None = None, now: float | None
         TLSSettingsError: it cannot be served; the text names the file and the remedy.
     """
     contents = read_files(settings)
+    if before is not None:
+        _check_whole(contents)
     context = server_context(settings)
     chains = _chains(settings, contents, before, time.time() if now is None else now)
     if before is not None and before.settings.files == settings.files:
@@ -132,6 +139,13 @@ def lost_names(before: Sequence[Chain], after: Sequence[Chain]) -> tuple[str, ..
     numbers = {number for chain in before[:1] for number in chain.addresses}
     numbers -= {number for chain in after[:1] for number in chain.addresses}
     return (*sorted(name for name in hosts if name not in have and _one_above(name) not in have), *sorted(numbers))
+
+
+def _check_whole(contents: Mapping[str, bytes | None]) -> None:
+    """Raises TLSSettingsError for a file of which only the beginning is there, of which OpenSSL says odd things."""
+    for path, data in contents.items():
+        if data and len(_FIRST_LINE.findall(data)) != len(_LAST_LINE.findall(data)):
+            raise TLSSettingsError(f"{path} ends before its end; write the whole file, and move it into its place")
 
 
 def _one_above(name: str) -> str:

@@ -47,6 +47,10 @@ def _seconds(value: object) -> str:
     return duration_words(value)
 
 
+def _optional_seconds(value: object) -> str:
+    return "" if value is None else _seconds(value)
+
+
 def _write_timeout(value: object) -> str:
     return value.value if isinstance(value, WriteTimeout) and value is not WriteTimeout.DEFAULT else ""
 
@@ -161,6 +165,8 @@ RULES: Final = (
     Rule("tls.handshake_first", Takes.NEW, "handshake_first", lambda first: _plain(first is not False),
          "Reloaded: Client TLS handshake first: {value}"),
     _restart("tls.connection_rate_limit", "TLSRateLimit"),
+    Rule("tls.watch", Takes.SERVER, "tls watch", _seconds),
+    Rule("tls.expiry_warning", Takes.SERVER, "tls expiry_warning", _optional_seconds),
     Rule("tls.pinned_certs", Takes.ALL, "pinned_certs", _count("pinned_certs"), "Reloaded: {value}"),
     Rule("websocket.tls", Takes.NEW, "websocket tls", None, _SILENT),
     *(_restart(f"websocket.{name}", "Websocket", None) for name in WEBSOCKET_FIELDS if name != "tls"),

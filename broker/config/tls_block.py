@@ -17,6 +17,7 @@ from broker.config.values import (
     Problems,
     boolean,
     count,
+    duration,
     fail,
     keys,
     positioned_strings,
@@ -29,7 +30,18 @@ from broker.config.values import (
 )
 from tls.context import server_context
 from tls.pins import parse_pin
-from tls.policy import CertificatePair, TLSSettingsError, check_cipher, check_cipher_choice, check_curve, check_version
+from tls.policy import (
+    DEFAULT_WATCH,
+    CertificatePair,
+    TLSSettingsError,
+    check_cipher,
+    check_cipher_choice,
+    check_curve,
+    check_version,
+)
+
+SHORTEST_WATCH: Final = 0.01
+"""Seconds between two looks at files, at least."""
 
 
 def tls(entry: Entry, problems: Problems) -> TLSOptions:
@@ -145,6 +157,18 @@ def _handshake_first(entry: Entry, _: Problems) -> bool | float:
     return delay
 
 
+def _watch(entry: Entry, problems: Problems) -> float:
+    content = entry.value.content
+    if isinstance(content, bool):
+        return DEFAULT_WATCH if content else 0.0
+    if not isinstance(content, str):
+        raise wrong_type(entry, "a boolean or a duration in quotes")
+    seconds = duration(entry, problems)
+    if seconds < SHORTEST_WATCH:
+        raise fail(entry, f'error parsing tls config: {entry.key} must be "10ms" at least; false turns it off')
+    return seconds
+
+
 def _not_here(entry: Entry, problems: Problems) -> None:
     if boolean(entry, problems):
         raise fail(entry, f"{entry.key} not supported in this context")
@@ -245,6 +269,23 @@ TLS: Final[Keys] = {
         read=_min_version,
         kind='`"1.2"` or `"1.3"`',
         doc="Lowest version of TLS.",
+    ),
+    **keys(
+        "watch",
+        field="watch",
+        read=_watch,
+        kind="boolean, or duration",
+        default="1s",
+        doc="On a listener: how often its files are looked at for a renewed certificate; `false` is only on a reload. "
+        "See [tls.md](tls.md). natskeep only.",
+    ),
+    **keys(
+        "expiry_warning",
+        field="expiry_warning",
+        read=duration,
+        kind="duration",
+        default="7 days, or the last sixth of a life that is shorter than 42",
+        doc="On a listener: how long before a certificate's end there are warnings. natskeep only.",
     ),
     **keys(
         "verify_cert_and_check_known_urls",

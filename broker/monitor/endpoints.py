@@ -129,7 +129,10 @@ def _subsz(watched: Watched, query: Query) -> Answer:
 
 def _healthz(watched: Watched, query: Query) -> Answer:
     status, health = healthz(
-        HealthOptions.read(query), is_serving=watched.is_serving(), audit_problem=watched.audit_problem()
+        HealthOptions.read(query),
+        is_serving=watched.is_serving(),
+        audit_problem=watched.audit_problem(),
+        certificates=watched.certificates,
     )
     return Answer(status, JSON, compact(health))
 

@@ -21,6 +21,7 @@ from broker.wire.values import readable
 if TYPE_CHECKING:
     from accounts.account import Account
     from broker.monitor.watched import Watched
+    from broker.net.certificates import Certificates
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -87,6 +88,7 @@ def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
     if not only:
         yield _server(watched)
         yield _admission(watched)
+        yield _certificates(watched.service.certificates)
     tenants = watched.service.control.tenants
     names = [only] if only else sorted(tenants)
     for family in _ACCOUNTS:
@@ -108,7 +110,6 @@ def _server(watched: Watched) -> bytes:
     in_messages, in_bytes, out_messages, out_bytes = traffic(watched)
     identity = watched.identity
     info = {"version": watched.version, "server_id": identity.server_id, "server_name": identity.server_name}
-    ends = watched.certificate_ends
     rows: list[tuple[str, str, str, int | float | None, Mapping[str, str]]] = [
         ("info", "gauge", "The server.", 1, {name: readable(value) for name, value in info.items()}),
         ("start_timestamp_seconds", "gauge", "When it was started.", watched.started_at, {}),
@@ -129,7 +130,6 @@ def _server(watched: Watched) -> bytes:
         ("accounts", "gauge", "Accounts that are at work.", len(service.control.tenants), {}),
         ("memory_bytes", "gauge", "Memory of the process.", resident_bytes(), {}),
         ("cpu_percent", "gauge", "Share of one processor.", watched.usage.percent, {}),
-        ("certificate_expiry_timestamp_seconds", "gauge", "When the served certificate expires.", ends, {}),
         ("audit_ledger_written", "gauge", "Whether the audit ledger can be written, where there is one.",
          int(not watched.audit_problem()) if watched.options.audit.directory else None, {}),
     ]
@@ -159,6 +159,32 @@ def _admission(watched: Watched) -> bytes:
     parts.append(_head(name, "counter", "Clients that had not logged in and went for others."))
     parts += [sample(name, admission.evicted[why], {"reason": why.value}).encode() for why in Eviction]
     return b"".join(parts)
+
+
+def _certificates(certificates: Certificates) -> bytes:
+    """What each listener shows. Of certificates with one name the first to end counts."""
+    ends: dict[tuple[str, str], float] = {}
+    for listener, standing in certificates.standing.items():
+        for chain in standing.served.chains:
+            key = listener, readable(chain.name)
+            ends[key] = min(ends.get(key, chain.ends_at), chain.ends_at)
+    by_listener = [({"listener": listener}, standing) for listener, standing in certificates.standing.items()]
+    families: tuple[tuple[str, Literal["counter", "gauge"], str, list[tuple[dict[str, str], float]]], ...] = (
+        ("tls_certificate_not_after_seconds", "gauge", "When the first certificate of a chain ends, in Unix time.",
+         [({"listener": listener, "name": name}, end) for (listener, name), end in ends.items()]),
+        ("tls_renewals_total", "counter", "Certificates and authorities that took the place of others.",
+         [(labels, standing.renewals) for labels, standing in by_listener]),
+        ("tls_renewal_failures_total", "counter", "Those that could not, because they cannot be served.",
+         [(labels, standing.refusals) for labels, standing in by_listener]),
+        ("tls_renewal_failing", "gauge", "Whether the files hold something that cannot be served.",
+         [(labels, int(bool(standing.problem))) for labels, standing in by_listener]),
+    )
+    lines = []
+    for name, kind, text, samples in families:
+        if samples:
+            lines.append(_head(name, kind, text))
+            lines += [sample(name, value, labels).encode("utf-8", "replace") for labels, value in samples]
+    return b"".join(lines)
 
 
 def _positive(limit: int) -> int | None:

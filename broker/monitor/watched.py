@@ -18,6 +18,7 @@ from broker.net.certificates import CLIENT, WEBSOCKET
 if TYPE_CHECKING:
     from broker.config.options import Options
     from broker.identity import Identity
+    from broker.net.certificates import Finding
     from broker.net.service import Service
 
 _STATM: Final = Path("/proc/self/statm")
@@ -81,6 +82,11 @@ class Watched:
     def configured_at(self) -> float:
         """Unix time at which the configuration of now was put in place."""
         return self.started_at if self.service.reloaded_at is None else self.service.reloaded_at
+
+    @property
+    def certificates(self) -> list[Finding]:
+        """What is wrong with certificates, or will be soon."""
+        return list(self.service.certificates.findings(time.time()))
 
     @property
     def certificate_ends(self) -> float | None:

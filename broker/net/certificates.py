@@ -35,17 +35,6 @@ class Standing:
     """Why what they hold now is not served; empty where it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that needs an operator before clients notice, or since they do."""
-
-    listener: str
-    text: str
-    chain: Chain | None = None
-    """The certificate that ends; None where another was refused."""
-    has_ended: bool = False
-
-
 class Outcome(StrEnum):
     """What can become of a certificate."""
 
@@ -53,6 +42,20 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     EXPIRING = "expiring"
     EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that needs an operator before clients notice, or since they do."""
+
+    listener: str
+    outcome: Outcome
+    brief: str
+    """What everybody may know, since whoever connects sees the certificate."""
+    text: str
+    """What the operator needs: with the file and the remedy."""
+    chain: Chain | None = None
+    """The certificate that ends; None where another was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +109,29 @@ class Certificates:
         """What is wrong with certificates, or will be soon; ``now`` is Unix time."""
         for listener, standing in self.standing.items():
             if standing.problem:
-                yield Finding(listener, refusal(listener, standing))
+                yield refusal(listener, standing)
             notice = standing.served.settings.expiry_warning
             for chain in standing.served.chains:
                 if chain.is_due(now, notice):
-                    has_ended = now >= chain.ends_at
-                    yield Finding(listener, ending(listener, chain, has_ended=has_ended), chain, has_ended)
+                    yield _ending(listener, chain, now)
 
 
-def ending(listener: str, chain: Chain, *, has_ended: bool) -> str:
-    """What is said of a certificate that ends."""
-    verb = "expired" if has_ended else "expires"
-    return (
-        f"the certificate of {WHOSE[listener]} for {chain.name} in {chain.file} {verb} on {shown(chain.ends_at)}; "
-        "renew it"
-    )
-
-
-def refusal(listener: str, standing: Standing) -> str:
+def refusal(listener: str, standing: Standing) -> Finding:
     """What is said of files that hold what cannot be served."""
     until = min((chain.ends_at for chain in standing.served.chains), default=None)
     last = "" if until is None else f", until {shown(until)}"
-    what = f"the certificate of {WHOSE[listener]} was not renewed"
-    return f"{what}, the one before is served on{last}: {standing.problem}"
+    brief = f"the certificate of {WHOSE[listener]} was not renewed"
+    return Finding(
+        listener, Outcome.REFUSED, brief, f"{brief}, the one before is served on{last}: {standing.problem}"
+    )
+
+
+def _ending(listener: str, chain: Chain, now: float) -> Finding:
+    outcome, verb = (Outcome.EXPIRED, "expired") if now >= chain.ends_at else (Outcome.EXPIRING, "expires")
+    end = f"{verb} on {shown(chain.ends_at)}"
+    what = f"the certificate of {WHOSE[listener]}"
+    text = f"{what} for {chain.name} in {chain.file} {end}; renew it"
+    return Finding(listener, outcome, f"{what} {end}", text, chain)
 
 
 def shown(seconds: float) -> str:

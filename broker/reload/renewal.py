@@ -154,7 +154,7 @@ class Renewal:
             return
         standing.problem = problem
         standing.refusals += 1
-        self._say(Finding(listener, refusal(listener, standing)))
+        self._say(refusal(listener, standing))
         self._service.control.trail.server("certificate_refused", listener=listener, cause=cause, problem=problem)
         self._tell(Told(listener, Outcome.REFUSED, standing.served.chains, problem=problem))
 
@@ -172,13 +172,12 @@ class Renewal:
                 continue
             self._say(finding)
             if finding.chain is not None:
-                outcome = Outcome.EXPIRED if finding.has_ended else Outcome.EXPIRING
-                self._tell(Told(finding.listener, outcome, (finding.chain,)))
+                self._tell(Told(finding.listener, finding.outcome, (finding.chain,)))
         self._service.flush_dirty()
 
     def _say(self, finding: Finding) -> None:
         self._said[finding.text] = time.monotonic()
-        level = logging.WARNING if finding.chain is not None and not finding.has_ended else logging.ERROR
+        level = logging.WARNING if finding.outcome is Outcome.EXPIRING else logging.ERROR
         text = printable(finding.text)
         LOGGER.log(level, "%s", text[:1].upper() + text[1:])
 

@@ -126,11 +126,12 @@ class HealthzRequest(Filters, kw_only=True):
     stream: str = ""
     consumer: str = ""
     details: bool = False
+    tls: bool = False
 
     def options(self) -> HealthOptions:
         """What is asked about."""
         return HealthOptions(
-            account=self.account, stream=self.stream, consumer=self.consumer, details=self.details
+            account=self.account, stream=self.stream, consumer=self.consumer, details=self.details, tls=self.tls
         )
 
 

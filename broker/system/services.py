@@ -182,7 +182,10 @@ class Services:
 
     def _health(self, request: HealthzRequest, _: Received) -> Health:
         status, health = healthz(
-            request.options(), is_serving=self._watched.is_serving(), audit_problem=self._watched.audit_problem()
+            request.options(),
+            is_serving=self._watched.is_serving(),
+            audit_problem=self._watched.audit_problem(),
+            certificates=self._watched.certificates,
         )
         health.status_code = status
         return health

@@ -34,6 +34,7 @@ _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _GUESTS = "unit/net/test_guests.py::"
 _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
+_RENEWAL = "integration/test_renewal.py::"
 _WEB = "integration/test_websocket_keys.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
@@ -185,6 +186,8 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "pinned_certs": "transcripts/cases/tls/pinned_certs.yaml",
         "handshake_first": "transcripts/cases/tls/handshake_first.yaml",
         "min_version": _BLOCK + "test_lowest_version",
+        "watch": _RENEWAL + "test_files_are_watched_where_that_is_asked_for",
+        "expiry_warning": _RENEWAL + "test_an_end_is_told_before_it_comes",
     },
     "`authorization`": {
         "user": _BLOCK + "test_user_and_password",

@@ -88,6 +88,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
     [
         (Options(resolver_preload={"A": token("account", signing_keys=[SCOPE])}), "Kept, and expanded"),
         (Options(resolver_preload={"A": token("account", limits={"data": 5})}), "maximum account data exceeded"),
+        (Options(tls=TLSOptions()), "Its files are watched"),
         (Options(tls=TLSOptions(connection_rate_limit=5)), "when its ClientHello arrives"),
         (options_of('mappings { "a.*": b, "a.b": c }'), "the most specific source"),
         (options_of("trace: true"), "Every secret is blanked"),
@@ -138,7 +139,6 @@ def test_permissions_that_mean_the_same_are_not_told(permissions: str) -> None:
         options_of('mappings { "a.*": b, "b.*": c }'),
         options_of('syslog: true\nlog_file: "x"'),
         Options(resolver_preload={"A": token("account", limits={"data": -1, "subs": -1}, signing_keys=["A"])}),
-        Options(tls=TLSOptions(verify=True)),
     ],
 )
 def test_what_a_configuration_does_not_meet_is_not_told(options: Options) -> None:
