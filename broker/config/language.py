@@ -9,14 +9,15 @@ import os
 import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import Final
 
+import msgspec
+
 from broker.config.errors import ConfigError, Position
-from broker.config.nodes import ElementNode, IncludeNode, MapNode, Node, PairNode, RepeatNode, ScalarNode, Source
+from broker.config.nodes import ElementNode, IncludeNode, MapNode, Node, RepeatNode, ScalarNode, Source
 from broker.config.quick import read_document, read_map, read_variable
 from broker.config.tree import Entry, Repetition, Scalar, Table, Value
 
@@ -98,8 +99,7 @@ def _decode(data: bytes, name: str) -> Source:
     return source
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(msgspec.Struct):
     """Where evaluation stands: the text, the maps around, and how deep it is; never changed, and made for each map."""
 
     source: Source
@@ -186,10 +186,9 @@ class _Evaluator:
                 for entry in self._include(statement, place):
                     table.put(entry)
             else:
-                table.put(self._pair(statement, place))
-
-    def _pair(self, node: PairNode, place: _Place) -> Entry:
-        return Entry(node.key, self._value(node.value, place), place.source.position(node.offset))
+                # The key comes first in the text, and its line is looked up once for both.
+                position = place.source.position(statement.offset)
+                table.put(Entry(statement.key, self._value(statement.value, place), position))
 
     def _include(self, node: IncludeNode, place: _Place) -> Table:
         name, position = node.path, place.position(node.offset)

@@ -1,4 +1,7 @@
-"""The syntax of a configuration text: what the two readers of texts make, before anything is evaluated."""
+"""The syntax of a configuration text: what the two readers of texts make, before anything is evaluated.
+
+A large configuration has some hundred thousand nodes, so they are of the kind of object that is made quickest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from broker.config.errors import Position
 from broker.config.tree import Likeness
@@ -20,6 +25,8 @@ class Source:
     _line_starts: list[int] = field(init=False, repr=False)
     _wide: list[int] = field(init=False, repr=False)
     """Offsets of characters that take more than one byte, once for each byte above the first."""
+    _line: tuple[int, int, int] = field(init=False, repr=False, default=(0, 0, 0))
+    """The line that was asked for last, where it begins and where it ends: the next place is mostly in it too."""
 
     def __post_init__(self) -> None:
         self._line_starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
@@ -30,8 +37,12 @@ class Source:
 
     def position(self, offset: int) -> Position:
         """The place of the character at ``offset``."""
-        line = bisect_right(self._line_starts, offset)
-        start = self._line_starts[line - 1]
+        line, start, end = self._line
+        if not start <= offset < end:
+            starts = self._line_starts
+            line = bisect_right(starts, offset)
+            start = starts[line - 1]
+            self._line = line, start, starts[line] if line < len(starts) else len(self.text) + 1
         column = offset - start
         if self._wide:
             column += bisect_left(self._wide, offset) - bisect_left(self._wide, start)
@@ -39,8 +50,7 @@ class Source:
         return tuple.__new__(Position, (self.name, line, column if line == 1 else column + 1))
 
 
-@dataclass(slots=True)
-class ScalarNode:
+class ScalarNode(msgspec.Struct):
     """A value without parts as it is written; ``kind`` is the terminal of the grammar that it is."""
 
     kind: str
@@ -48,8 +58,7 @@ class ScalarNode:
     offset: int
 
 
-@dataclass(slots=True)
-class PairNode:
+class PairNode(msgspec.Struct):
     """A key, without its quotes, and its value."""
 
     key: str
@@ -58,8 +67,7 @@ class PairNode:
     """Where the key begins, behind its quote."""
 
 
-@dataclass(slots=True)
-class IncludeNode:
+class IncludeNode(msgspec.Struct):
     """An ``include`` statement."""
 
     path: str
@@ -79,8 +87,7 @@ class MapNode:
     """What it shares with the :class:`RepeatNode` of each later map that is written like it."""
 
 
-@dataclass(slots=True)
-class RepeatNode:
+class RepeatNode(msgspec.Struct):
     """A map in the same characters as an earlier one; the quick reader reads on behind it."""
 
     likeness: Likeness
@@ -88,8 +95,7 @@ class RepeatNode:
     """Behind the brace."""
 
 
-@dataclass(slots=True)
-class ArrayNode:
+class ArrayNode(msgspec.Struct):
     """Elements in brackets."""
 
     elements: list[ElementNode]

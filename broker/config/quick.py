@@ -62,6 +62,9 @@ _INCLUDE: Final = re.compile(
     rf"(?i:include)(?=\s){_SPACE}(?:([^\s;}}'\"\[({{][^\s;}}'\"]*+)|\"([^\"]*+)\"|'([^']*+)'){_STATEMENT_END}"
 )
 _NEXT_ELEMENT: Final = re.compile(rf"{_ELEMENT}{_ELEMENT_END}|{_OPEN}")
+# Most arrays that are values of a key are lists of plain strings; these are read at once, with the statement's end.
+_TEXTS: Final = re.compile(rf"(\"[^\"\\]*+\"(?:{_SPACE},\s*+\"[^\"\\]*+\")*+)\s*+\]{_STATEMENT_END}")
+_TEXT: Final = re.compile(r"\"[^\"]*+\"")
 _AFTER_STATEMENT: Final = re.compile(_STATEMENT_END)
 _AFTER_ELEMENT: Final = re.compile(_ELEMENT_END)
 
@@ -128,14 +131,22 @@ def _fill(
                 if match is None:
                     position = _include(text, here, position)
                     continue
-                inner = _value(match)
                 # A bare key, one in double quotes, or one in single quotes.
-                group = 1 if match[1] is not None else 2 if match[2] is not None else 3
-                here.statements.append(PairNode(match[group], inner, match.start(group)))
+                key, group = match[1], 1
+                if key is None:
+                    group = 2 if match[2] is not None else 3
+                    key = match[group]
+                inner = _value(match)
+                here.statements.append(PairNode(key, inner, match.start(group)))
                 position = match.end()
-                if not isinstance(inner, ScalarNode):
-                    around.append(here)
-                    here, statement = inner, _MAP_STATEMENT
+                if isinstance(inner, ScalarNode):
+                    continue
+                if isinstance(inner, ArrayNode) and (texts := _TEXTS.match(text, position)) is not None:
+                    inner.elements = _texts(text, position, texts.end(1))
+                    position = texts.end()
+                    continue
+                around.append(here)
+                here, statement = inner, _MAP_STATEMENT
                 continue
         elif text[position] != "]":
             alike = _WHOLE_MAP.match(text, position)
@@ -205,6 +216,10 @@ def _value(match: re.Match[str]) -> Node:
     if kind == "ARRAY":
         return ArrayNode([], match.start(group) + 1)
     return ScalarNode(kind, match[group], match.start(group))
+
+
+def _texts(text: str, start: int, end: int) -> list[ElementNode]:
+    return [ScalarNode("DOUBLE_QUOTED", one[0], one.start()) for one in _TEXT.finditer(text, start, end)]
 
 
 def _end(pattern: re.Pattern[str], text: str, position: int) -> int:

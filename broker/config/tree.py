@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Final, TypeAlias
+
+import msgspec
 
 from broker.config.errors import Position
 
@@ -18,14 +20,16 @@ _DISCARDED_AT_ONCE: Final = 1000
 Scalar: TypeAlias = bool | int | float | str | datetime
 
 
-@dataclass(slots=True)
-class Value:
+class Value(msgspec.Struct):
     """One value. Its text is not shown, because it may be a secret."""
 
-    content: Scalar | list[Value] | Table = field(repr=False)
+    content: Scalar | list[Value] | Table
     position: Position
     size: int = 1
     """Values in it, itself included."""
+
+    def __repr__(self) -> str:
+        return f"Value(position={self.position!r}, size={self.size})"
 
     @property
     def kind(self) -> str:
@@ -44,8 +48,7 @@ class Value:
         return "a map" if isinstance(content, Table) else "an array"
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One key of a map with its value. Variables share the value of the entry that they name."""
 
     key: str
@@ -85,8 +88,10 @@ class Table:
 
     def put(self, entry: Entry) -> None:
         """Adds an entry, in place of an earlier one with this key."""
-        self.entries.pop(entry.key, None)
-        self.entries[entry.key] = entry
+        entries = self.entries
+        if entry.key in entries:
+            del entries[entry.key]
+        entries[entry.key] = entry
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())

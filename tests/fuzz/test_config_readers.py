@@ -29,6 +29,7 @@ SCALARS = [
     *("(\nblock\n)", '"', "'", "''", '""'),
 ]
 COMMON = ["word", "$A", "yes", "1", "64KB", "1.5", "1.2.3.4:4222", '"s"', "'s'", "*.>", "1h30m", '"a\\"b"']
+QUOTED = ['"s"', '"orders.>"', '""', '"]"', '"#"', '"a\nb"', '"a, b"', '"a\\"b"', "'s'"]
 pieces = st.one_of(*map(st.sampled_from, (BLANKS, BLANKS, MARKS, KEYS, SCALARS)))
 noise = st.lists(pieces, max_size=14).map("".join)
 
@@ -47,10 +48,12 @@ def containers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     elements = st.lists(joined(inner, separator), max_size=3).map("".join)
     maps = joined(st.just("{"), blank, statements, blank, st.just("}"))
     alike = st.builds(lambda one, mark, times: (one + mark) * times, maps, separator, st.integers(2, 3))
+    texts = st.lists(joined(st.sampled_from(QUOTED), separator), max_size=4).map("".join)
     repeated = st.lists(alike | joined(maps, separator), max_size=3).map("".join)
     return st.one_of(
         maps,
         joined(st.just("["), blank, elements, blank, st.just("]")),
+        joined(st.just("["), blank, texts, blank, st.just("]")),
         joined(st.just("["), blank, repeated, blank, st.just("]")),
     )
 
@@ -99,6 +102,10 @@ def by_grammar(text: str, start: str) -> Node | None:
 @example("include a\ninclude 'b'; c: 1")
 @example("a: [{include b}, {include b}]")
 @example("a: [{b: {c: x}}, {b: {c: x}}\n{b: {c: x}}, {b: {c: x}}}]")
+@example('a: ["b", "c" , "d"\n] # e\nf: ["g"], h: {i: ["j"]}')
+@example('a: ["b"\n, "c"]')
+@example('a: ["b" "c"]')
+@example('a: ["b"] c')
 @example("a: [{b: '}'}, {b: '}'}, {b: x\"}, {b: x\"}]")
 def test_what_the_quick_reader_takes_is_what_the_grammar_reads(text: str) -> None:
     quick = by_quick_reader(text)
