@@ -12,6 +12,7 @@ from broker.jetstream.codec.times import NANOSECONDS
 from broker.jetstream.config.metadata import told
 from broker.jetstream.config.stream_update import check_update
 from broker.jetstream.config.words import Discard, Retention, Storage
+from broker.jetstream.direct import DirectGet
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish.ingest import Ingest
 from broker.session.session import shown
@@ -45,6 +46,7 @@ class Stream:
         self.is_closed = False
         self._age_timer: Timer | None = None
         self.ingest = Ingest(self)
+        self.direct = DirectGet(self)
         self._adopt(config)
 
     @property
@@ -63,6 +65,7 @@ class Stream:
         """Begins to take what is published on its subjects."""
         self.ingest.recall()
         self.ingest.listen(self.config.subjects)
+        self.direct.adopt(allowed=self.config.allow_direct)
         self._expire()
         for consumer in self.consumers.values():
             consumer.open()
@@ -83,6 +86,7 @@ class Stream:
         self._adopt(config)
         self.save()
         self.ingest.listen(config.subjects)
+        self.direct.adopt(allowed=config.allow_direct)
         self.log.enforce_all()
         self.changed()
         self._expire()
@@ -94,6 +98,7 @@ class Stream:
         """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
         self.is_closed = True
         self.ingest.close()
+        self.direct.close()
         if self._age_timer is not None:
             self._age_timer.cancel()
             self._age_timer = None

@@ -144,7 +144,7 @@ class Router:
         if route.changes:
             self.account.store.after(partial(self._kept, route, received, answer))
         else:
-            self._say(route, received, answer, is_told=route.is_told)
+            self.account.store.when_quiet(partial(self._say, route, received, answer, is_told=route.is_told))
 
     def _check_level(self, received: Received) -> None:
         """Checks that a request asks for no newer server (ADR-44). Raises JetStreamError."""

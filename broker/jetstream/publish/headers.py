@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker.wire.info import API_LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MESSAGE_ID: Final = b"Nats-Msg-Id"
 EXPECTED_STREAM: Final = b"Nats-Expected-Stream"
@@ -37,6 +40,12 @@ def asks_too_much(block: bytes | None) -> bool:
     """Whether a request wants a newer server than this one (ADR-44)."""
     level = own_lines(block).get(REQUIRED_API_LEVEL)
     return level is not None and level != b"" and not (level.isdigit() and int(level) <= API_LEVEL)
+
+
+def with_lines(block: bytes | None, lines: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A header block with further lines at its end."""
+    start = b"NATS/1.0\r\n" if block is None or len(block) <= _EMPTY_BLOCK else block.removesuffix(b"\r\n")
+    return start + b"".join(b"%b: %b\r\n" % line for line in lines) + b"\r\n"
 
 
 def without(block: bytes, name: bytes) -> bytes | None:

@@ -146,6 +146,16 @@ class AccountStore:
         self._waiting.append(callback)
         self._want()
 
+    def when_quiet(self, callback: Callable[[], None]) -> None:
+        """Calls back when nothing waits to be brought to disk of what was changed before: at once, where nothing does.
+
+        Who then tells what is in memory tells nothing that a failure could undo.
+        """
+        if self._writing is None and not (self._changes or self._changed):
+            callback()
+        else:
+            self.after(lambda _: callback())
+
     def _want(self) -> None:
         if not self._scheduled and self._writing is None and not self._closed:
             self._scheduled = True
