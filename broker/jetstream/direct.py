@@ -1,6 +1,7 @@
 """Direct gets: messages of a stream that are asked for by sequence, subject or time, and sent as they are (ADR-31).
 
-A request is answered by messages, not by JSON: what was stored, with lines behind its own headers that say where it was.
+A request is answered by messages, not by JSON: what was stored, with lines behind its own headers that say
+where it was.
 """
 
 from __future__ import annotations
