@@ -189,6 +189,15 @@ def _serves_websocket(options: Options) -> bool:
     return bool(options.websocket.port)
 
 
+def _compresses_websocket(options: Options) -> bool:
+    return _serves_websocket(options) and options.websocket.compression
+
+
+def _pins_websocket(options: Options) -> bool:
+    tls = options.websocket.tls
+    return _serves_websocket(options) and tls is not None and bool(tls.pinned_certs)
+
+
 def _limits_connections(options: Options) -> bool:
     return options.max_connections not in {Options().max_connections, UNLIMITED}
 
@@ -279,6 +288,19 @@ DIFFERENCES: Final = (
         "404, as `/mqtt`",
         "What is not there is not found",
         _serves_websocket,
+    ),
+    Difference(
+        "`permessage-deflate` is agreed to whatever the offer asks for besides",
+        "Only to what is kept: an offer with a smaller window for what the server sends, or with what is not in RFC "
+        "7692, goes without",
+        "The client could not inflate what it gets (RFC 7692, section 5.1)",
+        _compresses_websocket,
+    ),
+    Difference(
+        "`pinned_certs` of the WebSocket port are looked at only in a reload",
+        "At every handshake",
+        "A key that is not pinned must not get in",
+        _pins_websocket,
     ),
     Difference(
         "HTTP/1.0 is taken, and of several `Origin` headers the first",

@@ -28,11 +28,19 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
 _END: Final = b"\r\n\r\n"
 _WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE: Final = re.compile(r"(" + _WORD + r") ([\x21-\x7e]+) HTTP/1\.1")
+_REQUEST_LINE: Final = re.compile(r"(" + _WORD + r") ((?:/|[A-Za-z]+://)[\x21-\x7e]*) HTTP/1\.1")
+_BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n")
 _FIELD: Final = re.compile(r"(" + _WORD + r"):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 _COOKIE_VALUE: Final = re.compile(r"[\x20\x21\x23-\x3a\x3c-\x5b\x5d-\x7e]*")
 _EXTENSION: Final = "permessage-deflate"
 _AGREED: Final = f"{_EXTENSION}; server_no_context_takeover; client_no_context_takeover"
+_DEFLATE_OFFER: Final = re.compile(
+    _EXTENSION + r"(?:[ \t]*;[ \t]*(?:(?:server|client)_no_context_takeover|client_max_window_bits(?:=\"?\d+\"?)?"
+    r"|server_max_window_bits=\"?15\"?))*",
+    re.IGNORECASE,
+)
+"""What is agreed to: an offer that asks for nothing that is not done, as a smaller window (RFC 7692, section 5)."""
+
 _NO_MASKING: Final = "Nats-No-Masking"
 _PORTS: Final = {"http": "80", "https": "443"}
 
@@ -149,6 +157,9 @@ class RequestReader:
         searched = max(len(self._data) - len(_END) + 1, 0)
         self._data += data
         end = self._data.find(_END, searched)
+        # Whoever ends lines otherwise would wait for an answer until the time is over.
+        if _BARE_NEWLINE.search(self._data, searched, end if end >= 0 else len(self._data)):
+            raise UpgradeError(HTTPStatus.BAD_REQUEST, "malformed HTTP request")
         if end > LARGEST_REQUEST or (end < 0 and len(self._data) > LARGEST_REQUEST):
             raise UpgradeError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "request is too large")
         if end < 0:
@@ -194,7 +205,7 @@ def negotiate(request: Request, terms: Terms) -> Upgrade:
     _check(request.has("sec-websocket-version", "13"), "invalid version")
     check_origin(request, terms)
     compressed = terms.compression and any(
-        one.partition(";")[0].strip(" \t").lower() == _EXTENSION
+        _DEFLATE_OFFER.fullmatch(one.strip(" \t"))
         for value in request.all("sec-websocket-extensions")
         for one in value.split(",")
     )
@@ -228,8 +239,10 @@ def check_origin(request: Request, terms: Terms) -> None:
     """
     if not terms.same_origin and not terms.allowed_origins:
         return
-    named = request.all("origin") or request.all("sec-websocket-origin")
-    if not named:
+    named = request.all("origin")
+    if not any(named):
+        named = request.all("sec-websocket-origin")
+    if not any(named):
         return
     try:
         _require(len(named) == 1, "more than one origin")

@@ -20,6 +20,7 @@ from broker.config.options import (
     OperatorOptions,
     Options,
     TLSOptions,
+    WebSocketOptions,
 )
 from broker.migration import DIFFERENCES, Difference, report, touched
 from tests.source.sources import ROOT
@@ -94,6 +95,8 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (options_of("trace: true"), "Every secret is blanked"),
         (options_of("trace: true"), "The answer is"),
         (options_of("websocket { port: 1, no_tls: true }"), "A close frame with code 1002"),
+        (options_of("websocket { port: 1, no_tls: true, compression: true }"), "Only to what is kept"),
+        (Options(websocket=WebSocketOptions(port=1, tls=TLSOptions(pinned_certs=frozenset({"0" * 64})))), "At every handshake"),
         (options_of(ALLOWED.format(permissions='publish: "x"')), "a denial id"),
         (options_of("log_max_num: 3"), "It holds"),
         (options_of("syslog: true"), "counted, dropped and reported"),

@@ -75,6 +75,8 @@ def test_a_request_has_an_end() -> None:
         b"GET / HTTP/2",
         b"GET  / HTTP/1.1",
         b"GET / HTTP/1.1 ",
+        b"GET * HTTP/1.1",
+        b"GET nats HTTP/1.1",
         b"G(T / HTTP/1.1",
         b"GET /\x00 HTTP/1.1",
         b"GET / HTTP/1.1\nHost: a",
@@ -138,6 +140,14 @@ def test_another_method() -> None:
     assert refusal(HTTPStatus.METHOD_NOT_ALLOWED).endswith(b"Content-Length: 19\r\n\r\nMethod Not Allowed\n")
 
 
+def test_who_ends_lines_otherwise_is_told_at_once() -> None:
+    data = request()
+    for at in (0, 5, 30, len(data)):
+        with pytest.raises(UpgradeError, match="malformed HTTP request"):
+            RequestReader().feed(data[:at].replace(b"\r\n\r\n", b"") + b"X: y\n")
+    assert RequestReader().feed(data[:-1]) is None
+
+
 def test_nothing_may_follow_before_the_answer() -> None:
     assert refused(request() + b"\x82")[1] == "client sent data before handshake is complete"
 
@@ -151,7 +161,24 @@ def test_compression_where_both_want_it() -> None:
         assert not upgrade(asking).compressed
         assert agreed not in upgrade(asking).answer
     assert not upgrade(request(), COMPRESSING).compressed
-    assert not upgrade(request(headers={"Sec-WebSocket-Extensions": "x; permessage-deflate"}), COMPRESSING).compressed
+
+
+@pytest.mark.parametrize(
+    ("offer", "agreed"),
+    [
+        ("permessage-deflate; server_max_window_bits=15", True),
+        ('permessage-deflate;server_no_context_takeover ; client_max_window_bits="10"', True),
+        ("permessage-deflate; server_max_window_bits=9", False),
+        ("permessage-deflate; server_max_window_bits=9, permessage-deflate", True),
+        ("permessage-deflate; server_max_window_bits", False),
+        ("permessage-deflate; client_max_window_bits=x", False),
+        ("permessage-deflate; other", False),
+        ("permessage-deflated", False),
+        ("x; permessage-deflate", False),
+    ],
+)
+def test_an_offer_is_agreed_to_where_all_of_it_can_be_kept(offer: str, agreed: bool) -> None:
+    assert upgrade(request(headers={"Sec-WebSocket-Extensions": offer}), COMPRESSING).compressed is agreed
 
 
 def test_masking_is_left_out_where_the_client_asks() -> None:
@@ -204,6 +231,7 @@ def test_cookies() -> None:
     [
         (PLAIN, "localhost", "https://evil.example", True),
         (SAME, "app.example", None, True),
+        (SAME, "app.example", "", True),
         (SAME, "app.example", "https://app.example", True),
         (SAME, "APP.example", "https://app.EXAMPLE:443", True),
         (SAME, "app.example:443", "https://app.example", True),
