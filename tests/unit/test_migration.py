@@ -40,6 +40,7 @@ def token(kind: str, **claims: object) -> str:
 
 OPERATORS = Options(operators=(OperatorOptions(token("operator")),))
 WATCHED = MonitorOptions(port=-1)
+PINNED = TLSOptions(pinned_certs=frozenset({"0" * 64}))
 CALLOUT = CalloutOptions(issuer="A", users=("auth",))
 ENCRYPTED = replace(CALLOUT, xkey="X")
 CALLED = Options(authorization=AuthorizationOptions(callout=CALLOUT))
@@ -96,7 +97,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (options_of("trace: true"), "The answer is"),
         (options_of("websocket { port: 1, no_tls: true }"), "A close frame with code 1002"),
         (options_of("websocket { port: 1, no_tls: true, compression: true }"), "Only to what is kept"),
-        (Options(websocket=WebSocketOptions(port=1, tls=TLSOptions(pinned_certs=frozenset({"0" * 64})))), "At every handshake"),
+        (Options(websocket=WebSocketOptions(port=1, tls=PINNED)), "At every handshake"),
         (options_of(ALLOWED.format(permissions='publish: "x"')), "a denial id"),
         (options_of("log_max_num: 3"), "It holds"),
         (options_of("syslog: true"), "counted, dropped and reported"),
