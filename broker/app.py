@@ -152,7 +152,7 @@ class Server:
             service = Service(loop, options, control, checked.served)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
-            self._jetstream = self._open_jetstream(service)
+            self._open_jetstream(service)
             watched = self._watch(service)
             monitor = None
             if options.monitor.port or options.monitor.https_port:
@@ -164,8 +164,7 @@ class Server:
                     opened.close()
             if supply is not None:
                 await supply.close()
-            if self._jetstream is not None:
-                await self._jetstream.close()
+            await self._close_jetstream()
             self._close_ledger()
             raise
         self._service = service
@@ -225,18 +224,17 @@ class Server:
         await supply.open()
         return supply
 
-    def _open_jetstream(self, service: Service) -> JetStream | None:
-        """The server's streams, with what they held before; None for a server without."""
+    def _open_jetstream(self, service: Service) -> None:
+        """The server's streams, with what they held before; none for a server without. Raises SettingsError."""
         options = self.options.jetstream
-        if options is None:
-            return None
-        # Most servers go without.
-        module = import_module("broker.jetstream.server")
-        jetstream: JetStream = module.JetStream(
-            service.control, options, self.identity.server_name, service.flush_dirty
-        )
-        jetstream.open()
-        return jetstream
+        if options is not None:
+            # Most servers go without.
+            module = import_module("broker.jetstream.server")
+            jetstream: JetStream = module.JetStream(
+                service.control, options, self.identity.server_name, service.flush_dirty
+            )
+            self._jetstream = jetstream
+            jetstream.open()
 
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
         host = options.host
@@ -389,6 +387,7 @@ class Server:
         service.reloaded_at = time.time()
         if self._supply is not None:
             await self._supply.reloaded()
+        await self._reload_jetstream(service, new)
         await judge(service, prepared, old, found, effects)
         if effects.unpinned:
             LOGGER.info("Disconnect %d clients due to pinned certs reload", effects.unpinned)
@@ -407,6 +406,24 @@ class Server:
         del prepared, earlier, effects, found, old
         await aside(partial(release, left))
         return plan
+
+    async def _reload_jetstream(self, service: Service, new: Options) -> None:
+        """Switches streams on or off, or lets them keep to what is said now."""
+        if new.jetstream is not None and self._jetstream is not None:
+            self._jetstream.reload(new.jetstream)
+        elif new.jetstream is not None:
+            try:
+                self._open_jetstream(service)
+            except SettingsError as error:
+                LOGGER.warning("Can't start JetStream: %s", error)
+                await self._close_jetstream()
+        else:
+            await self._close_jetstream()
+
+    async def _close_jetstream(self) -> None:
+        jetstream, self._jetstream = self._jetstream, None
+        if jetstream is not None:
+            await jetstream.close()
 
     def update_account(self, token: str) -> Account:
         """Puts another JWT of an account in place, at once and for everybody who is connected; returns the account.
@@ -523,9 +540,7 @@ class Server:
             for connection in list(service.connections.values()):
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
-            if self._jetstream is not None:
-                jetstream, self._jetstream = self._jetstream, None
-                await jetstream.close()
+            await self._close_jetstream()
             service.control.close()
             await service.control.ended()
             service.shut_verifier()

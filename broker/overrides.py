@@ -6,7 +6,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from broker.config.errors import ConfigError, Problem
-from broker.config.options import ANY_ADDRESS, DEFAULT_PORT, LoggingOptions, MonitorOptions, Options, TLSOptions
+from broker.config.options import (
+    ANY_ADDRESS,
+    DEFAULT_PORT,
+    JetStreamOptions,
+    LoggingOptions,
+    MonitorOptions,
+    Options,
+    TLSOptions,
+)
 from broker.flags import Flag, Flags, Section, number_value, port_value, switch_value, text_value
 from broker.signals import SIGNALS
 
@@ -106,7 +114,6 @@ _LOG_SWITCHES: Final = {
     "logtime_utc": ("logtime_utc",),
 }
 _ABSENT: Final = {
-    "jetstream": "JetStream",
     **dict.fromkeys(
         ("routes", "cluster", "cluster_name", "no_advertise", "cluster_advertise", "connect_retries"), "clustering"
     ),
@@ -137,6 +144,7 @@ def apply(flags: Flags, options: Options) -> Options:
         options = replace(options, client_advertise=flags.text("client_advertise"))
     if "ports_file_dir" in flags:
         options = replace(options, ports_file_dir=flags.text("ports_file_dir"))
+    options = replace(options, jetstream=_jetstream(flags, options.jetstream))
     options = replace(options, logging=_logging(flags, options.logging), monitor=_monitor(flags, options.monitor))
     if any(key in flags for key in _CREDENTIALS):
         options = _with_credentials(flags, options)
@@ -164,6 +172,14 @@ def _logging(flags: Flags, logging: LoggingOptions) -> LoggingOptions:
         if key in flags:
             changes.update(dict.fromkeys(fields, flags.is_on(key)))
     return replace(logging, **changes)
+
+
+def _jetstream(flags: Flags, jetstream: JetStreamOptions | None) -> JetStreamOptions | None:
+    if "jetstream" in flags:
+        jetstream = (jetstream or JetStreamOptions()) if flags.is_on("jetstream") else None
+    if "store_dir" in flags and jetstream is not None:
+        jetstream = replace(jetstream, store_dir=flags.text("store_dir"))
+    return jetstream
 
 
 def _monitor(flags: Flags, monitor: MonitorOptions) -> MonitorOptions:

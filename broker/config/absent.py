@@ -1,7 +1,7 @@
 """Parts that this version does not have: their keys are checked like all others, and asking for them is an error.
 
 So no file seems to work while half of it is ignored, and a file that is right for nats-server is told what is missing
-rather than what is unknown. Values that ask for nothing (``jetstream: disabled``, an empty block) are accepted.
+rather than what is unknown. Values that ask for nothing (``ocsp: false``, an empty block) are accepted.
 """
 
 from __future__ import annotations
@@ -71,12 +71,11 @@ ABSENT_KEYS: Final[Keys] = {
     **keys("leafnodes", "leaf", read=block("leafnodes", "leafnodes"), kind="map", doc="Joins servers as leafnodes."),
     **keys("mqtt", read=block("mqtt", "MQTT"), kind="map", doc="Serves MQTT clients."),
     **keys(
-        "jetstream",
-        read=block("jetstream", "JetStream"),
-        kind="boolean, `enabled`, `disabled` or map",
-        doc="Keeps messages.",
+        "default_js_domain",
+        read=checked(string_map, "leafnodes"),
+        kind="map of strings",
+        doc="JetStream domains that accounts reach through leafnodes.",
     ),
-    **keys("default_js_domain", read=checked(string_map, "JetStream"), kind="map of strings", doc="JetStream domains."),
     **keys("ocsp", read=block("ocsp", "OCSP"), kind="boolean or map", doc="Staples OCSP answers."),
     **keys("ocsp_cache", read=block("ocsp_cache", "OCSP"), kind="boolean or map", doc="Keeps OCSP answers of clients."),
     **keys("proxies", read=block("proxies", "trusted proxies"), kind="map", doc="Proxies that may name their clients."),

@@ -10,7 +10,6 @@ from accounts.limits import AccountLimits
 from accounts.permissions import quoted
 from accounts.subject import is_literal
 from auth.nkey import KeyKind, is_public_key
-from broker.config.absent import block
 from broker.config.errors import ConfigError
 from broker.config.options import AccountOptions
 from broker.config.tree import Entry, Table
@@ -239,9 +238,10 @@ ACCOUNT: Final[Keys] = {
     ),
     **keys(
         "jetstream",
-        read=block("account_jetstream", "JetStream"),
+        field="jetstream",
+        read=late("account_jetstream_block", "jetstream"),
         kind="boolean, `enabled`, `disabled` or map",
-        doc="Keeps messages. Needs JetStream, which is not available in this version.",
+        doc="Whether it has streams that keep messages, where the server has any, and what they may take.",
     ),
     **keys(
         "msg_trace",

@@ -25,7 +25,7 @@ from broker.config.schema import CLIENT_KEYS, IGNORED_KEYS, LOGGING_KEYS, MONITO
 from broker.config.tls_block import tls
 from broker.config.tree import Table, digest, discard
 from broker.config.users import authorization, check_users
-from broker.config.values import NOWHERE, Keys, Problems, keys, late, read_block
+from broker.config.values import NOWHERE, Keys, Problems, keys, late, read_block, string
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,9 @@ def read_options(table: Table) -> LoadedConfig:
         check_users(values.get("authorization", AuthorizationOptions()), values.get("accounts", ()), positions)
     )
     problems.errors.extend(_stores(table))
+    store_dir = values.pop("store_dir", "")
+    if store_dir and values.get("jetstream") is not None:
+        values["jetstream"] = replace(values["jetstream"], store_dir=store_dir)
     if problems.errors:
         # A warning may be the reason of an error, and the file has to be opened anyway.
         raise ConfigError(*sorted((*problems.errors, *problems.warnings), key=_place))
@@ -155,6 +158,21 @@ BLOCK_KEYS: Final = {
         read=late("admission_block", "admission"),
         kind="map",
         doc="What clients may take before they have logged in. natskeep only.",
+    ),
+    **keys(
+        "jetstream",
+        field="jetstream",
+        read=late("jetstream_block", "jetstream"),
+        kind="boolean, `enabled`, `disabled` or map",
+        default="`disabled`",
+        doc="Streams that keep messages.",
+    ),
+    **keys(
+        *("store_dir", "storedir"),
+        field="store_dir",
+        read=string,
+        kind="path",
+        doc="The same as `store_dir` in `jetstream`.",
     ),
     **keys("audit", field="audit", read=late("audit_block", "audit"), kind="map", doc="A ledger of security events."),
     **keys(

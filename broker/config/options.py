@@ -417,10 +417,6 @@ class JetStreamOptions:
     """Bytes of all streams on disk; -1 is three quarters of what is free at the start."""
     strict: bool = True
     """Refuse requests with unknown fields."""
-    sync_interval: float | None = 120.0
-    """Seconds; ``None`` is ``always``. Without effect: what is acknowledged has reached the disk."""
-    request_queue_limit: int = 10_000
-    """Requests that may wait; beyond that all that wait are dropped."""
     ceilings: JetStreamCeilings = field(default_factory=JetStreamCeilings)
 
 

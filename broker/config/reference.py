@@ -11,11 +11,13 @@ from typing import Final
 
 from broker.config import (
     access_block,
+    account_jetstream_block,
     accounts_block,
     admission_block,
     audit_block,
     callout_block,
     exchange,
+    jetstream_block,
     load,
     resolver_block,
     schema,
@@ -28,6 +30,7 @@ from broker.config.options import (
     AdmissionOptions,
     AuditOptions,
     AuthorizationOptions,
+    JetStreamOptions,
     Options,
     ResolverOptions,
     TLSOptions,
@@ -120,8 +123,8 @@ _ABSENT: Final = """
 ## Parts that are not in this version
 
 Their keys are checked like all others, and then the start is refused with the name of the part, so that no file seems
-to work while half of it is ignored. What asks for nothing is accepted: `jetstream: disabled`, `cluster {}`, an
-`mqtt` block without a port.
+to work while half of it is ignored. What asks for nothing is accepted: `ocsp: false`, `cluster {}`, an `mqtt` block
+without a port.
 """
 
 _PARTS: Final = (
@@ -137,11 +140,6 @@ _PARTS: Final = (
     ("leafnodes", "`jetstream_cluster_migrate`", "MIGRATE"),
     ("leafnodes", "`proxy`", "PROXY"),
     ("mqtt", "`mqtt`", "KEYS"),
-    ("jetstream", "`jetstream`", "KEYS"),
-    ("jetstream", "`limits` of `jetstream`", "LIMITS"),
-    ("jetstream", "`batch`", "BATCH"),
-    ("jetstream", "`tpm`", "TPM"),
-    ("account_jetstream", "`jetstream` of an account", "KEYS"),
     ("ocsp", "`ocsp` (the case of its keys matters)", "KEYS"),
     ("ocsp_cache", "`ocsp_cache` (the case of its keys matters)", "KEYS"),
     ("ocsp_peer", "`ocsp_peer`", "KEYS"),
@@ -189,6 +187,16 @@ def sections() -> tuple[Section, ...]:
             reload=_TAKES[Takes.NEW],
         ),
         Section("`audit`", audit_block.KEYS, options=AuditOptions(), reload=_NO),
+        Section("`jetstream`", jetstream_block.KEYS, options=JetStreamOptions(), prefix="jetstream."),
+        Section("`limits` of `jetstream`", jetstream_block.LIMITS, "0 is unlimited.", reload=_NO),
+        Section("`batch`", jetstream_block.BATCH, "Without effect.", reload=_NO),
+        Section("`tpm`", jetstream_block.TPM, "Sealed streams are not available in this version.", reload=_NO),
+        Section(
+            "`jetstream` of an account",
+            account_jetstream_block.KEYS,
+            "Whether its streams may grow without end, or what they may take.",
+            reload=_YES,
+        ),
         Section("`authorization`", users.AUTHORIZATION, options=AuthorizationOptions(), prefix="authorization."),
         Section(
             "`auth_callout`",
@@ -322,6 +330,8 @@ def reload(section: Section, key: Key) -> str:
 
 _PATHS: Final = {
     "listen": "port",
+    "store_dir": "jetstream.store_dir",
+    "jetstream.enabled": "jetstream",
     "monitor.http": "monitor.port",
     "monitor.https": "monitor.https_port",
     "resolver.type": "resolver.kind",

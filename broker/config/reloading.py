@@ -13,7 +13,15 @@ from enum import Enum
 from functools import reduce
 from typing import Any, Final
 
-from broker.config.options import Options, ResolverKind, ResolverOptions, TLSOptions, WebSocketOptions, WriteTimeout
+from broker.config.options import (
+    JetStreamOptions,
+    Options,
+    ResolverKind,
+    ResolverOptions,
+    TLSOptions,
+    WebSocketOptions,
+    WriteTimeout,
+)
 from broker.config.validate import duration_words
 
 
@@ -89,9 +97,20 @@ class Rule:
     """Writes a value; None where it would be long, or a secret."""
     line: str = "Reloaded: {name} = {value}"
     """What the log says of a new value."""
+    refuses: Callable[[object, object], str] | None = None
+    """What a reload is not supported for that makes the second value of the first; empty where it takes that."""
 
 
 _SILENT: Final = "Reloaded: {name}"
+
+
+def _is_less(old: object, new: object) -> str:
+    """What streams were promised is not taken from them; and nobody knows how much that is where it was not said."""
+    assert isinstance(old, int)
+    assert isinstance(new, int)
+    if min(old, new) < 0:
+        return "jetstream dynamic max memory and store"
+    return "decreasing jetstream max memory and store" if new < old else ""
 
 
 WEBSOCKET_FIELDS: Final = tuple(one.name for one in fields(WebSocketOptions))
@@ -150,7 +169,13 @@ RULES: Final = (
          "Reloaded: fast producers will {value}be stalled"),
     Rule("admission", Takes.NEW, "admission", None, _SILENT),
     _restart("audit", "Audit", None),
-    _restart("jetstream", "JetStream", None),
+    Rule("jetstream", Takes.SERVER, "JetStream", None, _SILENT),
+    Rule("jetstream.max_memory", Takes.SERVER, "JetStream max_mem_store", refuses=_is_less),
+    Rule("jetstream.max_store", Takes.SERVER, "JetStream max_file_store", refuses=_is_less),
+    _restart("jetstream.store_dir", "jetstream storage directory"),
+    _restart("jetstream.domain", "JetStreamDomain"),
+    _restart("jetstream.strict", "NoJetStreamStrict"),
+    _restart("jetstream.ceilings", "JetStreamLimits", str),
     Rule("pid_file", Takes.SERVER, "pid_file"),
     Rule("ports_file_dir", Takes.SERVER, "ports_file_dir"),
     Rule("logging.log_file", Takes.SERVER, "log_file"),
@@ -206,14 +231,18 @@ MEANINGLESS: Final = frozenset({"config_file", "config_digest", "authorization.t
 def value_at(options: Options, path: str) -> object:
     """The value of an option.
 
-    Of `tls` as a whole it is what the rows of its single fields leave, of `resolver` whether there is none; a block
-    that is not there has their defaults.
+    Of `tls` as a whole it is what the rows of its single fields leave, of `resolver` whether there is none, of
+    `jetstream` whether there is any; a block that is not there has their defaults.
     """
     first, _, rest = path.partition(".")
     if path == "tls":
         return None if options.tls is None else replace(options.tls, **_TLS_FIELDS)
     if first == "tls":
         return getattr(options.tls or TLSOptions(), rest)
+    if path == "jetstream":
+        return options.jetstream is not None
+    if first == "jetstream":
+        return getattr(options.jetstream or JetStreamOptions(), rest)
     if path == "resolver":
         return options.resolver is None
     if first == "resolver":

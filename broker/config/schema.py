@@ -439,6 +439,5 @@ MONITOR_KEYS: Final = {
 
 IGNORED_KEYS: Final = {
     **keys("prof_block_rate", read=integer, kind=_COUNT, doc="Tunes profiling."),
-    **keys("store_dir", "storedir", read=string, kind="path", doc="Where JetStream keeps its data."),
 }
 """Keys that only tune parts which this version does not have: checked, without effect."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from accounts.callout import ANSWERS, REQUEST_SUBJECT
 from accounts.exchange import Exchange, compile_exchange
 from accounts.exports import ResponseType
-from accounts.subject import REST, SINGLE, tokens
+from accounts.subject import REST, SINGLE, specificity, tokens
 from broker.control.tenant import Inflow, Tenant, wire
 from broker.core.exchange import Crossing
 from broker.core.mapping import Mapping, Mappings
@@ -71,6 +71,8 @@ class Wiring:
         """Who measures the requests of a service import."""
         self.missing: Callable[[tuple[str, ...]], None] = lambda names: None
         """Told of accounts that others import from, and that cannot be used."""
+        self.own_mappings: Callable[[Account], tuple[SubjectMapping, ...]] = lambda account: ()
+        """How subjects of an account are rewritten that it says nothing of itself."""
         self.compiled: Callable[[Tenant], None] = lambda tenant: None
         """Told of live accounts that are there from now on, or that are not what they were."""
         self.forgotten: Callable[[Tenant], None] = lambda tenant: None
@@ -248,7 +250,13 @@ class Wiring:
             tenant.namespace.open_gates(gates)
         for crossing in before.values():
             crossing.close()
-        tenant.namespace.map(_mappings(exchange.mappings) if exchange.mappings else None)
+        mappings = exchange.mappings
+        own = () if tenant.exchange is None else self.own_mappings(tenant.account)
+        if own:
+            declared = {mapping.source for mapping in mappings}
+            every = (*mappings, *(mapping for mapping in own if mapping.source not in declared))
+            mappings = tuple(sorted(every, key=lambda mapping: specificity(mapping.source)))
+        tenant.namespace.map(_mappings(mappings) if mappings else None)
         tenant.namespace.traces_parents = tenant.account.trace is not None
         return behind
 

@@ -12,6 +12,7 @@ from broker.jetstream.codec import ZERO_TIME, now, shown_time
 from broker.jetstream.config import metadata
 from broker.jetstream.config.consumer_check import check_consumer, check_name_length
 from broker.jetstream.config.consumer_update import check_update
+from broker.jetstream.config.durations import SECOND
 from broker.jetstream.config.words import AckPolicy, Action, DeliverPolicy, Retention
 from broker.jetstream.consumer.consumer import Consumer
 from broker.jetstream.errors import ApiError
@@ -19,6 +20,9 @@ from broker.jetstream.errors import ApiError
 if TYPE_CHECKING:
     from broker.jetstream.config.consumer import ConsumerConfig
     from broker.jetstream.stream import Stream
+
+EPHEMERAL_THRESHOLD: Final = 5 * SECOND
+"""How long an ephemeral consumer stays without interest, where it does not say."""
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAME_LENGTH: Final = 8
@@ -44,6 +48,7 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
     check_name_length(config.durable_name)
     name = name or _new_name(stream)
     config.name = name
+    _put_threshold(config)
     consumer = stream.consumers[name] = Consumer(stream, name, config, now())
     consumer.save()
     consumer.open()
@@ -82,6 +87,7 @@ def _change(stream: Stream, existing: Consumer, config: ConsumerConfig, action: 
         raise ApiError.CONSUMER_ALREADY_EXISTS.error()
     if stream.config.retention is Retention.WORK_QUEUE and not _is_unique(stream, config.filters, existing.name):
         raise ApiError.CONSUMER_WQ_CONSUMER_NOT_UNIQUE.error()
+    _put_threshold(config)
     if config != old:
         check_update(old, config, stream.account.internal.has_interest)
         existing.update(config)
@@ -126,6 +132,12 @@ def _is_unique(stream: Stream, filters: list[str], name: str) -> bool:
             if not theirs or any(overlaps(one, another) for one in filters for another in theirs):
                 return False
     return True
+
+
+def _put_threshold(config: ConsumerConfig) -> None:
+    """Who has no durable name goes when nobody wants it any more."""
+    if not config.durable_name and not config.inactive_threshold:
+        config.inactive_threshold = EPHEMERAL_THRESHOLD
 
 
 def _new_name(stream: Stream) -> str:

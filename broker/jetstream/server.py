@@ -8,12 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from accounts.imports import ServiceImport
+from accounts.mapping import SubjectMapping, WeightedDestination
 from accounts.subject import overlaps
+from auth.settings import SettingsError
 from broker.control.internal import Internal
 from broker.jetstream.account import AccountJetStream
 from broker.jetstream.api.router import PREFIX, Router
+from broker.jetstream.errors import JetStreamError
 from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
 from broker.jetstream.store.account import AccountStore
+from broker.jetstream.store.tables import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +28,14 @@ if TYPE_CHECKING:
     from broker.control.tenant import Tenant
 
 LOGGER: Final = logging.getLogger("natskeep.jetstream")
+
+_OF_A_DOMAIN: Final = {
+    "INFO": f"{PREFIX}.INFO",
+    **{f"{part}.>": f"{PREFIX}.{part}.>" for part in ("STREAM", "CONSUMER", "DIRECT", "META", "SERVER", "ACCOUNT")},
+    "$KV.>": "$KV.>",
+    "$OBJ.>": "$OBJ.>",
+}
+"""What stands behind the prefix of a domain, and what is meant by it."""
 
 _WRITERS: Final = 4
 """Accounts whose changes are written at the same time."""
@@ -60,22 +72,35 @@ class JetStream:
         self._directory = directory_of(options)
         self._executor = ThreadPoolExecutor(_WRITERS, "natskeep-jetstream")
         self._parts: dict[str, _Part] = {}
-        self._is_open = False
+        self._is_open = self._is_starting = False
         self._closing: dict[str, asyncio.Task[None]] = {}
         """By account: what is still being written of streams that are ended."""
 
     def open(self) -> None:
-        """Begins with the accounts that are known, and takes on those that come to be used."""
+        """Begins with the accounts that are known, and takes on those that come to be used.
+
+        Raises SettingsError where an account cannot have what it was promised, or its streams cannot be read.
+        """
         self._is_open = True
+        self._control.wiring.own_mappings = self._domain_mappings
         self._control.wiring.compiled = self._adapt
         self._control.wiring.forgotten = self._forget
+        self._is_starting = True
+        self._enter()
+        self._control.wiring.changed(tuple(self._control.tenants))
+        self._is_starting = False
+
+    def reload(self, options: JetStreamOptions) -> None:
+        """Keeps to other options, of which only what streams may take together is another."""
+        self.settings.adopt(options)
+        self._enter()
+
+    def _enter(self) -> None:
+        """Makes all accounts live that have streams, or may have some."""
         for name in sorted(self._names()):
             account = self._control.account(name)
             if account is not None and account.jetstream:
                 self._control.wiring.enter(account)
-        for tenant in list(self._control.tenants.values()):
-            if tenant.account.name not in self._parts:
-                self._adapt(tenant)
 
     def _names(self) -> set[str]:
         """The accounts that are known at the start, or have something on disk."""
@@ -85,7 +110,11 @@ class JetStream:
     async def close(self) -> None:
         """Ends all streams; what they hold is kept."""
         self._is_open = False
-        self._control.wiring.compiled = self._control.wiring.forgotten = lambda tenant: None
+        wiring = self._control.wiring
+        wiring.compiled = wiring.forgotten = lambda tenant: None
+        wiring.own_mappings = lambda account: ()
+        if self.settings.domain:
+            wiring.changed(tuple(self._control.tenants))
         for part in list(self._parts.values()):
             self._forget(part.tenant)
         while self._closing:
@@ -95,6 +124,16 @@ class JetStream:
     def account(self, name: str) -> AccountJetStream | None:
         """The streams of an account; None where it has no JetStream."""
         return self.settings.accounts.get(name)
+
+    def _domain_mappings(self, account: Account) -> tuple[SubjectMapping, ...]:
+        """How requests that name the server's domain become those that any server takes (ADR-8, leafnodes)."""
+        if not self.settings.domain or account.is_system:
+            return ()
+        prefix = f"$JS.{self.settings.domain}.API."
+        return tuple(
+            SubjectMapping(prefix + behind, (WeightedDestination(meant),), "jetstream domain")
+            for behind, meant in _OF_A_DOMAIN.items()
+        )
 
     def _adapt(self, tenant: Tenant) -> None:
         """An account is there, or is another than before: gives it JetStream, or takes it away."""
@@ -119,16 +158,23 @@ class JetStream:
         internal = Internal(tenant, self._control.hub, echo=True)
         streams = None
         if account.jetstream and not account.is_system:
-            store = AccountStore(
-                self._directory / directory_name(account.name),
-                asyncio.get_running_loop(),
-                self._executor,
-                self._settled,
-            )
-            hub, clock = self._control.hub, self._control.clock
-            streams = AccountJetStream(self.settings, store, internal, hub, clock)
-            streams.load()
+            try:
+                self.settings.check_promises(account.jetstream)
+                streams = self._streams(internal)
+            except (StoreError, JetStreamError) as error:
+                problem = f"JetStream of account {account.label}: {error}"
+                if self._is_starting:
+                    internal.close()
+                    raise SettingsError(problem) from None
+                LOGGER.error("%s", problem)
         return _Part(tenant, internal, Router(internal, self.settings, streams))
+
+    def _streams(self, internal: Internal) -> AccountJetStream:
+        directory = self._directory / directory_name(internal.tenant.account.name)
+        store = AccountStore(directory, asyncio.get_running_loop(), self._executor, self._settled)
+        streams = AccountJetStream(self.settings, store, internal, self._control.hub, self._control.clock)
+        streams.load()
+        return streams
 
     def _forget(self, tenant: Tenant) -> None:
         part = self._parts.pop(tenant.account.name, None)

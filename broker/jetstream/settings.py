@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from broker.config.options import JetStreamOptions
+from broker.jetstream.errors import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from accounts.limits import JetStreamLimits
     from broker.config.options import JetStreamCeilings
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.config.words import Storage
@@ -59,14 +63,31 @@ class Settings:
     max_store: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.adopt(self.options)
+
+    def adopt(self, options: JetStreamOptions) -> None:
+        """Keeps to other options from now on."""
         part, whole = _SHARE
-        options = self.options
+        self.options = options
         self.max_memory = options.max_memory
         if options.max_memory < 0:
             self.max_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * part // whole
         self.max_store = options.max_store
         if options.max_store < 0:
             self.max_store = shutil.disk_usage(_existing(directory_of(options))).free * part // whole
+
+    def check_promises(self, limits: Mapping[str, JetStreamLimits]) -> None:
+        """Checks that another account may have these limits, besides what is promised to others.
+
+        Raises JetStreamError.
+        """
+        every = [limits, *(account.limits for account in self.accounts.values())]
+        for name, most, error in (
+            ("memory", self.max_memory, ApiError.MEMORY_RESOURCES_EXCEEDED),
+            ("disk", self.max_store, ApiError.STORAGE_RESOURCES_EXCEEDED),
+        ):
+            if sum(max(getattr(tier, name), 0) for one in every for tier in one.values()) > most:
+                raise error.error()
 
     @property
     def ceilings(self) -> JetStreamCeilings:

@@ -35,6 +35,8 @@ class Change:
     def refusal(self) -> str:
         """What the log says where a reload does not take it."""
         show = self.rule.show
+        if self.rule.refuses is not None:
+            return f"config reload not supported for {self.rule.refuses(self.old, self.new)}"
         if show is None:
             return _RESOLVER
         return f"config reload not supported for {self.rule.name}: old={show(self.old)}, new={show(self.new)}"
@@ -59,14 +61,17 @@ def plan_reload(old: Options, new: Options) -> ReloadPlan:
     """What turns the one configuration into the other.
 
     Where something is declared is no difference. A `no_auth_user` may go together with the user that it names, and
-    operators may change as long as there are some before and after.
+    operators may change as long as there are some before and after. What JetStream keeps to does not change where it
+    is switched on or off.
     """
     changes, refused = [], []
+    is_switched = old.jetstream is None or new.jetstream is None
     for rule in RULES:
         before, after = value_at(old, rule.path), value_at(new, rule.path)
-        if is_alike(before, after):
+        if is_alike(before, after) or (is_switched and rule.path.startswith("jetstream.")):
             continue
-        if rule.path == "operators" and not (before and after):
+        is_refused = rule.refuses is not None and rule.refuses(before, after)
+        if is_refused or (rule.path == "operators" and not (before and after)):
             refused.append(Change(rule, before, after))
         elif rule.takes is not Takes.RESTART:
             changes.append(Change(rule, before, after))

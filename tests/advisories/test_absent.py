@@ -12,16 +12,11 @@ from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from tests.support.brokers import Broker
 
-JETSTREAM = ("jetstream: enabled", "needs JetStream")
 MQTT = ("mqtt { port: 1883 }", "needs MQTT")
 LEAFNODES = ("leafnodes { port: 7422 }", "needs leafnodes")
 CLUSTER = ("cluster { port: 6222 }", "needs clustering")
 
 ADVISORIES = {
-    "CVE-2022-26652": (JETSTREAM, "Restoring a stream wrote files wherever the archive said."),
-    "CVE-2022-42708": (JETSTREAM, "A number of replicas that makes no sense ended the server."),
-    "CVE-2025-30215": (JETSTREAM, "Some requests to the API for streams were open to every account."),
-    "CVE-2026-33222": (JETSTREAM, "Who might restore one stream could restore over any other."),
     "CVE-2026-33215": (MQTT, "A session could be taken over by its client id."),
     "CVE-2026-33216": (MQTT, "Passwords were shown to who may see monitoring."),
     "CVE-2026-33217": (MQTT, "Permissions did not hold for subjects of MQTT."),
@@ -58,12 +53,3 @@ def test_ghsa_38x3_76xf_cq45_verbs_between_servers_are_unknown(verb: bytes) -> N
     assert b"-ERR 'Unknown Protocol Operation'" in peer.feed(verb)
     assert peer.close_reason is not None
     assert listener.said() == b""
-
-
-@pytest.mark.parametrize("subject", ["$JS.API.STREAM.RESTORE.S", "$JS.API.STREAM.SNAPSHOT.S", "$JS.API.INFO"])
-def test_cve_2025_30215_there_is_no_api_for_streams(subject: str) -> None:
-    """Nothing answers on the subjects of the API for streams, so they give nobody power over anything."""
-    broker = Broker("accounts { A { users = [{user: a, password: p}] } }")
-    client = broker.connect("a", headers=True, no_responders=True)
-    client.feed(b"SUB r 1\r\n")
-    assert b"NATS/1.0 503" in client.feed(f"PUB {subject} r 2\r\n{{}}\r\n".encode())

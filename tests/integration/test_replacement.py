@@ -85,9 +85,9 @@ def test_a_signal_that_cannot_be_sent(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_part_that_is_absent_is_no_start(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["-js"]) == 1
+    assert main(["-routes", "nats://127.0.0.1:1"]) == 1
     assert capsys.readouterr().err == (
-        "natskeep: flag -js needs JetStream, which is not available in this version; remove it\n"
+        "natskeep: flag -routes needs clustering, which is not available in this version; remove it\n"
     )
 
 

@@ -36,6 +36,7 @@ _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
 _RENEWAL = "integration/test_renewal.py::"
 _WEB = "integration/test_websocket_keys.py::"
+_STREAMS = "integration/test_jetstream_keys.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
 EFFECTS: Mapping[str, Mapping[str, str]] = {
@@ -149,6 +150,8 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "authorization": _BLOCK + "test_user_and_password",
         "websocket": "integration/test_websocket.py::test_both_ports_are_one_server",
         "admission": _GUESTS + "test_the_block_of_a_file",
+        "jetstream": _STREAMS + "test_where_streams_are_kept",
+        "store_dir": _STREAMS + "test_where_streams_are_kept",
         "audit": _LEDGER + "test_who_did_what",
         "accounts": _BLOCK + "test_accounts_and_their_users",
         "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",
@@ -188,6 +191,31 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "min_version": _BLOCK + "test_lowest_version",
         "watch": _RENEWAL + "test_files_are_watched_where_that_is_asked_for",
         "expiry_warning": _RENEWAL + "test_an_end_is_told_before_it_comes",
+    },
+    "`jetstream`": {
+        "enabled": _STREAMS + "test_without_streams_nobody_answers",
+        "strict": _STREAMS + "test_ceilings_of_the_server",
+        "store_dir": _STREAMS + "test_where_streams_are_kept",
+        "max_memory_store": _STREAMS + "test_ceilings_of_the_server",
+        "max_file_store": _STREAMS + "test_ceilings_of_the_server",
+        "domain": _STREAMS + "test_ceilings_of_the_server",
+        "limits": _STREAMS + "test_ceilings_of_the_server",
+    },
+    "`limits` of `jetstream`": {
+        "max_ack_pending": _STREAMS + "test_ceilings_of_the_server",
+        "max_request_batch": _STREAMS + "test_ceilings_of_the_server",
+        "duplicate_window": _STREAMS + "test_ceilings_of_the_server",
+        "batch": "unit/config/test_load.py::test_a_key_sets",
+    },
+    "`jetstream` of an account": {
+        "max_memory": _STREAMS + "test_ceilings_of_an_account",
+        "max_store": _STREAMS + "test_ceilings_of_an_account",
+        "max_streams": _STREAMS + "test_ceilings_of_an_account",
+        "max_consumers": _STREAMS + "test_ceilings_of_an_account",
+        "max_bytes_required": _STREAMS + "test_ceilings_of_an_account",
+        "mem_max_stream_bytes": _STREAMS + "test_ceilings_of_an_account",
+        "disk_max_stream_bytes": _STREAMS + "test_ceilings_of_an_account",
+        "max_ack_pending": _STREAMS + "test_ceilings_of_an_account",
     },
     "`authorization`": {
         "user": _BLOCK + "test_user_and_password",
@@ -230,6 +258,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "exports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "imports": _CROSSES + "test_a_stream_import_hears_what_the_exporter_publishes_and_not_the_other_way",
         "mappings": _CROSSES + "test_mappings_rewrite_what_is_published_and_once_only",
+        "jetstream": _STREAMS + "test_ceilings_of_an_account",
         "msg_trace": "transcripts/cases/monitoring/trace_account_destination.yaml",
         "sender_identity": _CROSSES + "test_a_message_tells_who_sent_it_and_nobody_else_can",
     },
@@ -308,9 +337,11 @@ FLAGS: Mapping[str, str] = {
     "tls_key": _FLAG + "test_tls",
     "tls_verify": _FLAG + "test_tlsverify_and_tlscacert",
     "tls_authority": _FLAG + "test_tlsverify_and_tlscacert",
+    "jetstream": "unit/test_flags.py::test_streams_are_kept_where_a_flag_says_so",
+    "store_dir": "unit/test_flags.py::test_streams_are_kept_where_a_flag_says_so",
     **dict.fromkeys(
         (
-            "jetstream", "store_dir", "routes", "cluster", "cluster_name", "no_advertise", "cluster_advertise",
+            "routes", "cluster", "cluster_name", "no_advertise", "cluster_advertise",
             "connect_retries", "profile",
         ),
         "unit/test_flags.py::test_parts_that_are_absent_are_named",

@@ -9,6 +9,7 @@ from broker.config.errors import ConfigError
 from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
+    JetStreamOptions,
     LoggingOptions,
     MonitorOptions,
     Options,
@@ -180,8 +181,6 @@ def test_tls_needs_a_key() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("-js",), "flag -js needs JetStream"),
-        (("--jetstream",), "flag -jetstream needs JetStream"),
         (("-cluster", "nats://127.0.0.1:1"), "flag -cluster needs clustering"),
         (("-cluster_listen", "nats://127.0.0.1:1"), "flag -cluster_listen needs clustering"),
         (("-routes", "nats://127.0.0.1:1"), "flag -routes needs clustering"),
@@ -203,6 +202,14 @@ def test_parts_that_are_absent_are_named(words: tuple[str, ...], text: str) -> N
 )
 def test_what_asks_for_no_part_changes_nothing(words: tuple[str, ...]) -> None:
     assert options(*words) == Options()
+
+
+def test_streams_are_kept_where_a_flag_says_so() -> None:
+    assert options("-js").jetstream == JetStreamOptions()
+    assert options("--jetstream", "-sd", "/x").jetstream == JetStreamOptions(store_dir="/x")
+    file = Options(jetstream=JetStreamOptions(domain="hub"))
+    assert options("-store_dir", "/x", base=file).jetstream == JetStreamOptions(domain="hub", store_dir="/x")
+    assert options("-js=false", base=file).jetstream is None
 
 
 def test_names_are_unique() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts.limits import AccountLimits
+from accounts.limits import AccountLimits, JetStreamLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth import jwt
 from auth.claims import AccountClaims, OperatorClaims
@@ -20,6 +20,8 @@ from broker.config.options import (
     AccountOptions,
     AuthorizationOptions,
     CalloutOptions,
+    JetStreamCeilings,
+    JetStreamOptions,
     LoggingOptions,
     MonitorOptions,
     Options,
@@ -124,6 +126,42 @@ def test_options_need_nothing() -> None:
         ("http_base_path: a//b/", Options(monitor=MonitorOptions(base_path="/a/b"))),
         ("foo: 4333\nport: $foo", Options(port=4333)),
         ("feature_flags { x: true }\nstore_dir: /x\nprof_block_rate: 1", Options(feature_flags={"x": True})),
+        ("jetstream: true", Options(jetstream=JetStreamOptions())),
+        ("jetstream: false\njetstream: enabled", Options(jetstream=JetStreamOptions())),
+        ("storedir: /x\njetstream {}", Options(jetstream=JetStreamOptions(store_dir="/x"))),
+        (
+            "jetstream { store: /x, max_mem: '64M', max_file: '1T', domain: hub, strict: false, sync: always }",
+            Options(
+                jetstream=JetStreamOptions(
+                    store_dir="/x", max_memory=64 << 20, max_store=1 << 40, domain="hub", strict=False
+                )
+            ),
+        ),
+        (
+            'jetstream { limits { duplicate_window: "2s", max_ack_pending: 3, batch { timeout: "1s", max_msgs: 4 } } }',
+            Options(
+                jetstream=JetStreamOptions(
+                    ceilings=JetStreamCeilings(
+                        duplicate_window=2_000_000_000,
+                        max_ack_pending=3,
+                        batch_timeout=1_000_000_000,
+                        batch_messages=4,
+                    )
+                )
+            ),
+        ),
+        (
+            "accounts { A { jetstream: { mem: 1, disk: 2, streams: 3, consumers: 4, max_bytes: true } } }",
+            Options(
+                accounts=(
+                    AccountOptions(
+                        name="A",
+                        origin="t.conf:1",
+                        jetstream=JetStreamLimits(1, 2, 3, 4, max_bytes_required=True),
+                    ),
+                )
+            ),
+        ),
     ],
 )
 def test_a_key_sets(text: str, expected: Options) -> None:
@@ -165,8 +203,9 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
             ],
         ),
         ("jetstream: maybe", ["t.conf:1:0: Expected 'enabled' or 'disabled' for string value, got 'maybe'"]),
-        ("jetstream: true", ['t.conf:1:0: field "jetstream" needs JetStream, which is not available in this version']),
-        ("jetstream {}\njetstream: enabled", ['t.conf:2:1: field "jetstream" needs JetStream']),
+        ("jetstream { ek: x }", ['t.conf:1:12: field "ek" needs sealed streams']),
+        ("store_dir: /a\njetstream { store: /a }", ["t.conf:1:0: Duplicate 'store_dir' configuration"]),
+        ("jetstream { domain: a.b }", ["invalid domain name: may not contain ., * or >"]),
         ("mqtt { listen: 1 }", ['field "mqtt" needs MQTT']),
         ("leaf { port: -1 }", ['field "leaf" needs leafnodes']),
         ("gateway { name: a }", ['field "gateway" needs gateways']),
@@ -174,7 +213,10 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
         ("proxies { trusted: [] }", ['field "proxies" needs trusted proxies']),
         ("prof_port: 6060", ['field "prof_port" needs profiling']),
         ("log_format: xml", ['field "log_format" must be text or json']),
-        ("accounts { A { jetstream: enabled } }", ['t.conf:1:15: field "jetstream" needs JetStream']),
+        (
+            "accounts { A { jetstream: maybe } }",
+            ["t.conf:1:15: Expected 'enabled' or 'disabled' for string value, got 'maybe'"],
+        ),
     ],
 )
 def test_an_absent_part_is_named(text: str, messages: list[str]) -> None:
