@@ -40,7 +40,6 @@ from broker.wire.info import PROVIDED_RELEASE, ServerInfo
 from tls.policy import TLSSettingsError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable, Mapping
     from types import ModuleType, TracebackType
 
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from broker.jetstream.server import JetStream
     from broker.net.certificates import Told
     from broker.resolver.supply import AccountSupply
+    from tls.engine import ServerContext
     from tls.served import Served
 
 LOGGER: Final = logging.getLogger("natskeep.app")
@@ -186,7 +186,7 @@ class Server:
         if supply is not None:
             supply.start()
             self._supply = supply
-        self._renewal = Renewal(service, monitor, self._tell_of_certificate)
+        self._renewal = Renewal(service, self._tell_of_certificate)
         self._renewal.start()
         if self._recorder is not None:
             self._recorder.on_change = lambda problem: self._tell_of_ledger(loop, problem)
@@ -504,7 +504,7 @@ class Server:
         return f"{'ws' if websocket.tls is None else 'wss'}://{joined(host, self._websocket.port)}"
 
     @property
-    def tls_context(self) -> ssl.SSLContext | None:
+    def tls_context(self) -> ServerContext | None:
         """What new connections are secured with."""
         return self.service.certificates.context(CLIENT)
 

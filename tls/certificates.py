@@ -1,4 +1,4 @@
-"""Reads X.509 certificates (RFC 5280).
+"""Reads X.509 certificates (RFC 5280) and the files that hold them and their keys.
 
 A module of its own because the library takes long to load, and a server without TLS reads no certificate.
 """
@@ -6,13 +6,18 @@ A module of its own because the library takes long to load, and a server without
 from __future__ import annotations
 
 import hashlib
+import re
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tls.der import INTEGER, bounds, elements
 from tls.identity import CertificateFormatError, PeerCertificate
-from tls.policy import TLSSettingsError
+from tls.policy import CertificatePair, TLSSettingsError
 
 # The short names of RFC 4514 section 3 and those that certificates show beside them.
 _ATTRIBUTES: Final = {
@@ -27,6 +32,13 @@ _ATTRIBUTES: Final = {
     "2.5.4.17": "POSTALCODE",
     "0.9.2342.19200300.100.1.25": "DC",
 }
+
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+_KEYS: Final = (
+    rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey,
+)  # fmt: skip
+_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+WHAT: Final = "error parsing X509 certificate/key pair"
 
 
 def read_peer(der: bytes) -> PeerCertificate:
@@ -52,19 +64,88 @@ def read_peer(der: bytes) -> PeerCertificate:
         raise CertificateFormatError(f"the peer's certificate cannot be read: {error}") from None
 
 
-def read_host_names(path: str) -> list[str]:
-    """The names that the certificate in a PEM file is good for, in lower case. Raises TLSSettingsError."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Pair:
+    """A certificate with its chain and its private key, as two files hold them."""
+
+    files: CertificatePair
+    chain: tuple[x509.Certificate, ...]
+    """The certificate itself first."""
+    key: _Key
+
+    @classmethod
+    def read(cls, files: CertificatePair) -> Pair:
+        """Reads the files. Raises TLSSettingsError where one cannot be used."""
+        chain_text, key_text = (_read(path, f"{WHAT}: ") for path in (files.cert_file, files.key_file))
+        chain, key = _chain(chain_text, files.cert_file), _key(key_text, files.key_file)
+        if key.public_key() != chain[0].public_key():
+            raise TLSSettingsError(
+                f"{WHAT}: the private key {files.key_file} does not belong to the certificate {files.cert_file}"
+            )
+        return cls(files, chain, key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names that the certificate is good for, in lower case."""
+        try:
+            names = self.chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return ()
+        return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+    @property
+    def kind(self) -> str:
+        """The kind of its key, as far as a client may need one rather than another."""
+        return type(self.key).__name__
+
+
+def encoded(certificate: x509.Certificate) -> bytes:
+    """A certificate in DER."""
+    return certificate.public_bytes(Encoding.DER)
+
+
+def read_authorities(path: str) -> bytes:
+    """What a file of authorities holds, which is one certificate at least. Raises TLSSettingsError."""
+    text = _read(path, "")
+    try:
+        x509.load_pem_x509_certificates(text)
+    except ValueError:
+        raise TLSSettingsError(
+            f"failed to parse root ca certificate: {path} holds no certificate in PEM format"
+        ) from None
+    return text
+
+
+def _read(path: str, what: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            certificate = x509.load_pem_x509_certificate(file.read())
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
-    except x509.ExtensionNotFound:
-        return []
+            return file.read()
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise TLSSettingsError(f"open {path}: {error.strerror}") from None
-        raise TLSSettingsError(f"{path} holds no certificate in PEM format") from None
+        reason = (error.strerror or "input/output error") if isinstance(error, OSError) else "invalid path"
+        raise TLSSettingsError(f"{what}open {path}: {reason[:1].lower()}{reason[1:]}") from None
+
+
+def _chain(text: bytes, path: str) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_pem_x509_certificates(text))
+    except ValueError:
+        raise TLSSettingsError(f"{WHAT}: {path} holds no certificate in PEM format") from None
+
+
+def _key(text: bytes, path: str) -> _Key:
+    """The first private key of a file, in which other things may stand as well."""
+    block = _PRIVATE_KEY.search(text)
+    try:
+        key = load_pem_private_key(block.group() if block else b"", password=None)
+    except TypeError:
+        raise TLSSettingsError(
+            f"{WHAT}: the private key {path} is encrypted; decrypt it with: openssl pkey -in {path}"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise TLSSettingsError(f"{WHAT}: {path} holds no private key in PEM format") from None
+    if not isinstance(key, _KEYS):
+        raise TLSSettingsError(f"{WHAT}: the key {path} cannot be used for TLS; use RSA, ECDSA or Ed25519")
+    return key
 
 
 def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeName:

@@ -5,14 +5,9 @@ The facts are read from a certificate that the TLS handshake has verified; nothi
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import ssl
 
 
 class CertificateFormatError(ValueError):
@@ -39,7 +34,7 @@ class PeerCertificate:
 
 
 def peer_certificate(der: bytes) -> PeerCertificate:
-    """Reads a certificate in DER, as ``SSLObject.getpeercert(binary_form=True)`` returns it.
+    """Reads a certificate in DER, as :attr:`tls.engine.ServerConnection.peer_certificate` holds it.
 
     Raises:
         CertificateFormatError: it cannot be read. A handshake can accept such a certificate, because the TLS library
@@ -59,16 +54,3 @@ class Secured:
     version: str
     suite: str
     chain: tuple[bytes, ...] = ()
-
-
-def verified_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The peer's certificates in DER, its own first, as the handshake verified them; none where it showed none.
-
-    Before Python 3.13 it is the peer's own certificate alone.
-    """
-    own = connection.getpeercert(binary_form=True)
-    if own is None:
-        return ()
-    if sys.version_info >= (3, 13):
-        return tuple(connection.get_verified_chain())
-    return (own,)

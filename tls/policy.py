@@ -6,7 +6,6 @@ written for another NATS server means the same here. Nothing below TLS 1.2 can b
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -16,21 +15,21 @@ class TLSSettingsError(ValueError):
     """TLS settings that cannot be used; the text names the culprit (a name, a file) and the remedy."""
 
 
-VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+VERSIONS: Final = ("1.2", "1.3")
 
-# OpenSSL always offers all its TLS 1.3 suites: the ssl module of Python 3.11 cannot choose among them.
-TLS13_SUITES: Final = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
+# In the order of preference: 128 bits are as safe as can be asked for, and a third quicker than 256.
+TLS13_SUITES: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
 # Ephemeral keys and authenticated encryption, the suites of TLS 1.2 that RFC 9325 section 4.2 recommends.
 SECURE_SUITES: Final = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
     "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "ECDHE-ECDSA-CHACHA20-POLY1305",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "ECDHE-RSA-CHACHA20-POLY1305",
-    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
     "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
@@ -51,7 +50,20 @@ INSECURE_SUITES: Final = {
     "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256": "ECDHE-RSA-AES128-SHA256",
 }
 
-CURVES: Final = ("X25519MLKEM768", "X25519", "CurveP256", "CurveP384", "CurveP521")
+# Suites with CBC are left out of the default: they are secure only with an extension that older peers lack (RFC 7366).
+_DEFAULT_SUITES: Final = tuple(dict.fromkeys(name for suite, name in SECURE_SUITES.items() if "_CBC_" not in suite))
+
+CURVES: Final = {
+    "X25519MLKEM768": "X25519MLKEM768",
+    "X25519": "X25519",
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+}
+"""Groups for the exchange of keys, in the order of preference, each with OpenSSL's name for it."""
+
+HYBRID: Final = frozenset({"X25519MLKEM768"})
+"""Those that hold against quantum computers too, which older libraries lack."""
 
 DEFAULT_WATCH: Final = 1.0
 """Seconds between two looks at the files of a listener."""
@@ -67,7 +79,7 @@ class CertificatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSSettings:
-    """One side of TLS, as plain data; :mod:`tls.context` turns it into an ``ssl.SSLContext``."""
+    """One side of TLS, as plain data; :mod:`tls.context` turns it into what secures connections."""
 
     cert_file: str = ""
     """PEM file with the certificate and its chain; empty when ``certificates`` is used."""
@@ -82,13 +94,14 @@ class TLSSettings:
     insecure: bool = False
     """For the dialling side only: accept any server certificate."""
     min_version: str = "1.2"
-    """Lowest protocol version, a key of :data:`VERSIONS`. The highest is always 1.3."""
+    """Lowest protocol version, one of :data:`VERSIONS`. The highest is always 1.3."""
     cipher_suites: tuple[str, ...] = ()
-    """IANA names of suites, in order of preference; empty means :data:`SECURE_SUITES` with authenticated encryption."""
+    """IANA names of suites, in order of preference; empty means all of 1.3, and of 1.2 :data:`SECURE_SUITES` with
+    authenticated encryption. Where it names none of 1.3, all of those may be used as well."""
     allow_insecure_cipher_suites: bool = False
     """Whether names of :data:`INSECURE_SUITES` may stand in ``cipher_suites``."""
     curve_preferences: tuple[str, ...] = ()
-    """Names of :data:`CURVES`, in order of preference; empty means the order of the TLS library."""
+    """Names of :data:`CURVES`, in order of preference; empty means all of them."""
     pinned_certs: frozenset[str] = frozenset()
     """Lower-case hex SHA-256 digests of the SubjectPublicKeyInfo of the only certificates to accept; empty is any."""
     watch: float = DEFAULT_WATCH
@@ -103,6 +116,42 @@ class TLSSettings:
         pairs = (CertificatePair(self.cert_file, self.key_file), *self.certificates)
         named = (*(path for pair in pairs for path in (pair.cert_file, pair.key_file)), self.ca_file)
         return tuple(dict.fromkeys(path for path in named if path))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What settings ask of a connection, in OpenSSL's names: the one source for every library that is used."""
+
+    minimum_version: str
+    suites: tuple[str, ...]
+    """Of TLS 1.2, in the order of preference."""
+    suites_13: tuple[str, ...]
+    groups: tuple[str, ...]
+    """For the exchange of keys, in the order of preference."""
+
+
+def terms(settings: TLSSettings) -> Terms:
+    """What settings come to.
+
+    Raises:
+        TLSSettingsError: a name is unknown, or insecure suites are named that are not allowed.
+    """
+    check_version(settings.min_version)
+    for name in settings.cipher_suites:
+        check_cipher(name)
+    check_cipher_choice(settings.cipher_suites, allow_insecure=settings.allow_insecure_cipher_suites)
+    for name in settings.curve_preferences:
+        check_curve(name)
+    known = {**SECURE_SUITES, **INSECURE_SUITES}
+    chosen = tuple(dict.fromkeys(known[name] for name in settings.cipher_suites if name in known))
+    chosen_13 = tuple(dict.fromkeys(name for name in settings.cipher_suites if name in TLS13_SUITES))
+    return Terms(
+        # Where only suites of TLS 1.3 were asked for, no older version can be spoken.
+        minimum_version="1.3" if chosen_13 and not chosen else settings.min_version,
+        suites=chosen or _DEFAULT_SUITES,
+        suites_13=chosen_13 or TLS13_SUITES,
+        groups=tuple(CURVES[name] for name in dict.fromkeys(settings.curve_preferences or CURVES)),
+    )
 
 
 def check_version(name: str) -> None:

@@ -19,7 +19,7 @@ from tls.identity import CertificateFormatError
 from tls.policy import TLSSettings, TLSSettingsError
 
 if TYPE_CHECKING:
-    import ssl
+    from tls.engine import ServerContext
 
 LONGEST_NOTICE: Final = 7 * 24 * 3600.0
 """Seconds before its end at which a certificate is worth a warning, where nobody says when."""
@@ -75,7 +75,7 @@ class Served:
     """What one listener shows."""
 
     settings: TLSSettings
-    context: ssl.SSLContext
+    context: ServerContext
     chains: tuple[Chain, ...]
     """In the order of the settings; one that cannot be read is left out."""
     digests: Mapping[str, str]

@@ -7,22 +7,19 @@ waits for his answer.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Final
 
 from auth.settings import SettingsError
 from broker.monitor.loading import load
 from broker.monitor.watched import Watched
-from broker.net.certificates import MONITORING
 from broker.net.listener import ListenError, open_socket
 
 if TYPE_CHECKING:
     import socket
 
-    from broker.monitor.serving import Serving
+    from aiohttp import web
 
 
-LOGGER: Final = logging.getLogger("natskeep.monitor")
 _SERVING: Final = "broker.monitor.serving"
 
 
@@ -35,8 +32,7 @@ class Monitor:
         self.is_secure = bool(options.https_port)
         self.host = watched.http_host
         self.port = options.https_port or options.port
-        self._serving: asyncio.Task[Serving] | None = None
-        self._renewal: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[web.AppRunner] | None = None
 
     async def start(self) -> None:
         """Opens the port. Raises SettingsError and ListenError; nothing is left behind then."""
@@ -58,37 +54,17 @@ class Monitor:
         serving, self._serving = self._serving, None
         if serving is None:
             return
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
         serving.cancel()
         await asyncio.wait([serving])
         if serving.cancelled():
             self._listening.close()
         else:
-            await serving.result().close()
+            await serving.result().cleanup()
 
-    def renew(self) -> None:
-        """Lets new connections see the certificate of now; those that are open keep theirs."""
-        if self._serving is not None and (self._renewal is None or self._renewal.done()):
-            self._renewal = asyncio.get_running_loop().create_task(self._renew(self._serving))
-
-    async def _renew(self, serving: asyncio.Task[Serving]) -> None:
-        served = await asyncio.shield(serving)
-        certificates = self._watched.service.certificates
-        # Another one may come while this one is put in place. Without TLS for clients it keeps what it has.
-        while (context := certificates.context(MONITORING)) not in {None, served.context}:
-            try:
-                await served.renew(context)
-            except OSError as error:
-                LOGGER.error("monitoring goes on with its earlier certificate: %s", error.strerror)
-                return
-
-    async def _serve(self, listening: socket.socket) -> Serving:
+    async def _serve(self, listening: socket.socket) -> web.AppRunner:
         module = await load(_SERVING)
-        context = self._watched.service.certificates.context(MONITORING)
-        serving: Serving = await module.serve(self._watched, listening, context)
-        return serving
+        runner: web.AppRunner = await module.serve(self._watched, listening, secure=self.is_secure)
+        return runner
 
     def _check(self) -> None:
         options = self._watched.options

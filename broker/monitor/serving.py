@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -13,7 +13,9 @@ from aiohttp import web
 from broker.monitor.access import Access
 from broker.monitor.endpoints import METHODS, NOT_ALLOWED, UNAUTHORIZED, answer, below, is_page, page
 from broker.monitor.loading import load
+from broker.net.certificates import MONITORING
 from broker.net.listener import BACKLOG
+from broker.net.stream import SecuredStreams
 
 if TYPE_CHECKING:
     from broker.monitor.ui.pages import Pages
@@ -30,42 +32,8 @@ STREAMED_FROM: Final = 64 * 1024
 _PAGES: Final = "broker.monitor.ui.pages"
 
 
-class Serving:
-    """Requests that are answered on a socket."""
-
-    def __init__(self, runner: web.AppRunner, listening: socket.socket) -> None:
-        self._runner = runner
-        self._listening = listening
-        self._site: web.SockSite | None = None
-        self.context: ssl.SSLContext | None = None
-        """What the next connection is secured with."""
-
-    async def renew(self, context: ssl.SSLContext | None) -> None:
-        """Begins to answer, or goes on with another context.
-
-        The next site has the same socket under another descriptor and is there before the last one goes, so that
-        nobody who connects meanwhile is turned away, and who is connected stays.
-        """
-        before = self._site
-        listening = self._listening if before is None else self._listening.dup()
-        site = web.SockSite(self._runner, listening, ssl_context=context, backlog=BACKLOG)
-        try:
-            await site.start()
-        except BaseException:
-            if before is not None:
-                listening.close()
-            raise
-        self._site, self._listening, self.context = site, listening, context
-        if before is not None:
-            await before.stop()
-
-    async def close(self) -> None:
-        """Ends its connections and frees the socket."""
-        await self._runner.cleanup()
-
-
-async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLContext | None) -> Serving:
-    """Answers requests on the socket until it is closed."""
+async def serve(watched: Watched, listening: socket.socket, *, secure: bool) -> web.AppRunner:
+    """Answers requests on the socket until the runner is cleaned up; only over TLS where it is to be secure."""
 
     access = Access()
     made: list[Pages] = []
@@ -106,10 +74,30 @@ async def serve(watched: Watched, listening: socket.socket, context: ssl.SSLCont
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEP_ALIVE_SECONDS
     )
-    await runner.setup()
-    serving = Serving(runner, listening)
-    await serving.renew(context)
-    return serving
+    if secure:
+        service = watched.service
+        # It is asked for each time: a reload, or a renewal, may have put another one in place.
+        context = partial(service.certificates.context, MONITORING)
+        streams = SecuredStreams(service, listening, context, lambda: _protocol(runner))
+
+        async def close(_: web.Application) -> None:
+            streams.close()
+
+        application.on_shutdown.append(close)
+        await runner.setup()
+        streams.start()
+    else:
+        await runner.setup()
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+    return runner
+
+
+def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
+    """What answers on one connection."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the server of the monitoring port is gone")
+    return server()
 
 
 async def _in_parts(

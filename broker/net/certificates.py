@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import ssl
-
+    from tls.engine import ServerContext
     from tls.served import Chain, Served
 
 NOTHING_SERVED: Final[Mapping[str, Served]] = MappingProxyType({})
@@ -87,7 +86,7 @@ class Certificates:
         """What each listener with TLS shows."""
         return {listener: standing.served for listener, standing in self.standing.items()}
 
-    def context(self, listener: str) -> ssl.SSLContext | None:
+    def context(self, listener: str) -> ServerContext | None:
         """What the next handshake uses; None where there is none."""
         standing = self.standing.get(listener)
         return None if standing is None else standing.served.context

@@ -1,4 +1,4 @@
-"""TLS over a socket that the loop watches: ciphertext in and out of two memory BIOs, never the socket itself.
+"""TLS over a socket that the loop watches: ciphertext goes through memory, the library never sees the socket.
 
 One `recv` may so bring many records, and one `send` carry many; OpenSSL alone would ask the kernel for each.
 """
@@ -6,145 +6,168 @@ One `recv` may so bring many records, and one `send` carry many; OpenSSL alone w
 from __future__ import annotations
 
 import contextlib
-import ssl
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from broker.core.records import Records, install
+from tls.failures import HandshakeError
 
 if TYPE_CHECKING:
     import socket
+
+    from tls.engine import ServerConnection, ServerContext
 
 CIPHERTEXT_BUFFER: Final = 256 * 1024
 PLAINTEXT_TURN: Final = 256 * 1024
 """Bytes of plaintext that are sealed in one go before the socket is asked to take them."""
 
+LEAST_KEPT: Final = 32 * 1024
+"""Bytes that the buffers of a connection may have grown to without being given back."""
 
-class Records(Protocol):
-    """What of `ssl.SSLObject` carries data, with the types that it has when it reads into a buffer."""
-
-    def read(self, length: int, buffer: memoryview) -> int: ...
-
-    def write(self, data: memoryview) -> int: ...
+MOST_KEPT: Final = 128
+"""Connections that keep larger buffers than that, those which moved much last."""
 
 
-class CiphertextBuffer:
-    """The one buffer that all TLS connections of a loop read ciphertext into."""
+class Ciphertext:
+    """What all TLS connections of a loop share: the one buffer that they read into, and how many keep memory."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(CIPHERTEXT_BUFFER))
+        self._grown: dict[Channel, None] = {}
+        self._is_installed = False
+
+    def records_of(self, connection: ServerConnection) -> Records:
+        """What moves the records of a connection."""
+        if not self._is_installed:
+            # The library is loaded where there is TLS, and only there.
+            install(import_module("tls.native").functions())
+            self._is_installed = True
+        return Records(connection, connection.handle)
+
+    def keep(self, channel: Channel) -> None:
+        """The channel has large buffers; some other that has moved nothing for longest gives back its own."""
+        self._grown.pop(channel, None)
+        self._grown[channel] = None
+        if len(self._grown) > MOST_KEPT:
+            oldest = next(iter(self._grown))
+            del self._grown[oldest]
+            oldest.shrink()
+
+    def let_go(self, channel: Channel) -> None:
+        """The channel is at its end."""
+        self._grown.pop(channel, None)
 
 
 class Channel:
     """One TLS connection on a non-blocking socket."""
 
-    __slots__ = (
-        "_buffer", "_incoming", "_outgoing", "_records", "_unsent", "at_end", "broken", "connection", "sent", "sock",
-    )
+    __slots__ = ("_records", "_shared", "connection", "sent", "sock")
     has_more = False
     """Whether `read_into` has held something back: never here."""
     has_had_turn = False
     """Whether all others should have their turn before it goes on: never here."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, buffer: CiphertextBuffer) -> None:
+    def __init__(self, sock: socket.socket, context: ServerContext, shared: Ciphertext) -> None:
         self.sock = sock
-        self._buffer = buffer.view
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._unsent: memoryview | None = None
+        self._shared = shared
+        self.connection: ServerConnection = context.connection()
+        self._records = shared.records_of(self.connection)
         self.sent = 0
         """Bytes of ciphertext that the socket has taken."""
-        self.at_end = False
+
+    @property
+    def at_end(self) -> bool:
         """Whether nothing more can be read: the peer has ended its stream, or broken it; set by `read_into`."""
-        self.broken = False
+        return self._records.at_end
+
+    @property
+    def broken(self) -> bool:
         """Whether the stream ended with what is no valid record."""
-        self.connection = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._records = cast(Records, self.connection)
+        return self._records.broken
 
     def receive(self, limit: int = 0) -> int:
         """Reads ciphertext off the socket, up to `limit` bytes where that is not 0. Returns the count, 0 at its end.
 
         Raises BlockingIOError and OSError.
         """
-        count = self.sock.recv_into(self._buffer, limit)
-        if count:
-            self._incoming.write(self._buffer[:count])
+        view = self._shared.view
+        count = self.sock.recv_into(view, limit)
+        self._records.feed(view[:count])
         return count
 
     def handshake(self) -> bool:
-        """Goes on with the handshake. True when it is done; raises ssl.SSLError when it failed (the alert is sent)."""
+        """Goes on with the handshake. True when it is done.
+
+        Raises HandshakeError when it failed (the alert is sent), OSError when the socket is broken.
+        """
         try:
-            self.connection.do_handshake()
-        except ssl.SSLWantReadError:
-            self.send_sealed()
-            return False
-        except ssl.SSLError:
+            done = self.connection.handshake()
+        except HandshakeError:
             with contextlib.suppress(OSError):
                 self.send_sealed()
             raise
         self.send_sealed()
-        return True
+        return done
 
     def read_into(self, room: memoryview) -> int:
         """Opens records into room. Returns the bytes of plaintext, 0 when more ciphertext is needed or at the end.
 
         What came before the end, or before a record that is not valid, is read first.
         """
-        total = 0
-        size = len(room)
-        while total < size:
-            try:
-                count = self._records.read(size - total, room[total:])
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLError:
-                self.broken = True
-                count = 0
-            if count == 0:
-                # The ssl module raises nothing when the peer has said the end of its stream.
-                self.at_end = True
-                break
-            total += count
-        return total
+        count = self._records.read_into(room)
+        if self._records.largest > LEAST_KEPT:
+            self._shared.keep(self)
+        return count
 
     def write(self, plaintext: memoryview) -> int:
         """Seals plaintext and sends what the socket takes. Returns how much was sealed, 0 while older bytes wait.
 
-        Without plaintext it sends what else waits, such as an alert.
+        Without plaintext it sends what else waits, such as an alert. Raises OSError when nothing can be sent any more.
         """
         if not self.send_sealed():
             return 0
+        records = self._records
         sealed = 0
         size = len(plaintext)
         while sealed < size:
-            sealed += self._records.write(plaintext[sealed : sealed + PLAINTEXT_TURN])
+            piece = plaintext[sealed : sealed + PLAINTEXT_TURN]
+            records.seal(piece)
+            sealed += len(piece)
             if not self.send_sealed():
                 break
+        if records.largest > LEAST_KEPT:
+            self._shared.keep(self)
         return sealed
 
     def send_sealed(self) -> bool:
         """Sends waiting ciphertext; True when none is left. Raises OSError when the socket is broken."""
-        unsent = self._unsent
-        if unsent is None:
-            if not self._outgoing.pending:
-                return True
-            unsent = memoryview(self._outgoing.read())
-        try:
-            count = self.sock.send(unsent)
-        except (BlockingIOError, InterruptedError):
-            count = 0
-        self.sent += count
-        if count == len(unsent):
-            self._unsent = None
-            return not self._outgoing.pending or self.send_sealed()
-        self._unsent = unsent[count:]
-        return False
+        records = self._records
+        while waiting := records.waiting:
+            try:
+                count = self.sock.send(records.sealed())
+            except (BlockingIOError, InterruptedError):
+                return False
+            records.sent(count)
+            self.sent += count
+            if count < waiting:
+                return False
+        return True
 
     @property
     def waiting(self) -> int:
         """Bytes of ciphertext that the socket has not taken yet."""
-        return (0 if self._unsent is None else len(self._unsent)) + self._outgoing.pending
+        return self._records.waiting
+
+    def shrink(self) -> None:
+        """Gives the memory of its buffers back, unless they hold something."""
+        self._records.shrink()
 
     def finish(self) -> None:
         """Says the end of the stream, if the socket takes it at once."""
-        with contextlib.suppress(ssl.SSLError, OSError):
-            self.connection.unwrap()
+        self.connection.end()
         with contextlib.suppress(OSError):
             self.send_sealed()
+
+    def let_go(self) -> None:
+        """Nothing is read or written any more."""
+        self._shared.let_go(self)

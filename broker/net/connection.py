@@ -497,6 +497,8 @@ class Connection(Securing):
             self._writing = False
         if not self._peer_ended:
             self._say_goodbye()
+        if self.sealed is not None:
+            self.sealed.let_go()
         self.sock.close()
         self.client.discard()
         self.service.connection_ended(self)

@@ -6,7 +6,6 @@ It has the face of a TLS channel, so that a connection carries its session over 
 from __future__ import annotations
 
 import contextlib
-import ssl
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -265,7 +264,7 @@ class FrameChannel:
 
     def finish(self) -> None:
         """Says the end of the stream, if the socket takes it at once."""
-        with contextlib.suppress(ssl.SSLError, OSError):
+        with contextlib.suppress(OSError):
             if self.send_sealed():
                 self._send(memoryview(self._closing))
         if self._sealed is not None:

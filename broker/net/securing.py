@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,8 @@ from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
 from broker.wire.errors import CloseReason
-from tls.identity import CertificateFormatError, Secured, verified_chain
+from tls.failures import HandshakeError
+from tls.identity import CertificateFormatError, Secured
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.config.options import Options, TLSOptions
     from broker.net.rate import HandshakeRate
     from broker.net.service import Service
+    from tls.engine import ServerContext
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -69,7 +70,7 @@ class Securing(Writing):
         return self.tls_of(self.service.options)
 
     @property
-    def tls_context(self) -> ssl.SSLContext | None:
+    def tls_context(self) -> ServerContext | None:
         """What it is secured with, where it is not yet."""
         return self.service.certificates.context(CLIENT)
 
@@ -193,8 +194,8 @@ class Securing(Writing):
             done = channel.handshake()
         except (BlockingIOError, InterruptedError):
             return
-        except ssl.SSLError as error:
-            self._upgrade_failed(error.reason or "no valid handshake")
+        except HandshakeError as error:
+            self._upgrade_failed(str(error))
             return
         except OSError as error:
             self._upgrade_failed(error.strerror or "the connection broke")
@@ -221,10 +222,9 @@ class Securing(Writing):
 
     def _log_handshake(self, channel: Channel) -> None:
         if LOGGER.isEnabledFor(logging.DEBUG):
-            cipher = channel.connection.cipher()
             journal.write(LOGGER, logging.DEBUG, self.session, "TLS handshake complete")
             journal.write(LOGGER, logging.DEBUG, self.session, "TLS version %s, cipher suite %s",
-                          (channel.connection.version() or "").removeprefix("TLSv"), cipher[0] if cipher else "none")
+                          channel.connection.version.removeprefix("TLSv"), channel.connection.suite)
 
     # Facts
 
@@ -233,22 +233,21 @@ class Securing(Writing):
         """Version and cipher suite as OpenSSL names them; None in the clear."""
         if self.sealed is None or not self.session.secured:
             return None
-        cipher = self.sealed.connection.cipher()
-        return self.sealed.connection.version() or "", "" if cipher is None else cipher[0]
+        return self.sealed.connection.version, self.sealed.connection.suite
 
     @property
     def certificate(self) -> bytes | None:
         """The peer's certificate in DER, None where it showed none."""
         if self.sealed is None or not self.session.secured:
             return None
-        return self.sealed.connection.getpeercert(binary_form=True)
+        return self.sealed.connection.peer_certificate
 
     @property
     def secured_by(self) -> Secured | None:
         """What somebody else is told of its TLS who decides about the login; None in the clear."""
         if self.sealed is None or self.tls is None:
             return None
-        return Secured(*self.tls, verified_chain(self.sealed.connection))
+        return Secured(*self.tls, self.sealed.connection.verified_chain)
 
     # What the rest of a connection does for it
 

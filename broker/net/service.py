@@ -15,7 +15,7 @@ from broker.control.tenant import Tenant
 from broker.core.parser import ReadBuffer
 from broker.net.admission import Admission, Eviction, Guest, Refusal
 from broker.net.certificates import NOTHING_SERVED, Certificates
-from broker.net.channel import CiphertextBuffer
+from broker.net.channel import Ciphertext
 from broker.net.failures import Contained
 from broker.net.presence import Presence
 from broker.net.rate import HandshakeRate
@@ -28,12 +28,12 @@ from tls.identity import peer_certificate
 from tls.pins import check_pin
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
     from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
     from broker.net.connection import Connection
+    from tls.engine import ServerConnection
     from tls.served import Served
 
 LOGGER: Final = logging.getLogger("natskeep.net")
@@ -97,8 +97,8 @@ class Service:
         control.trail.later = self._later
         self.certificates = Certificates(served)
         self.read_buffer = ReadBuffer(READ_BUFFER)
-        self.ciphertext = CiphertextBuffer()
-        self.plaintext = CiphertextBuffer()
+        self.ciphertext = Ciphertext()
+        self.plaintext = Ciphertext()
         """What is opened of TLS and is not yet out of its WebSocket frames."""
         self.admission = Admission(options.admission, room_for_connections(options.max_connections))
         self.presence = Presence(loop)
@@ -226,12 +226,12 @@ class Service:
             else None
         )
 
-    def check_peer(self, connection: ssl.SSLObject, tls: TLSOptions | None) -> CertificateFacts | None:
+    def check_peer(self, connection: ServerConnection, tls: TLSOptions | None) -> CertificateFacts | None:
         """What the peer's certificate says of its holder, where users are found by it on the port that it came to.
 
         Raises CertificateFormatError for one that cannot be read, PinMismatchError for one that is not pinned.
         """
-        der = connection.getpeercert(binary_form=True)
+        der = connection.peer_certificate
         if tls is None or (der is None and not tls.pinned_certs):
             return None
         peer = None if der is None else peer_certificate(der)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from broker.net.channel import Channel
     from broker.net.rate import HandshakeRate
     from broker.net.service import Service
+    from tls.engine import ServerContext
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -71,7 +71,7 @@ class WebSocketConnection(Connection):
         return options.ping_interval if own is None else own
 
     @property
-    def tls_context(self) -> ssl.SSLContext | None:
+    def tls_context(self) -> ServerContext | None:
         """What it is secured with."""
         return self.service.certificates.context(WEBSOCKET)
 
@@ -181,7 +181,7 @@ class WebSocketConnection(Connection):
     def _refuse_request(self, error: UpgradeError) -> None:
         LOGGER.error("%s - websocket handshake error: %s", journal.address(self.session), error)
         answer = memoryview(refusal(error.status))
-        with contextlib.suppress(OSError, ssl.SSLError):
+        with contextlib.suppress(OSError):
             if self.sealed is None:
                 self.sock.send(answer)
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
@@ -115,7 +114,7 @@ class Writing(Guarded):
         except (BlockingIOError, InterruptedError):
             count = 0
             rest = client.pending
-        except (OSError, ssl.SSLError):
+        except OSError:
             client.discard()
             if self.session.state is State.CLOSED:
                 self._destroy()

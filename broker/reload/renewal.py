@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from broker.log.text import printable
-from broker.net.certificates import MONITORING, WHOSE, Finding, Outcome, Told, refusal, shown
+from broker.net.certificates import WHOSE, Finding, Outcome, Told, refusal, shown
 from broker.net.failures import Contained
 from broker.reload.aside import aside
 from tls.policy import TLSSettingsError
@@ -24,7 +24,6 @@ from tls.served import Served, UnsettledFilesError, digests_of, read_files, serv
 from tls.watch import FileWatch, Refused, Renewed
 
 if TYPE_CHECKING:
-    from broker.monitor.http import Monitor
     from broker.net.certificates import Certificates
     from broker.net.service import Service
     from tls.watch import News
@@ -43,9 +42,8 @@ END_SECONDS: Final = 1.0
 class Renewal:
     """The certificates of one server as time passes."""
 
-    def __init__(self, service: Service, monitor: Monitor | None, tell: Callable[[Told], None]) -> None:
+    def __init__(self, service: Service, tell: Callable[[Told], None]) -> None:
         self._service = service
-        self._monitor = monitor
         self._tell = tell
         self._watcher: _Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -128,8 +126,6 @@ class Renewal:
         standing.renewals += 1
         standing.problem = ""
         files = served.changed_files(before)
-        if listener == MONITORING and self._monitor is not None:
-            self._monitor.renew()
         if served.chains == before.chains:
             LOGGER.info("Took up %s for %s", printable(", ".join(files)), WHOSE[listener])
         else:

@@ -27,7 +27,6 @@ from tests.support.estate import LIST, UPDATE, Estate, ask, lookup, push, reques
 from tests.support.loops import in_every_loop
 from tests.support.realm import Realm
 from tests.support.serving import PATIENCE, Client, serving, session_of, until
-from tls.context import server_context
 from tls.policy import TLSSettings
 
 VIOLATION = b"-ERR 'Authorization Violation'"
@@ -269,7 +268,8 @@ async def test_https_is_verified_by_resolver_tls(tmp_path: Path) -> None:
     estate = Estate()
     made = make_certificates(tmp_path)
     files = {name: str(made.directory / f"{file}.pem") for name, file in CERTIFICATE.items()}
-    context = server_context(TLSSettings(cert_file=files["cert_file"], key_file=files["key_file"]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["cert_file"], files["key_file"])
     with account_server(context) as accounts:
         options = replace(accounts.options(estate, estate.realm), resolver_tls=TLSSettings(ca_file=files["ca_file"]))
         async with serving(options) as server:

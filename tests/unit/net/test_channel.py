@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.net.channel import CIPHERTEXT_BUFFER, Channel, CiphertextBuffer
+from broker.net.channel import CIPHERTEXT_BUFFER, Channel, Ciphertext
 from tests.support.certificates import make_certificates
 from tls.context import server_context
+from tls.failures import HandshakeError
 from tls.policy import TLSSettings
 
 MINIMUM_VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -33,7 +34,7 @@ class Ends:
         if send_buffer:
             self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         settings = TLSSettings(cert_file=str(directory / "server.pem"), key_file=str(directory / "server-key.pem"))
-        self.channel = Channel(self.ours, server_context(settings), CiphertextBuffer())
+        self.channel = Channel(self.ours, server_context(settings), Ciphertext())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(str(directory / "ca.pem"))
         context.maximum_version = version
@@ -186,7 +187,7 @@ def test_garbage_is_no_handshake(directory: Path, garbage: bytes) -> None:
     ends = Ends(directory, ssl.TLSVersion.TLSv1_3)
     ends.theirs.sendall(garbage)
     ends.channel.receive()
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(HandshakeError):
         ends.channel.handshake()
     ends.ours.close()
     ends.theirs.close()

@@ -75,18 +75,18 @@ def test_words_glued_to_the_handshake_are_heard(start: Start, context: ssl.SSLCo
 def test_what_tls_answers_by_itself_goes_out_at_once(
     start: Start, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python's clients cannot ask for a key update, so the answer to one is put where OpenSSL would put it."""
+    """Python's clients cannot ask for a key update, so an answer stands where OpenSSL would put that to one."""
     network = start()
     peer = secured(network, context)
     read_into = Channel.read_into
 
     def answering(channel: Channel, room: memoryview) -> int:
-        channel._outgoing.write(b"new keys")
+        channel._records.seal(memoryview(b"new keys"))
         return read_into(channel, room)
 
     monkeypatch.setattr(Channel, "read_into", answering)
     network.say(peer, peer.seal(b"PONG\r\n"))
-    assert peer.read() == b"new keys"
+    assert peer.read_sealed() == b"new keys"
     assert peer.connection.channel is not None
     assert peer.connection.channel.waiting == 0
 

@@ -1,0 +1,69 @@
+"""The OpenSSL that comes with the cryptography library, where pyOpenSSL does not reach.
+
+pyOpenSSL has no list of groups, and its reading and writing copy each record twice more than need be. Both are had from
+the same library by its own functions. The names that this takes are not public ones: they stand here alone, and the
+range of pyOpenSSL, which itself holds to one range of cryptography, is narrow for that reason (ADR 10).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from cryptography.hazmat.bindings._rust import _openssl
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+_LIBRARY: Final = _openssl.lib
+_FOREIGN: Final = _openssl.ffi
+
+OP_PRIORITIZE_CHACHA: Final = 1 << 21
+"""A client that prefers ChaCha20 has no hardware for AES, and gets what it prefers (SSL_CTX_set_options(3))."""
+
+_OF_RECORDS: Final = (
+    "BIO_get_mem_data",
+    "BIO_new",
+    "BIO_read",
+    "BIO_s_mem",
+    "BIO_write",
+    "ERR_clear_error",
+    "SSL_get_error",
+    "SSL_read",
+    "SSL_set_bio",
+    "SSL_write",
+)
+
+
+def functions() -> dict[str, int]:
+    """The addresses of the functions that move records."""
+    return {name: _address(_FOREIGN.addressof(_LIBRARY, name)) for name in _OF_RECORDS}
+
+
+def handle(connection: SSL.Connection) -> int:
+    """The address of what OpenSSL keeps of a connection: good as long as the connection lives."""
+    return _address(connection._ssl)
+
+
+def set_groups(context: SSL.Context, names: str) -> bool:
+    """Takes these groups for the exchange of keys, in this order; False where the library lacks one."""
+    done: int = _LIBRARY.SSL_CTX_set1_curves_list(context._context, names.encode())
+    _LIBRARY.ERR_clear_error()
+    return done == 1
+
+
+def is_resumed(connection: SSL.Connection) -> bool:
+    """Whether the handshake went on with an earlier session."""
+    return bool(_LIBRARY.SSL_session_reused(connection._ssl))
+
+
+def verification_failure(connection: SSL.Connection) -> str:
+    """What was wrong with the peer's certificate; "" where nothing was."""
+    result = _LIBRARY.SSL_get_verify_result(connection._ssl)
+    if result == _LIBRARY.X509_V_OK:
+        return ""
+    text: str = _FOREIGN.string(_LIBRARY.X509_verify_cert_error_string(result)).decode()
+    return text
+
+
+def _address(pointer: object) -> int:
+    return int(_FOREIGN.cast("uintptr_t", pointer))
