@@ -565,7 +565,7 @@ async def test_what_is_still_wrong_is_said_again_each_day(place: Place, caplog: 
 # Who comes back, and whom nobody trusts any more
 
 
-async def test_a_ticket_of_before_is_followed_by_a_full_handshake(place: Place) -> None:
+async def test_a_ticket_of_before_is_good_afterwards(place: Place) -> None:
     async with serving(tls=place.options(), **told_of()) as server:
         events = await Listener.of(server)
         first = await join(server)
@@ -578,8 +578,8 @@ async def test_a_ticket_of_before_is_followed_by_a_full_handshake(place: Place) 
         place.put(new)
         await events.next()
         fresh = await resumed(server, ticket)
-        assert not fresh.tls.session_reused
-        assert fresh.tls.getpeercert(binary_form=True) == new.der
+        assert fresh.tls.session_reused
+        assert await shown(server) == new.der
         assert await first.ping() == await again.ping() == await fresh.ping() == []
 
 
