@@ -185,6 +185,10 @@ def _limits_handshakes(options: Options) -> bool:
     return options.tls is not None and options.tls.connection_rate_limit > 0
 
 
+def _has_proxies(options: Options) -> bool:
+    return options.proxy_protocol is not None
+
+
 def _serves_websocket(options: Options) -> bool:
     return bool(options.websocket.port)
 
@@ -257,6 +261,26 @@ DIFFERENCES: Final = (
         "It ends when its ClientHello arrives",
         "What is counted are handshakes, and only who begins one costs one",
         _limits_handshakes,
+    ),
+    Difference(
+        "`proxy_protocol: true` takes a PROXY header from every address, and a client without one as it is",
+        "It trusts loopback, private and link-local addresses, and `proxy_protocol { trusted }` others: from there "
+        "a header must come first, from all others none may",
+        "Whoever may write a header may be anybody",
+        _has_proxies,
+    ),
+    Difference(
+        "INFO goes out before the PROXY header, without `client_ip`",
+        "It goes out behind the header, with the client's address",
+        "It is known by then",
+        _has_proxies,
+    ),
+    Difference(
+        "A PROXY header with a false checksum, or with a line that two readers could understand differently, is "
+        "taken; one of 65,551 bytes too",
+        "Refused; a header has 4 KiB at most",
+        "An address that was garbled is nobody's",
+        _has_proxies,
     ),
     Difference(
         "A frame that must not be ends the connection without a word",

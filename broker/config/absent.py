@@ -12,7 +12,7 @@ from typing import Final
 
 from broker.config.errors import ConfigError
 from broker.config.tree import Entry, Table
-from broker.config.values import Keys, Problems, Reader, boolean, fail, integer, keys, string_map
+from broker.config.values import Keys, Problems, Reader, fail, integer, keys, string_map
 
 _NOTHING: Final = frozenset({"", "disabled", "disable", "never"})
 
@@ -79,12 +79,6 @@ ABSENT_KEYS: Final[Keys] = {
     **keys("ocsp", read=block("ocsp", "OCSP"), kind="boolean or map", doc="Staples OCSP answers."),
     **keys("ocsp_cache", read=block("ocsp_cache", "OCSP"), kind="boolean or map", doc="Keeps OCSP answers of clients."),
     **keys("proxies", read=block("proxies", "trusted proxies"), kind="map", doc="Proxies that may name their clients."),
-    **keys(
-        "proxy_protocol",
-        read=checked(boolean, "the PROXY protocol"),
-        kind="boolean",
-        doc="Reads PROXY lines.",
-    ),
     **keys("prof_port", read=checked(integer, "profiling"), kind="port", doc="Serves profiles."),
 }
 """Keys of the top level that ask for parts which this version does not have."""

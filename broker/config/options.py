@@ -333,6 +333,23 @@ class AdmissionOptions:
     """Networks for which the limits of an address do not hold."""
 
 
+PRIVATE_NETWORKS: Final = (
+    *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+    *("::1/128", "fc00::/7", "fe80::/10"),
+)
+"""Loopback, private and link-local addresses (RFC 1918, 3927, 4193 and 4291)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyOptions:
+    """The PROXY protocol of a port: proxies that tell where clients come from."""
+
+    trusted: tuple[str, ...] = PRIVATE_NETWORKS
+    """Networks of the proxies: from there a header must come, and from nowhere else one may."""
+    timeout: float = 5.0
+    """Seconds that the header may take."""
+
+
 def _empty() -> Mapping[str, str]:
     return MappingProxyType({})
 
@@ -349,6 +366,8 @@ class WebSocketOptions:
     """``host[:port]`` that monitoring shows."""
     tls: TLSOptions | None = None
     """Its own; `handshake_first` has no meaning, because the handshake always comes first."""
+    proxy_protocol: ProxyOptions | None = None
+    """Proxies before this port; ``None`` means that clients come by themselves."""
     no_tls: bool = False
     """Whether it may go without; it has no effect where there is `tls`."""
     same_origin: bool = False
@@ -433,6 +452,9 @@ class Options:
     """Name shown to clients; no spaces. Empty means the server's id."""
     client_advertise: str = ""
     """``host[:port]`` that INFO shows in place of the address listened on."""
+
+    proxy_protocol: ProxyOptions | None = None
+    """Proxies before the port; ``None`` means that clients come by themselves."""
 
     # What a client may use.
     max_connections: int = 65536

@@ -115,6 +115,8 @@ def _is_less(old: object, new: object) -> str:
 
 WEBSOCKET_FIELDS: Final = tuple(one.name for one in fields(WebSocketOptions))
 
+_WEBSOCKET_RELOADED: Final = frozenset({"tls", "proxy_protocol"})
+
 
 def _restart(path: str, name: str, show: Show | None = _plain) -> Rule:
     return Rule(path, Takes.RESTART, name, show)
@@ -134,6 +136,7 @@ RULES: Final = (
     Rule("logging.logtime", Takes.SERVER, "logtime"),
     Rule("logging.logtime_utc", Takes.SERVER, "logtime_utc"),
     Rule("logging.log_format", Takes.SERVER, "log_format"),
+    Rule("proxy_protocol", Takes.NEW, "proxy_protocol", lambda proxy: "disabled" if proxy is None else "enabled"),
     Rule("max_connections", Takes.ALL, "max_connections"),
     _restart("max_subscriptions", "MaxSubs"),
     _restart("max_subscription_tokens", "MaxSubTokens"),
@@ -194,7 +197,8 @@ RULES: Final = (
     Rule("tls.expiry_warning", Takes.SERVER, "tls expiry_warning", _optional_seconds),
     Rule("tls.pinned_certs", Takes.ALL, "pinned_certs", _count("pinned_certs"), "Reloaded: {value}"),
     Rule("websocket.tls", Takes.NEW, "websocket tls", None, _SILENT),
-    *(_restart(f"websocket.{name}", "Websocket", None) for name in WEBSOCKET_FIELDS if name != "tls"),
+    Rule("websocket.proxy_protocol", Takes.NEW, "websocket proxy_protocol", None, _SILENT),
+    *(_restart(f"websocket.{name}", "Websocket", None) for name in WEBSOCKET_FIELDS if name not in _WEBSOCKET_RELOADED),
     Rule("write_deadline", Takes.ALL, "write_deadline", _seconds),
     _restart("write_timeout", "WriteTimeout", _write_timeout),
     _restart("max_closed_clients", "MaxClosedClients"),

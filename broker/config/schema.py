@@ -136,6 +136,15 @@ CLIENT_KEYS: Final = {
         doc="Address that INFO tells clients in place of the one listened on.",
     ),
     **keys(
+        "proxy_protocol",
+        field="proxy_protocol",
+        read=late("proxy_block", "proxy_protocol"),
+        kind="boolean, or map",
+        default="`false`",
+        doc="Proxies before this port say where clients come from, by the PROXY protocol 1 or 2. `true` trusts those "
+        "on loopback, private and link-local addresses; the map is natskeep's own.",
+    ),
+    **keys(
         "max_connections",
         "max_conn",
         field="max_connections",

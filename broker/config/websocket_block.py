@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from broker.config.errors import ConfigError
 from broker.config.options import ANY_ADDRESS, DEFAULT_UPGRADE_TIMEOUT, WebSocketOptions
 from broker.config.parts.common import block, listen_keys
+from broker.config.proxy_block import proxy_protocol
 from broker.config.tls_block import tls
 from broker.config.tree import Entry, Table
 from broker.config.values import (
@@ -146,6 +147,14 @@ KEYS: Final[Keys] = {
     ),
     **keys("no_tls", field="no_tls", read=boolean, doc="Serve without TLS, where there is no `tls`."),
     **keys("tls", field="tls", read=tls, kind="map", doc="TLS of this port; without it the start is refused."),
+    **keys(
+        "proxy_protocol",
+        field="proxy_protocol",
+        read=proxy_protocol,
+        kind="boolean, or map",
+        default="`false`",
+        doc="The same as for the clients' port, for this one. natskeep only.",
+    ),
     **keys("same_origin", field="same_origin", read=boolean, doc="Refuse pages of other origins."),
     **keys(
         *("allowed_origins", "allowed_origin", "allow_origins", "allow_origin", "origins", "origin"),

@@ -181,6 +181,18 @@ class Trail:
             claimed = connect.unverified_nkey or connect.unverified_user
             self._record(session, "denied", action="connect", claimed=claimed, denial=denial, reason=error.log_text)
 
+    def header_refused(self, session: Session, why: str) -> None:
+        """Records a PROXY header that is not valid, is missing, or came from where none is taken."""
+        self._count("", "proxy")
+        if not self._admits(self._logins, session.remote_ip):
+            return
+        denial = denial_id()
+        journal.write(LOGGER, logging.ERROR, session, "PROXY header refused - denial %s: %s",
+                      denial, printable(why), denial=denial)
+        self.recent.append(Denial(time.time(), denial, "proxy", "", why, journal.about(session)))
+        if self.recorder is not None:
+            self._record(session, "denied", action="proxy", denial=denial, reason=f"PROXY header: {why}")
+
     def backed_off(self, address: str, seconds: float) -> None:
         """Records that nobody of an address is let in for a while, because too many logins and handshakes failed."""
         if not self._admits(self._backoffs, address):

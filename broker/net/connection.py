@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auth.errors import AuthError
 from broker.core.parser import Lane
 from broker.core.plan import Client
+from broker.net.proxied import Proxied, is_trusted
 from broker.net.securing import EARLY_READ, HANDSHAKE_BYTES, Securing
 from broker.net.writing import STALL_TURN
 from broker.session import journal
@@ -46,7 +47,7 @@ LONGEST_TIMER: Final = 3600.0
 """Expiry is a time of the wall clock, which can be set; it is looked at no less often than this, in seconds."""
 
 
-class Connection(Securing):
+class Connection(Proxied):
     """The transport of one session. All methods run in the loop's thread."""
 
     __slots__ = (
@@ -107,9 +108,8 @@ class Connection(Securing):
 
     # Beginning
 
-    def start(self) -> None:
+    def _begin(self) -> None:
         """Sends INFO or waits for TLS first, as the listener is configured."""
-        journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
         tls = self.tls_options
         if tls is None:
             self._greet()
@@ -125,8 +125,14 @@ class Connection(Securing):
                 self._upgrade_timer = self._later(float(tls.handshake_first), self._no_tls_first)
 
     def refuse(self, text: str, reason: CloseReason) -> None:
-        """Sends INFO and an error, and closes: the server takes no further connection."""
+        """Sends INFO and an error, and closes: the server takes no further connection.
+
+        Behind a proxy it closes without a word, since INFO would tell the address of the proxy.
+        """
         journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
+        if is_trusted(self.proxy_of(self.service.options), self.session.remote_ip):
+            self.session.close(reason)
+            return
         self._greet()
         self.session.fail(text, reason)
 
@@ -141,7 +147,7 @@ class Connection(Securing):
     @property
     def takes_text(self) -> bool:
         """Whether it can be told something: it needs no handshake, or is behind it."""
-        return self.tls_options is None or self.session.secured
+        return self._header is None and (self.tls_options is None or self.session.secured)
 
     @property
     def authentication_timeout(self) -> float:

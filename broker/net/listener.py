@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from broker.config.options import ANY_ADDRESS
 from broker.net.admission import Eviction, Refusal
 from broker.net.connection import Connection
+from broker.net.proxied import is_trusted
 from broker.wire.errors import CloseReason, ErrorText
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ class Listener:
     def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
         service = self.service
         ip = plain_address(address[0])
-        if service.admission.turns_away(ip, time.monotonic()):
+        is_proxy = is_trusted(self.carry.proxy_of(service.options), ip)
+        if not is_proxy and service.admission.turns_away(ip, time.monotonic()):
             # Nothing is spent on it, not even a word.
             service.count_refusal(Refusal.BACKED_OFF)
             sock.close()
@@ -159,6 +161,6 @@ class Listener:
                 service.count_refusal(Refusal.CONNECTIONS)
                 connection.refuse(ErrorText.CONNECTIONS_EXCEEDED.value, CloseReason.MAXIMUM_CONNECTIONS)
             else:
-                connection.guest = guest = service.admission.enter(cid, ip)
+                connection.guest = guest = service.admission.enter(cid, ip, is_proxy=is_proxy)
                 service.admit(guest)
                 connection.start()

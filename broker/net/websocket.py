@@ -21,7 +21,7 @@ from broker.wire.upgrade import Origin, Request, RequestReader, Terms, Upgrade, 
 if TYPE_CHECKING:
     import socket
 
-    from broker.config.options import Options, TLSOptions, WebSocketOptions
+    from broker.config.options import Options, ProxyOptions, TLSOptions, WebSocketOptions
     from broker.net.channel import Channel
     from broker.net.rate import HandshakeRate
     from broker.net.service import Service
@@ -61,6 +61,11 @@ class WebSocketConnection(Connection):
 
     # What its port has of its own
 
+    @staticmethod
+    def proxy_of(options: Options) -> ProxyOptions | None:
+        """The PROXY protocol of the WebSocket port."""
+        return options.websocket.proxy_protocol
+
     def tls_of(self, options: Options) -> TLSOptions | None:
         """TLS of the WebSocket port."""
         return options.websocket.tls
@@ -99,9 +104,8 @@ class WebSocketConnection(Connection):
 
     # Beginning
 
-    def start(self) -> None:
+    def _begin(self) -> None:
         """Waits for the handshake of TLS, or for the request where there is none."""
-        journal.write(LOGGER, logging.DEBUG, self.session, "Client connection created")
         if self.tls_options is None:
             self._await_request()
         else:

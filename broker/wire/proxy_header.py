@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
@@ -184,10 +185,16 @@ def _check_extensions(header: bytes, start: int) -> None:
 
 def crc32c(data: bytes) -> int:
     """The checksum of RFC 3309, bit by bit turned into bytes of a table."""
+    table = _table()
     checksum = 0xFFFFFFFF
     for byte in data:
-        checksum = (checksum >> 8) ^ _TABLE[(checksum ^ byte) & 0xFF]
+        checksum = (checksum >> 8) ^ table[(checksum ^ byte) & 0xFF]
     return checksum ^ 0xFFFFFFFF
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    return tuple(map(_entry, range(256)))
 
 
 def _entry(byte: int) -> int:
@@ -195,5 +202,3 @@ def _entry(byte: int) -> int:
         byte = (byte >> 1) ^ (_POLYNOMIAL if byte & 1 else 0)
     return byte
 
-
-_TABLE: Final = tuple(map(_entry, range(256)))

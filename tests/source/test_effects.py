@@ -32,6 +32,7 @@ _SHOWN = "unit/monitor/test_tenants.py::test_what_crosses_the_wall_of_an_account
 _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _GUESTS = "unit/net/test_guests.py::"
+_PROXIED = "unit/net/test_proxied.py::"
 _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
 _RENEWAL = "integration/test_renewal.py::"
@@ -46,6 +47,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "port": "transcripts/cases/config/json_document.yaml",
         "server_name": _SAYS,
         "client_advertise": _SAYS,
+        "proxy_protocol": "integration/test_proxy_protocol.py::test_in_the_clear_and_with_tls",
         "max_connections": _MEETS,
         "max_control_line": _MEETS,
         "max_payload": _MEETS,
@@ -110,6 +112,10 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "max_backoff": _GUESTS + "test_the_longest_time_to_be_turned_away",
         "exempt": _GUESTS + "test_failures_of_exempt_addresses_do_not_count",
     },
+    "`proxy_protocol` as a map": {
+        "trusted": _PROXIED + "test_nobody_else_may_send_a_header",
+        "timeout": _PROXIED + "test_the_header_has_its_time",
+    },
     "`audit`": {
         "dir": _LEDGER + "test_who_did_what",
         "key": _LEDGER + "test_keys_and_files_of_the_ledger",
@@ -124,6 +130,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "host": _WEB + "test_where_it_listens",
         "port": _WEB + "test_where_it_listens",
         "advertise": "integration/test_websocket.py::test_what_monitoring_and_logs_show",
+        "proxy_protocol": "integration/test_proxy_protocol.py::test_over_websocket",
         "no_tls": _WEB + "test_without_tls_only_when_that_is_asked_for",
         "tls": _WEB + "test_tls_of_its_own",
         "same_origin": _WEB + "test_same_origin",

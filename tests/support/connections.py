@@ -12,6 +12,7 @@ import pytest
 
 import broker.net.connection
 import broker.net.listener
+import broker.net.proxied
 import broker.net.securing
 import broker.net.service
 import broker.net.writing
@@ -97,7 +98,7 @@ class Network:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.clock = FakeClock()
         net = broker.net
-        for module in (net.connection, net.listener, net.securing, net.service, net.writing):
+        for module in (net.connection, net.listener, net.proxied, net.securing, net.service, net.writing):
             monkeypatch.setattr(module, "time", self.clock)
         self.loop = FakeLoop(self.clock)
         self.options = Options(**options)

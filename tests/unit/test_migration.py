@@ -19,6 +19,7 @@ from broker.config.options import (
     MonitorOptions,
     OperatorOptions,
     Options,
+    ProxyOptions,
     TLSOptions,
     WebSocketOptions,
 )
@@ -89,6 +90,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
     ("options", "expected"),
     [
         (Options(resolver_preload={"A": token("account", signing_keys=[SCOPE])}), "Kept, and expanded"),
+        (Options(proxy_protocol=ProxyOptions()), "It trusts loopback, private and link-local addresses"),
         (Options(resolver_preload={"A": token("account", limits={"data": 5})}), "maximum account data exceeded"),
         (Options(tls=TLSOptions()), "Its files are watched"),
         (Options(tls=TLSOptions(connection_rate_limit=5)), "when its ClientHello arrives"),

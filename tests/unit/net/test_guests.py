@@ -16,11 +16,10 @@ import pytest
 from broker.config.load import load
 from broker.config.options import AdmissionOptions, AuthorizationOptions, TLSOptions, UserOptions
 from broker.net.admission import Eviction, Refusal
-from broker.net.listener import Listener
 from broker.net.securing import EARLY_READ, HANDSHAKE_BYTES
 from broker.wire.errors import CloseReason
 from tests.support.certificates import make_certificates
-from tests.support.connections import Network
+from tests.support.house import House
 
 TOKEN = AuthorizationOptions(token="t", timeout=2.0)
 HASHED = AuthorizationOptions(
@@ -28,54 +27,7 @@ HASHED = AuthorizationOptions(
 )
 NOT_EXEMPT: dict[str, Any] = {"exempt": ()}
 
-Start = Callable[..., "House"]
-
-
-class House:
-    """A listener in a loop whose time a test moves, and the clients that dialled it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-        self.network = Network(monkeypatch, ping_interval=1e6, **options)
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(256)
-        listening.setblocking(False)
-        self.listener = Listener(self.network.service, listening)
-        self.listener.start()
-        self.clients: list[socket.socket] = []
-        self.admission = self.network.service.admission
-
-    def dial(self, source: str = "127.0.0.1") -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.listener.port), 10.0, source_address=(source, 0))
-        client.setblocking(False)
-        self.clients.append(client)
-        self.network.loop.settle()
-        return client
-
-    def say(self, client: socket.socket, data: bytes) -> None:
-        client.sendall(data)
-        self.network.loop.settle()
-
-    def heard(self, client: socket.socket) -> bytes:
-        """What came, with the end of the stream as a last word."""
-        data = b""
-        try:
-            while piece := client.recv(65536):
-                data += piece
-        except BlockingIOError:
-            return data
-        except ConnectionError:
-            return data + b"<reset>"
-        return data + b"<end>"
-
-    def end(self) -> None:
-        self.listener.close()
-        for client in self.clients:
-            client.close()
-        self.network.loop.settle()
-        self.network.end()
-        assert self.admission.guests == self.admission.held == 0
-        assert not self.admission._inside
+Start = Callable[..., House]
 
 
 @pytest.fixture(scope="module")
