@@ -53,14 +53,17 @@ class Internal:
         self._sids = count(1)
 
     def subscribe(
-        self, subject: str, handler: Callable[[Received], None], queue: str | None = None
+        self, subject: str, handler: Callable[[Received], None], queue: str | None = None, *, imports: bool = False
     ) -> Subscription:
-        """Hands what comes on the subject to ``handler``."""
+        """Hands what comes on the subject to ``handler``; with ``imports``, also what the account imports there."""
         sid = b"%d" % next(self._sids)
         made = Subscription(self._client, wire(subject), None if queue is None else wire(queue), sid)
         self._handlers[sid] = handler
         self._subscriptions[sid] = made
-        self.tenant.namespace.insert(made)
+        if imports:
+            self.tenant.listen(made)
+        else:
+            self.tenant.namespace.insert(made)
         self.tenant.subscribed += 1
         return made
 
@@ -68,7 +71,7 @@ class Internal:
         """Ends a subscription; one that has ended already is left alone."""
         if self._subscriptions.pop(subscription.sid, None) is not None:
             del self._handlers[subscription.sid]
-            self.tenant.namespace.remove(subscription)
+            self.tenant.unlisten(subscription)
 
     def publish(self, subject: str, payload: bytes, *, reply: str = "", header: bytes | None = None) -> None:
         """Publishes in the account. ``header`` is a whole header block."""

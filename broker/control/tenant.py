@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from broker.core.plan import Namespace, PlanCache, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accounts.account import Account
     from accounts.exchange import Exchange
     from accounts.policy import PolicyTable
     from accounts.transform import SubjectTransform
     from broker.core.exchange import Crossing
     from broker.core.meter import Meter
-    from broker.core.plan import Client
+    from broker.core.plan import Client, Subscription
     from broker.core.transform import Transform
     from broker.session.session import Session
 
@@ -98,6 +100,10 @@ class Tenant:
         self.announcements = PlanCache(self.namespace, UNRESTRICTED)
         """Plans for what the server itself says."""
         self.sessions: set[Session] = set()
+        self.insiders: set[Subscription] = set()
+        """Subscriptions of the broker itself that hear what the account imports, as those of its clients do."""
+        self.reach: Callable[[Subscription], None] = lambda subscription: None
+        """Lets a subscription hear what the account imports."""
         self.exchange: Exchange | None = None
         """What crosses its wall; None where the account cannot be used."""
         self.wired = False
@@ -119,6 +125,17 @@ class Tenant:
         self._caches: dict[str, tuple[PlanCache, int]] = {}
         self._released = (0, 0)
         """Lookups and builds of the caches that are gone."""
+
+    def listen(self, subscription: Subscription) -> None:
+        """Lets the broker hear what is published in the account, and what the account imports."""
+        self.namespace.insert(subscription)
+        self.insiders.add(subscription)
+        self.reach(subscription)
+
+    def unlisten(self, subscription: Subscription) -> None:
+        """Ends such a subscription."""
+        self.insiders.discard(subscription)
+        self.namespace.remove(subscription)
 
     def enter(self, session: Session) -> None:
         """Makes the session one of its own."""

@@ -102,6 +102,7 @@ class Wiring:
         tenant = self._tenants.get(account.name)
         if tenant is None:
             tenant = self._tenants[account.name] = Tenant(account)
+            tenant.reach = partial(self.subscribed, tenant)
         return tenant
 
     def looked_at(self, name: str) -> bool:
@@ -181,6 +182,9 @@ class Wiring:
             for subscription in session.subscriptions.values():
                 subscription.withdraw()
                 self.subscribed(tenant, subscription)
+        for subscription in tenant.insiders:
+            subscription.withdraw()
+            self.subscribed(tenant, subscription)
 
     def _compile(self, tenant: Tenant) -> None:
         account, now = tenant.account, time.time()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from broker.control.internal import Internal
     from broker.control.tenant import Tenant
     from broker.core.outbox import Hub
+    from broker.jetstream.following.local import LocalFollower
+    from broker.jetstream.following.remote import RemoteFollower
     from broker.jetstream.settings import Settings
     from broker.jetstream.store.account import AccountStore
 
@@ -59,6 +61,8 @@ class AccountJetStream:
         self.clock = clock
         self.advisories = Advisories(internal, settings.domain)
         self.streams: dict[str, Stream] = {}
+        self.followers: dict[str, list[LocalFollower | RemoteFollower]] = {}
+        """Who takes messages from a stream, by its name."""
         self.requests = 0
         """Requests that were answered, those refused included."""
         self.refused = 0
@@ -116,6 +120,11 @@ class AccountJetStream:
             if not consumer.is_closed:
                 consumer.wake()
 
+    def tell_followers(self, stream: Stream) -> None:
+        """Lets the mirrors of a stream, and those that have it as a source, know that it has something."""
+        for follower in list(self.followers.get(stream.name, ())):
+            follower.wake()
+
     # Streams come and go
 
     def load(self) -> None:
@@ -165,6 +174,7 @@ class AccountJetStream:
         stream = self.streams[config.name] = Stream(self, config, stream_id, now(), log)
         stream.save()
         stream.open()
+        self.tell_followers(stream)
         self.advisories.stream("CREATED", "create", config.name)
         return stream
 

@@ -14,6 +14,9 @@ from broker.jetstream.config.stream_update import check_update
 from broker.jetstream.config.words import Discard, Retention, Storage
 from broker.jetstream.direct import DirectGet
 from broker.jetstream.errors import ApiError
+from broker.jetstream.following.local import LocalFollower
+from broker.jetstream.following.origin import Origin
+from broker.jetstream.following.remote import RemoteFollower
 from broker.jetstream.publish.ingest import Ingest
 from broker.session.session import shown
 
@@ -47,6 +50,8 @@ class Stream:
         self._age_timer: Timer | None = None
         self.ingest = Ingest(self)
         self.direct = DirectGet(self)
+        self.followers: list[LocalFollower | RemoteFollower] = []
+        """Where it takes messages from: its mirror or its sources."""
         self._adopt(config)
 
     @property
@@ -69,6 +74,7 @@ class Stream:
         self._expire()
         for consumer in self.consumers.values():
             consumer.open()
+        self._follow()
 
     def save(self) -> None:
         """Has its configuration kept, unless it is gone with the server anyway."""
@@ -90,6 +96,9 @@ class Stream:
         self.log.enforce_all()
         self.changed()
         self._expire()
+        if (config.mirror, config.sources) != (old.mirror, old.sources):
+            self._unfollow(deleted=False)
+            self._follow()
         for consumer in list(self.consumers.values()):
             consumer.stream_changed(old)
         self.account.advisories.stream("UPDATED", "modify", self.name)
@@ -97,6 +106,7 @@ class Stream:
     def close(self, *, deleted: bool) -> None:
         """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
         self.is_closed = True
+        self._unfollow(deleted=deleted)
         self.ingest.close()
         self.direct.close()
         if self._age_timer is not None:
@@ -131,6 +141,23 @@ class Stream:
         if above:
             raise ApiError.STREAM_UPDATE.error(err=f"change to limits violates consumers: {', '.join(above)}")
 
+    def _follow(self) -> None:
+        """Begins to take messages from its mirror or its sources."""
+        is_mirror = self.config.mirror is not None
+        for config in self.config.sources if self.config.mirror is None else [self.config.mirror]:
+            origin = Origin(config)
+            kind = LocalFollower if config.external is None and config.consumer is None else RemoteFollower
+            self.followers.append(kind(self, origin, is_mirror=is_mirror))
+        for follower in self.followers:
+            self.account.followers.setdefault(follower.origin.name, []).append(follower)
+            follower.open()
+
+    def _unfollow(self, *, deleted: bool) -> None:
+        for follower in self.followers:
+            self.account.followers[follower.origin.name].remove(follower)
+            follower.close(deleted=deleted)
+        self.followers = []
+
     # Messages come
 
     def grew(self) -> None:
@@ -138,13 +165,13 @@ class Stream:
         self.changed()
         if self.config.max_age and self._age_timer is None:
             self._expire()
-        if self.consumers:
-            self.account.store.after(self._stored)
+        self.account.store.after(self._stored)
 
     def _stored(self, problem: Exception | None) -> None:
         if problem is None:
             for consumer in list(self.consumers.values()):
                 consumer.wake()
+            self.account.tell_followers(self)
 
     def changed(self, *, erase: bool = False) -> None:
         """Has what changed in the log kept; with ``erase``, what was removed is overwritten."""
@@ -264,6 +291,11 @@ class Stream:
         info: Plain = {"config": config, "created": shown_time(self.created), "state": self.state()}
         if self.account.domain:
             info["domain"] = self.account.domain
+        followed = [follower.info() for follower in self.followers]
+        if self.config.mirror is not None and followed:
+            info["mirror"] = followed[0]
+        elif followed:
+            info["sources"] = followed
         info["ts"] = shown_time(now())
         return info
 

@@ -48,6 +48,13 @@ def with_lines(block: bytes | None, lines: Iterable[tuple[bytes, bytes]]) -> byt
     return start + b"".join(b"%b: %b\r\n" % line for line in lines) + b"\r\n"
 
 
+def without_prefix(block: bytes, prefix: bytes) -> bytes | None:
+    """A header block without the lines whose names begin so; None where none are left."""
+    kept = [line for line in block.split(b"\r\n") if not line.startswith(prefix)]
+    rest = b"\r\n".join(kept)
+    return rest if len(rest) > _EMPTY_BLOCK else None
+
+
 def without(block: bytes, name: bytes) -> bytes | None:
     """A header block without the lines of a name; None where none are left."""
     lines = block.split(b"\r\n")

@@ -68,14 +68,14 @@ class Ingest:
 
     def listen(self, subjects: Iterable[str]) -> None:
         """Takes what is published on these subjects, and on no others any more."""
-        namespace = self._account.tenant.namespace
+        tenant = self._account.tenant
         wanted = set(subjects)
         for subject in [subject for subject in self._subscriptions if subject not in wanted]:
-            namespace.remove(self._subscriptions.pop(subject))
+            tenant.unlisten(self._subscriptions.pop(subject))
         for subject in wanted:
             if subject not in self._subscriptions:
                 made = self._subscriptions[subject] = Subscription(self._intake, wire(subject), None, b"1")
-                namespace.insert(made)
+                tenant.listen(made)
 
     def close(self) -> None:
         """Takes nothing more."""
@@ -138,6 +138,16 @@ class Ingest:
             self._intake.owe_text(reply, b"%s%d%s" % (self._before, sequence, _BEHIND_DUPLICATE))
         elif reply is not None:
             self._intake.owe(reply, sequence)
+
+    def take_over(self, subject: bytes, header: bytes | None, payload: bytes) -> None:
+        """Stores a message of a source by the rules of the stream, unless it is here. Raises JetStreamError."""
+        self._store(subject, header, payload, now())
+
+    def mirror(self, sequence: int, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> None:
+        """Stores a message as another stream has it; one that is below what is here is passed over."""
+        if sequence > self._log.last:
+            self._log.append_at(sequence, subject, header, payload, moment)
+            self.duplicates.remember(headers.own_lines(header).get(headers.MESSAGE_ID, b""), sequence, moment)
 
     def _store(self, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> tuple[int, bool]:
         """The sequence of a message, and whether it was there before. Raises JetStreamError."""
