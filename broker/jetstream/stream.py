@@ -18,6 +18,7 @@ from broker.jetstream.following.local import LocalFollower
 from broker.jetstream.following.origin import Origin
 from broker.jetstream.following.remote import RemoteFollower
 from broker.jetstream.publish.ingest import Ingest
+from broker.jetstream.publish.lifetimes import is_marker, marker
 from broker.session.session import shown
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 DOCUMENT: Final = "stream/"
 """Behind it stands the id of the stream whose document it is."""
+
+EVERYTHING: Final = Filter()
 
 MAXIMUM_SUBJECTS: Final = 100_000
 """Subjects that one answer lists."""
@@ -48,6 +51,8 @@ class Stream:
         self.consumers: dict[str, Consumer] = {}
         self.is_closed = False
         self._age_timer: Timer | None = None
+        self._wake_at = 0
+        """When the timer comes, in nanoseconds since 1970."""
         self.ingest = Ingest(self)
         self.direct = DirectGet(self)
         self.followers: list[LocalFollower | RemoteFollower] = []
@@ -165,6 +170,9 @@ class Stream:
         self.changed()
         if self.config.max_age and self._age_timer is None:
             self._expire()
+        ends = self.ingest.lifetimes.next
+        if ends and (self._age_timer is None or ends < self._wake_at):
+            self._expire()
         self.account.store.after(self._stored)
 
     def _stored(self, problem: Exception | None) -> None:
@@ -231,15 +239,53 @@ class Stream:
         if self._age_timer is not None:
             self._age_timer.cancel()
             self._age_timer = None
-        age = self.config.max_age
-        if not age or self.is_closed:
+        age, lifetimes, log = self.config.max_age, self.ingest.lifetimes, self.log
+        if self.is_closed or not (age or lifetimes.next):
             return
-        if self.log.expire(now() - age):
+        gone = self._drop_ended(lifetimes.due(now()))
+        if age:
+            gone += self._drop_old(now() - age)
+        if gone:
             self.changed()
             self._messages_gone()
-        if self.log.messages:
-            left = (self.log.first_time + age - now()) / NANOSECONDS
+        times = [lifetimes.next] if lifetimes.next else []
+        if age and log.messages:
+            oldest = log.first
+            while oldest in lifetimes.lasting:
+                oldest = log.next(EVERYTHING, oldest + 1)
+            if oldest:
+                times.append(log.time_of(oldest) + age)
+        if times:
+            self._wake_at = min(times)
+            left = (self._wake_at - now()) / NANOSECONDS
             self._age_timer = self.account.clock.call_later(max(left, 0.0), self._expire)
+
+    def _drop_old(self, limit: int) -> int:
+        """Lets go of messages that were stored before a time; returns how many."""
+        log, lasting = self.log, self.ingest.lifetimes.lasting
+        if not lasting and not self.config.subject_delete_marker_ttl:
+            return log.expire(limit)
+        ended = []
+        at = log.next(EVERYTHING, 0)
+        while at and log.time_of(at) < limit:
+            if at not in lasting:
+                ended.append(at)
+            at = log.next(EVERYTHING, at + 1)
+        return self._drop_ended(ended)
+
+    def _drop_ended(self, sequences: list[int]) -> int:
+        """Lets go of messages whose time is over, with a marker for each subject of which none is left."""
+        count = 0
+        for sequence in sequences:
+            entry = self.log.get(sequence)
+            if entry is None or not self.log.remove(sequence):
+                continue
+            count += 1
+            ttl = self.config.subject_delete_marker_ttl
+            if ttl and not is_marker(entry.header) and self.log.find(entry.subject) is None:
+                self.ingest.take_over(entry.subject, marker(ttl), b"")
+                self.grew()
+        return count
 
     def remove(self, sequence: int, *, erase: bool = True) -> None:
         """Lets one message go, and with ``erase`` overwrites it. Raises JetStreamError where it is not there."""

@@ -20,6 +20,8 @@ from broker.jetstream.config.words import Discard, Retention
 from broker.jetstream.errors import ApiError, JetStreamError
 from broker.jetstream.publish import expectations, headers, rollup, room
 from broker.jetstream.publish.duplicates import Duplicates
+from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
+from broker.jetstream.publish.republish import Republisher, last_of
 from broker.session.session import shown
 
 if TYPE_CHECKING:
@@ -50,12 +52,15 @@ class Ingest:
         intake.log = stream.log
         intake.bind(stream.account.tenant.announcements)
         intake.speak(self._before, _BEHIND)
+        self.lifetimes = Lifetimes()
+        self._republisher: Republisher | None = None
 
     def adopt(self, config: StreamConfig) -> None:
         """Works by a configuration from now on."""
         self.duplicates.window = config.duplicate_window
         change = config.subject_transform
         self._transform = None if change is None else transform(change.src, change.dest)
+        self._republisher = None if config.republish is None else Republisher(self._stream, config.republish)
         self._intake.silent = config.no_ack
         self._intake.largest = config.max_msg_size
         looks_at_each = (
@@ -63,6 +68,8 @@ class Ingest:
             or self._transform is not None
             or config.discard is Discard.NEW
             or config.retention is Retention.INTEREST
+            or config.republish is not None
+            or config.mirror is not None
         )
         self._intake.plain = not looks_at_each
 
@@ -85,6 +92,8 @@ class Ingest:
     def recall(self) -> None:
         """Remembers the ids of messages that are still within the window, as after a restart."""
         log, every = self._log, Filter()
+        if self._stream.config.allow_msg_ttl:
+            self.lifetimes.recall(log)
         if self.duplicates.window and log.messages:
             at = log.next(every, log.at_time(now() - self.duplicates.window))
             while at:
@@ -147,7 +156,10 @@ class Ingest:
         """Stores a message as another stream has it; one that is below what is here is passed over."""
         if sequence > self._log.last:
             self._log.append_at(sequence, subject, header, payload, moment)
-            self.duplicates.remember(headers.own_lines(header).get(headers.MESSAGE_ID, b""), sequence, moment)
+            lines = headers.own_lines(header)
+            self.duplicates.remember(lines.get(headers.MESSAGE_ID, b""), sequence, moment)
+            if self._stream.config.allow_msg_ttl and TTL in lines:
+                self.lifetimes.note(sequence, lifetime(lines), moment)
 
     def _store(self, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> tuple[int, bool]:
         """The sequence of a message, and whether it was there before. Raises JetStreamError."""
@@ -167,6 +179,8 @@ class Ingest:
         message_id, replaces = b"", None
         if lines:
             expectations.check_stream(lines, stream.name)
+            if TTL in lines and not config.allow_msg_ttl:
+                raise ApiError.MESSAGE_TTL_DISABLED.error()
             expectations.check_sequences(lines, log, subject)
             message_id = lines.get(headers.MESSAGE_ID, b"")
             known = self.duplicates.find(message_id, moment) if message_id and config.mirror is None else 0
@@ -180,8 +194,14 @@ class Ingest:
             log.skip(log.last + 1)
         else:
             self._account.check_usage(stream, size)
+            ttl = lifetime(lines) if TTL in lines else 0
             room.check_discard_new(config, log, subject, lines, size)
-            log.append(subject, header, payload, max(moment, log.last_time))
+            moment = max(moment, log.last_time)
+            before = last_of(stream, subject) if self._republisher is not None else 0
+            log.append(subject, header, payload, moment)
+            self.lifetimes.note(log.last, ttl, moment)
+            if self._republisher is not None:
+                self._republisher.stored(log.last, before, subject, header, payload)
         sequence = log.last
         self.duplicates.remember(message_id, sequence, moment)
         if replaces is not None:

@@ -27,9 +27,7 @@ def check_size(config: StreamConfig, header: bytes | None, payload: bytes) -> No
         raise ApiError.STREAM_HEADER_EXCEEDS_MAXIMUM.error()
 
 
-def check_discard_new(
-    config: StreamConfig, log: Log, subject: bytes, lines: dict[bytes, bytes], size: int
-) -> None:
+def check_discard_new(config: StreamConfig, log: Log, subject: bytes, lines: dict[bytes, bytes], size: int) -> None:
     """Checks a stream that refuses what it has no room for; ``size`` is what the message counts.
 
     Raises JetStreamError.
