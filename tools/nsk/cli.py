@@ -19,6 +19,8 @@ from tools.nsk.errors import NskError
 from tools.nsk.flags import Flag, Flags, boolean, expand, text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tools.nsk.session import Session
 
 SHARED_FLAGS = (
@@ -54,6 +56,7 @@ class Invocation:
 
 
 Run = Callable[["Session", Flags], object]
+Homes = Callable[["Session", Flags], "tuple[Path, ...]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Answer:
 class Command(click.Command):
     """One command. ``arguments`` is the least and the highest number of arguments besides flags.
 
-    A command that ``changes`` the store does it in one transaction. ``error_code`` is the exit code of its errors.
+    A command that ``changes`` the store does it in one transaction; ``homes`` tells which directories that is about,
+    where it is not the store and the keystore. ``error_code`` is the exit code of its errors.
     ``result`` is the type of what the command returns, which ``--json`` prints; a command with a flag ``json`` of its
     own prints that type by itself, without the document around it. ``own_examples`` show what nsc has not, and
     ``nsc_examples`` stand in for both where the help is to be nsc's. The help begins with the ``introduction``, or
@@ -87,6 +91,7 @@ class Command(click.Command):
         group_flags: Sequence[Flag] = (),
         usage_on_error: bool = False,
         changes: bool = False,
+        homes: Homes | None = None,
         error_code: int = 1,
         result: Any = None,
         own_examples: str = "",
@@ -112,6 +117,7 @@ class Command(click.Command):
         self._aliases = aliases
         self._usage_on_error = usage_on_error
         self._changes = changes
+        self._homes = homes
         self.error_code = error_code
         self.result = result
         self.own_json = own_json
@@ -157,7 +163,9 @@ class Command(click.Command):
                 return self._run(session, flags)
         output.hold()
         try:
-            with session.transaction(), _reported(session):
+            with _reported(session):
+                homes = self._homes(session, flags) if self._homes else ()
+            with session.transaction(*homes), _reported(session):
                 done = self._run(session, flags)
         except BaseException:
             output.drop()

@@ -99,6 +99,9 @@ class Environment:
             flags.all or flags.keystore or self.variables.get("NKEYS_PATH"), data / "keys", self.home / ".nkeys"
         )
         self.default_store_root = self._directory(None, data / "stores", self.home / ".nsc" / "nats")
+        own = flags.all or flags.data
+        self.pki_directory = (self.absolute(own) if own else data) / "pki"
+        """Where certificates and the CA that issues them lie, beside the stores."""
         self.context_directory = self._base("XDG_CONFIG_HOME", ".config") / "nats" / "context"
         """Where the nats command line tool keeps its contexts."""
         self.data_flag = flags.all or flags.data

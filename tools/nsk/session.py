@@ -75,9 +75,12 @@ class Session:
             raise StoreError(f"set an operator -- '{self.output.program} env -o operatorName'")
         return self.open_store(self.environment.operator)
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Make all changes inside the block together, while other invocations wait; none of them when it raises."""
-        return self.files.transaction(*self.environment.homes)
+    def transaction(self, *homes: Path) -> AbstractContextManager[None]:
+        """Make all changes inside the block together, while other invocations wait; none of them when it raises.
+
+        They belong to the store and the keystore, or else to the directories that are given.
+        """
+        return self.files.transaction(*(homes or self.environment.homes))
 
     def commit(self) -> None:
         """Write down what was changed so far, such as before a server is told of it, and show what was told of it."""

@@ -20,10 +20,11 @@ from typing import Final
 
 from tools.nsk.files import DIRECTORY_MODE, locked, make_directory, sync_directory, write_file
 from tools.nsk.keystore import KeyStore
+from tools.nsk.pki.folder import AUTHORITY, Folder
 from tools.nsk.provision import add_system_account, create_account, create_operator, create_user
 from tools.nsk.resolver_config import memory_resolver
 from tools.nsk.store import Store
-from tools.quickstart.certificates import CertificateFiles, Outcome, ensure_certificates
+from tools.quickstart.certificates import SERVER, Outcome, ensure_certificates
 
 OPERATOR: Final = "demo"
 ACCOUNTS: Final = ("ACME", "GLOBEX")
@@ -54,7 +55,7 @@ class Demo:
         self.directory = directory
         self.configuration = directory / "server.conf"
         self.operator_configuration = directory / "operator.conf"
-        self.certificates = CertificateFiles(directory / "tls")
+        self.certificates = Folder(directory / "tls")
         self.home = directory / "nsk"
 
     def creds(self, account: str) -> Path:
@@ -140,8 +141,8 @@ class Demo:
     def _ensure_certificates(self) -> list[Made]:
         authority, server = ensure_certificates(self.certificates)
         return [
-            Made(authority, "development CA", self.certificates.authority),
-            Made(server, "server certificate", self.certificates.server),
+            Made(authority, "development CA", self.certificates.certificate_path(AUTHORITY)),
+            Made(server, "server certificate", self.certificates.certificate_path(SERVER)),
         ]
 
     def _ensure_configuration(self, port: int, http_port: int) -> Made:
@@ -162,8 +163,8 @@ listen: "{HOST}:{port}"
 http: "{HOST}:{http_port}"
 
 tls {{
-  cert_file: {_quoted(certificates.server)}
-  key_file: {_quoted(certificates.server_key)}
+  cert_file: {_quoted(certificates.certificate_path(SERVER))}
+  key_file: {_quoted(certificates.key_path(SERVER))}
 }}
 
 # Whom the server trusts. Written anew from the store in nsk/ whenever the quickstart starts.

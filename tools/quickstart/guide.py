@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.app import Server
+from tools.nsk.pki.folder import AUTHORITY
 from tools.quickstart.demo import ACCOUNTS, Demo, Made
 
 
@@ -90,6 +91,6 @@ Ctrl-C stops the broker; the same command starts it again with what is there. To
         """One client command, quoted for the shell."""
         options = ["--nats", self.server.url]
         if self.server.options.tls is not None:
-            options += ["--ca", displayed(self.demo.certificates.authority, self.directory)]
+            options += ["--ca", displayed(self.demo.certificates.certificate_path(AUTHORITY), self.directory)]
         options += ["--creds", displayed(self.demo.creds(account), self.directory)]
         return f"{command('nsk', self.directory)} tool {verb} {shlex.join([*options, *words])}"

@@ -93,6 +93,14 @@ completion zsh
 completion fish
 completion powershell
 rename account C D --OK
+pki init --intermediate
+pki server
+pki client app --email a@b.test
+pki renew app
+pki revoke app
+pki crl
+pki list
+pki describe app
 reissue operator
 rotate operator --by-hand
 rotate status --by-hand

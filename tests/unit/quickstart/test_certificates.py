@@ -12,24 +12,25 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from tools.quickstart.certificates import CertificateFiles, Outcome, ensure_certificates
+from tools.nsk.pki.folder import Folder
+from tools.quickstart.certificates import Outcome, ensure_certificates
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> CertificateFiles:
-    made = CertificateFiles(tmp_path / "tls")
+def files(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path / "tls")
     assert ensure_certificates(made, NOW) == (Outcome.MADE, Outcome.MADE)
     return made
 
 
-def handshake(files: CertificateFiles, host: str) -> None:
+def handshake(files: Folder, host: str) -> None:
     """A handshake in memory, with every check that the client's library has. Raises ssl.SSLError."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_context.load_cert_chain(files.server, files.server_key)
-    client_context = ssl.create_default_context(cafile=str(files.authority))
+    server_context.load_cert_chain(files.certificate_path("server"), files.key_path("server"))
+    client_context = ssl.create_default_context(cafile=str(files.certificate_path("ca")))
     client_context.verify_flags |= ssl.VERIFY_X509_STRICT
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server, server_hostname=host)
@@ -46,20 +47,20 @@ def handshake(files: CertificateFiles, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
-def test_clients_that_trust_the_ca_reach_this_machine(host: str, files: CertificateFiles) -> None:
+def test_clients_that_trust_the_ca_reach_this_machine(host: str, files: Folder) -> None:
     handshake(files, host)
 
 
-def test_and_no_other_host(files: CertificateFiles) -> None:
+def test_and_no_other_host(files: Folder) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(files, "example.org")
 
 
-def test_even_the_key_of_the_ca_poses_as_no_other_host(files: CertificateFiles, tmp_path: Path) -> None:
+def test_even_the_key_of_the_ca_poses_as_no_other_host(files: Folder, tmp_path: Path) -> None:
     """The name constraints hold whoever signs with the key."""
-    authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
-    genuine = x509.load_pem_x509_certificate(files.server.read_bytes())
-    signer = private_key(files.authority_key)
+    authority = x509.load_pem_x509_certificate(files.certificate_path("ca").read_bytes())
+    genuine = x509.load_pem_x509_certificate(files.certificate_path("server").read_bytes())
+    signer = private_key(files.key_path("ca"))
     builder = (
         x509.CertificateBuilder()
         .subject_name(genuine.subject)
@@ -73,18 +74,18 @@ def test_even_the_key_of_the_ca_poses_as_no_other_host(files: CertificateFiles, 
     for extension in genuine.extensions:
         if not isinstance(extension.value, x509.SubjectAlternativeName):
             builder = builder.add_extension(extension.value, extension.critical)
-    forged = CertificateFiles(tmp_path / "forged")
+    forged = Folder(tmp_path / "forged")
     forged.directory.mkdir()
-    forged.authority.write_bytes(files.authority.read_bytes())
-    forged.server_key.write_bytes(files.server_key.read_bytes())
-    forged.server.write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM))
+    forged.certificate_path("ca").write_bytes(files.certificate_path("ca").read_bytes())
+    forged.key_path("server").write_bytes(files.key_path("server").read_bytes())
+    forged.certificate_path("server").write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM))
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
         handshake(forged, "example.org")
 
 
-def test_extensions_follow_the_standard(files: CertificateFiles) -> None:
-    authority = x509.load_pem_x509_certificate(files.authority.read_bytes()).extensions
-    server = x509.load_pem_x509_certificate(files.server.read_bytes()).extensions
+def test_extensions_follow_the_standard(files: Folder) -> None:
+    authority = x509.load_pem_x509_certificate(files.certificate_path("ca").read_bytes()).extensions
+    server = x509.load_pem_x509_certificate(files.certificate_path("server").read_bytes()).extensions
     constraints = authority.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
     assert (constraints.value.ca, constraints.value.path_length) == (True, 0)
@@ -99,13 +100,13 @@ def test_extensions_follow_the_standard(files: CertificateFiles) -> None:
     assert server.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == identifier
 
 
-def test_they_are_reused(files: CertificateFiles) -> None:
+def test_they_are_reused(files: Folder) -> None:
     before = contents(files)
     assert ensure_certificates(files, NOW + DAY) == (Outcome.REUSED, Outcome.REUSED)
     assert contents(files) == before
 
 
-def test_a_server_certificate_is_renewed_before_it_expires(files: CertificateFiles) -> None:
+def test_a_server_certificate_is_renewed_before_it_expires(files: Folder) -> None:
     before = contents(files)
     assert ensure_certificates(files, NOW + 370 * DAY) == (Outcome.REUSED, Outcome.RENEWED)
     after = contents(files)
@@ -114,18 +115,18 @@ def test_a_server_certificate_is_renewed_before_it_expires(files: CertificateFil
     assert after[3] != before[3]
 
 
-def test_a_ca_is_renewed_before_it_expires(files: CertificateFiles) -> None:
+def test_a_ca_is_renewed_before_it_expires(files: Folder) -> None:
     assert ensure_certificates(files, NOW + 3640 * DAY) == (Outcome.RENEWED, Outcome.RENEWED)
 
 
-def test_certificates_of_the_future_are_renewed(files: CertificateFiles) -> None:
+def test_certificates_of_the_future_are_renewed(files: Folder) -> None:
     assert ensure_certificates(files, NOW - DAY) == (Outcome.RENEWED, Outcome.RENEWED)
     assert ensure_certificates(files, NOW - DAY) == (Outcome.REUSED, Outcome.REUSED)
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 @pytest.mark.parametrize("name", ["ca.pem", "ca-key.pem", "server.pem", "server-key.pem"])
-def test_what_is_lost_or_damaged_is_made_anew(name: str, damage: bytes | None, files: CertificateFiles) -> None:
+def test_what_is_lost_or_damaged_is_made_anew(name: str, damage: bytes | None, files: Folder) -> None:
     path = files.directory / name
     if damage is None:
         path.unlink()
@@ -136,18 +137,20 @@ def test_what_is_lost_or_damaged_is_made_anew(name: str, damage: bytes | None, f
     handshake(files, "localhost")
 
 
-def test_a_key_of_another_certificate_is_noticed(files: CertificateFiles) -> None:
-    files.server_key.write_bytes(files.authority_key.read_bytes())
+def test_a_key_of_another_certificate_is_noticed(files: Folder) -> None:
+    files.key_path("server").write_bytes(files.key_path("ca").read_bytes())
     assert ensure_certificates(files, NOW) == (Outcome.REUSED, Outcome.RENEWED)
 
 
-def test_files_are_for_their_owner_alone(files: CertificateFiles) -> None:
+def test_files_are_for_their_owner_alone(files: Folder) -> None:
     assert files.directory.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in files.directory.iterdir()} == {0o600}
 
 
-def contents(files: CertificateFiles) -> list[bytes]:
-    return [path.read_bytes() for path in (files.authority, files.authority_key, files.server, files.server_key)]
+def contents(files: Folder) -> list[bytes]:
+    return [
+        path.read_bytes() for name in ("ca", "server") for path in (files.certificate_path(name), files.key_path(name))
+    ]
 
 
 def private_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -181,7 +181,7 @@ def test_directories_of_any_name(name: str, tmp_path: Path) -> None:
     ensure(demo)
     tls = load(str(demo.configuration)).options.tls
     assert tls is not None
-    assert tls.cert_file == str(demo.certificates.server)
+    assert tls.cert_file == str(demo.certificates.certificate_path("server"))
 
 
 def test_a_name_that_no_configuration_can_hold_is_refused(tmp_path: Path) -> None:

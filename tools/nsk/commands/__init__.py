@@ -35,6 +35,8 @@ TOOL_FLAGS = (
     text("timeout", "", "how long to wait for a connection or a reply (#ms, #s, #m)", default="5s", beyond=True),
 )
 
+PKI_FLAGS = (text("dir", "", "directory of the PKI, pki beside the stores unless given"),)
+
 
 class _Root(Group):
     """The tool itself."""
@@ -86,6 +88,7 @@ _SECTIONS = {
     "Look": ("list", "describe", "expirations", "validate", "doctor"),
     "Make and change": ("add", "edit", "delete", "revocations", "generate"),
     "Keys and backups": ("keys", "export", "import", "restore", "rotate", "reissue", "leaked"),
+    "Certificates": ("pki",),
     "Running servers": ("push", "pull", "plan", "apply", "tool"),
     "Questions and proofs": ("can-i", "explain", "prove", "audit"),
     "This tool": ("help", "completion", "update"),
@@ -251,6 +254,22 @@ ROOT = _Root(
                 "users": Member("List users", "list:USERS", ("user",)),
             },
             LIST_FLAGS,
+        ),
+        "pki": Group(
+            "pki",
+            "Make a CA, and certificates for servers and clients",
+            {
+                "client": Member("Issue a certificate for a client", "pki:CLIENT"),
+                "crl": Member("Write what is revoked anew", "pki_revocations:CRL"),
+                "describe": Member("Show what a certificate says", "pki_look:DESCRIBE"),
+                "init": Member("Make a CA", "pki:INIT"),
+                "list": Member("Show the certificates that there are", "pki_look:LIST"),
+                "renew": Member("Make certificates anew before they end", "pki:RENEW"),
+                "revoke": Member("Revoke certificates", "pki_revocations:REVOKE"),
+                "server": Member("Issue a certificate for a server", "pki:SERVER"),
+            },
+            PKI_FLAGS,
+            beyond=True,
         ),
         "plan": Member("Show what pushing accounts would change on the running servers", "plan:PLAN", beyond=True),
         "load": Member("load entities for an operator, account and keys", "load:LOAD"),
