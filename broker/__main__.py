@@ -174,7 +174,7 @@ def _preview(flags: Flags, options: Options) -> int:
         sessions = []
     found = import_module("broker.reload.preview").preview(options, new, sessions)
     print("\n".join(found.lines()))
-    return FAILED if found.plan.refused else DONE
+    return FAILED if found.is_refused else DONE
 
 
 def _check(program: str, options: Options, warnings: list[str]) -> int:

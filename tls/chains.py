@@ -8,15 +8,10 @@ A module of its own because the library takes long to load, and a server without
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import hashlib
-import re
-import ssl
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
@@ -24,6 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tls.authorities import bundles_of_the_system, called
 from tls.identity import CertificateFormatError
 from tls.policy import TLSSettingsError
 from tls.served import Chain
@@ -34,7 +30,6 @@ _UNREADABLE: Final = (
     ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
     UnsupportedAlgorithm,
 )
-_BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _SERVERS: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -172,30 +167,8 @@ def _may_issue(certificate: x509.Certificate) -> bool:
 def _is_complete(last: x509.Certificate, issuers: Collection[Issuer], authorities: bytes) -> bool:
     if _is_issued_by(last, last) or _issuer(last) in issuers:
         return True
-    bundles = chain([authorities], _of_the_system())
-    return any(_is_issued_by(last, one) for bundle in bundles for one in _called(last.issuer, bundle))
-
-
-def _of_the_system() -> Iterator[bytes]:
-    """The authorities that programs of this machine trust, in one file or in a directory of many."""
-    paths = ssl.get_default_verify_paths()
-    # In a directory OpenSSL finds them by names that are a hash with a number.
-    files = sorted(Path(paths.capath).glob("*.[0-9]")) if paths.capath else []
-    for path in (*([Path(paths.cafile)] if paths.cafile else []), *files):
-        with contextlib.suppress(OSError):
-            yield path.read_bytes()
-
-
-def _called(name: x509.Name, bundle: bytes) -> Iterator[x509.Certificate]:
-    """The certificates of a bundle that hold a name; others, of which some break rules, are not even parsed."""
-    wanted = name.public_bytes()
-    for block in _BLOCK.findall(bundle):
-        try:
-            der = base64.b64decode(block)
-            if wanted in der:
-                yield x509.load_der_x509_certificate(der)
-        except ValueError:
-            continue
+    bundles = chain([authorities], bundles_of_the_system())
+    return any(_is_issued_by(last, one) for bundle in bundles for one in called(last.issuer, bundle))
 
 
 def _named(certificate: x509.Certificate) -> str:

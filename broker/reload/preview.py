@@ -13,10 +13,13 @@ from auth.errors import AuthError
 from auth.resolver import StoreError
 from auth.resolver.directory import DirectoryResolver
 from auth.settings import SettingsError
-from broker.config.options import Options, ResolverKind
+from broker.checked import listeners
+from broker.config.options import Options, ResolverKind, TLSOptions
 from broker.config.validate import validate
 from broker.reload.plan import ReloadPlan, plan_reload
 from broker.settings import auth_settings
+from tls.policy import TLSSettingsError
+from tls.served import Served, serve
 
 _BEARER: Final = "token"
 """What whoever shows the single token is called here."""
@@ -67,12 +70,20 @@ class Preview:
     """Subscriptions that would go: connection, subject and queue."""
     sessions: tuple[SessionSnapshot, ...] = ()
     """All sessions that were looked at."""
+    certificates: tuple[str, ...] = ()
+    """Why certificates cannot take the place of those that the files of before hold."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the reload would be."""
+        return bool(self.plan.refused or self.certificates)
 
     def lines(self) -> Iterator[str]:
         """What a person reads."""
-        if self.plan.refused:
+        if self.is_refused:
             yield "The reload would be refused:"
             yield from (f"  {change.refusal}" for change in self.plan.refused)
+            yield from (f"  {problem}" for problem in self.certificates)
         if self.plan.changes:
             yield "Keys:"
             yield from (f"  {change.line}" for change in self.plan.changes)
@@ -90,14 +101,14 @@ class Preview:
             yield "Subscriptions that would go:"
             for cid, subject, queue in self.going:
                 yield f"  cid {cid}, {owners[cid]}: {subject}{'' if queue is None else f' {queue}'}"
-        if not (self.plan.refused or self.plan.changes or self.accounts or self.users):
+        if not (self.is_refused or self.plan.changes or self.accounts or self.users):
             yield "Nothing would change."
 
 
 def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()) -> Preview:
     """What a reload from the one configuration to the other would do to users, and to the sessions that are given.
 
-    Raises ConfigError, auth.settings.SettingsError and tls.policy.TLSSettingsError for options that no server takes.
+    Raises ConfigError and auth.settings.SettingsError for options that no server takes.
     """
     validate(new)
     earlier, later = _authenticator(old), _authenticator(new)
@@ -126,7 +137,25 @@ def preview(old: Options, new: Options, sessions: Iterable[SessionSnapshot] = ()
         tuple(closing),
         tuple(going),
         looked_at,
+        tuple(dict.fromkeys(_certificate_problems(old, new))),
     )
+
+
+def _certificate_problems(old: Options, new: Options) -> Iterator[str]:
+    earlier = listeners(old)
+    for name, tls in listeners(new).items():
+        try:
+            serve(tls, _served(earlier.get(name)))
+        except TLSSettingsError as error:
+            yield str(error)
+
+
+def _served(tls: TLSOptions | None) -> Served | None:
+    """What the files of a listener hold, which a running server may not show any more; None where it is unusable."""
+    try:
+        return None if tls is None else serve(tls)
+    except TLSSettingsError:
+        return None
 
 
 def _loses_callout(old: Options, session: SessionSnapshot, earlier: Authenticator, later: Authenticator) -> bool:

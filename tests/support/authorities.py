@@ -39,6 +39,22 @@ class Holder:
         return self.certificate.public_bytes(DER)
 
     @property
+    def pem(self) -> bytes:
+        """The certificate alone."""
+        return self.certificate.public_bytes(PEM)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The certificate and the authorities between it and the root."""
+        is_below_root = self.issuer is not None and self.issuer.issuer is not None
+        return self.pem + (self.issuer.chain_pem if self.issuer is not None and is_below_root else b"")
+
+    def key_pem(self, locked: serialization.KeySerializationEncryption | None = None) -> bytes:
+        """The private key, in the clear unless it is to be locked."""
+        how = locked or serialization.NoEncryption()
+        return self.key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, how)
+
+    @property
     def serial(self) -> int:
         return self.certificate.serial_number
 
@@ -57,26 +73,21 @@ class Holder:
         usage: x509.ObjectIdentifier | None = None,
         names: Iterable[x509.GeneralName] = (),
         lists: Iterable[str] = (),
+        begins: datetime.datetime | None = None,
         ends: datetime.datetime | None = None,
         signs_lists: bool = True,
     ) -> Holder:
         """Signs another certificate; ``ocsp`` are responders that it names, ``lists`` where its CRL is to be had."""
         return _make(
             name, self, ocsp=ocsp, authority=authority, must_staple=must_staple, usage=usage, names=names, lists=lists,
-            ends=ends, signs_lists=signs_lists,
+            begins=begins, ends=ends, signs_lists=signs_lists,
         )
 
     def write(self, directory: Path, name: str) -> tuple[str, str]:
         """Writes ``NAME.pem``, with the authorities between it and the root, and ``NAME-key.pem``; the paths."""
-        certificates, one = [self.certificate], self.issuer
-        while one is not None and one.issuer is not None:
-            certificates.append(one.certificate)
-            one = one.issuer
         cert_file, key_file = directory / f"{name}.pem", directory / f"{name}-key.pem"
-        cert_file.write_bytes(b"".join(certificate.public_bytes(PEM) for certificate in certificates))
-        key_file.write_bytes(
-            self.key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        cert_file.write_bytes(self.chain_pem)
+        key_file.write_bytes(self.key_pem())
         return str(cert_file), str(key_file)
 
     def revocations(
@@ -128,12 +139,13 @@ def _make(
     usage: x509.ObjectIdentifier | None = None,
     names: Iterable[x509.GeneralName] = (),
     lists: Iterable[str] = (),
+    begins: datetime.datetime | None = None,
     ends: datetime.datetime | None = None,
     signs_lists: bool = True,
 ) -> Holder:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    begins = min(now(), ends or now()) - DAY
+    begins = begins or min(now(), ends or now()) - DAY
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from tls.authorities import bundles_of_the_system, called
 from tls.policy import TLSSettingsError
 from tls.revocation.answers import (
     Answer,
@@ -72,13 +73,15 @@ def wants_staple(certificate: x509.Certificate, settings: StapleSettings) -> boo
             return promises_staple(certificate)
 
 
-def find_issuer(file: str, chain: Sequence[x509.Certificate], authorities: bytes) -> x509.Certificate:
+def find_issuer(file: str, links: Sequence[x509.Certificate], authorities: bytes) -> x509.Certificate:
     """The authority of the first certificate of a chain: the second one, or one of ``authorities``, in PEM.
 
     Without authorities they are those of the system. Raises StapleError.
     """
-    own = chain[0]
-    for candidate in (*chain[1:2], *(_in_pem(authorities) if authorities else _of_the_system())):
+    own = links[0]
+    bundles = [authorities] if authorities else bundles_of_the_system()
+    known = (candidate for bundle in bundles for candidate in called(own.issuer, bundle))
+    for candidate in chain(links[1:2], known):
         try:
             check_issued(own, candidate)
         except SignatureError:
@@ -88,21 +91,6 @@ def find_issuer(file: str, chain: Sequence[x509.Certificate], authorities: bytes
         f"OCSP stapling for {file} needs the certificate of its issuer, {own.issuer.rfc4514_string()}; append it to "
         "the file, or name it in ca_file"
     )
-
-
-def _in_pem(authorities: bytes) -> Iterator[x509.Certificate]:
-    try:
-        yield from x509.load_pem_x509_certificates(authorities)
-    except ValueError:
-        return
-
-
-def _of_the_system() -> Iterable[x509.Certificate]:
-    for der in ssl.create_default_context().get_ca_certs(binary_form=True):
-        try:
-            yield x509.load_der_x509_certificate(der)
-        except ValueError:
-            continue
 
 
 class Stapler:

@@ -13,6 +13,7 @@ from auth.principal import Method
 from broker.control.tenant import Tenant, Traffic
 from broker.monitor.exchange import ExportDetail, ImportDetail, exports, imports
 from broker.monitor.ui.rates import Rate, Rates
+from broker.net.certificates import WHOSE
 from broker.session.record import shown_user
 from broker.session.session import shown
 from broker.wire.values import readable
@@ -216,8 +217,11 @@ class Views:
         """Credentials that end soon, the next one first."""
         soon = time.time() + EXPIRING_SECONDS
         found: list[Ending] = []
-        if not only and (ends := self._watched.certificate_ends) is not None and ends < soon:
-            found.append(Ending("the server's certificate", "", ends))
+        for listener, standing in () if only else self._watched.service.certificates.standing.items():
+            for chain in standing.served.chains:
+                if chain.ends_at < soon:
+                    what = f"the certificate of {WHOSE[listener]} for {readable(chain.name)}"
+                    found.append(Ending(what, "", chain.ends_at))
         looked_at = 0
         for name in [only] if only else self.names():
             account, tenant = self.account(name), self.tenant(name)

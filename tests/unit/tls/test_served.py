@@ -14,13 +14,14 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import tls.served
-from tests.support.renewals import DAY, HERE, LOCKED, Holder, Place, root
+from tests.support.authorities import DAY, LOCAL, Holder, root
+from tests.support.renewals import LOCKED, Place, renewed
 from tls.policy import CertificatePair, TLSSettingsError
 from tls.served import Served, UnsettledFilesError, lost_names, serve
 
 ROOT = root()
-BETWEEN = ROOT.issue("Between", names=(), is_authority=True)
-SERVED = BETWEEN.issue()
+BETWEEN = renewed(ROOT, "Between", names=(), authority=True)
+SERVED = renewed(BETWEEN)
 
 
 @pytest.fixture
@@ -53,20 +54,20 @@ def test_the_facts_of_a_chain(place: Place, before: Served) -> None:
 
 
 def test_a_chain_ends_with_the_first_of_its_certificates(place: Place) -> None:
-    between = ROOT.issue("Brief", names=(), ends=3 * DAY, is_authority=True)
-    place.put(between.issue())
+    between = renewed(ROOT, "Brief", names=(), ends=3 * DAY, authority=True)
+    place.put(renewed(between))
     (chain,) = serve(place.options()).chains
     assert chain.ends_at == between.certificate.not_valid_after_utc.timestamp()
     # Of a root clients have one of their own, and theirs counts.
     brief = root()
-    place.cert_file.write_bytes(SERVED.chain + ROOT.pem + brief.pem)
-    place.key_file.write_bytes(SERVED.key_pem)
+    place.cert_file.write_bytes(SERVED.chain_pem + ROOT.pem + brief.pem)
+    place.key_file.write_bytes(SERVED.key_pem())
     (chain,) = serve(place.options()).chains
     assert chain.ends_at == chain.not_after
 
 
 def test_without_alternative_names_the_common_name_counts(place: Place) -> None:
-    place.put(ROOT.issue("Broker.Example", names=()))
+    place.put(renewed(ROOT, "Broker.Example", names=()))
     (chain,) = serve(place.options()).chains
     assert (chain.dns_names, chain.addresses) == (("broker.example",), ())
 
@@ -86,7 +87,7 @@ def test_without_alternative_names_the_common_name_counts(place: Place) -> None:
 def test_when_a_warning_is_due(
     place: Place, life: datetime.timedelta, left: datetime.timedelta, notice: datetime.timedelta | None, is_due: bool
 ) -> None:
-    place.put(ROOT.issue(begins=left - life, ends=left))
+    place.put(renewed(ROOT, begins=left - life, ends=left))
     (chain,) = serve(place.options()).chains
     assert chain.is_due(time.time(), None if notice is None else notice.total_seconds()) is is_due
 
@@ -96,12 +97,12 @@ def test_when_a_warning_is_due(
 
 def good() -> dict[str, Holder]:
     return {
-        "by the same authority": BETWEEN.issue(),
-        "by another authority of the same root": ROOT.issue("Next", names=(), is_authority=True).issue(),
-        "by the root itself": ROOT.issue(),
-        "for more names": BETWEEN.issue(names=(*HERE, x509.DNSName("more.example"))),
-        "for servers": BETWEEN.issue(usage=ExtendedKeyUsageOID.SERVER_AUTH),
-        "for everything": BETWEEN.issue(usage=ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE),
+        "by the same authority": renewed(BETWEEN),
+        "by another authority of the same root": renewed(renewed(ROOT, "Next", names=(), authority=True)),
+        "by the root itself": renewed(ROOT),
+        "for more names": renewed(BETWEEN, names=(*LOCAL, x509.DNSName("more.example"))),
+        "for servers": renewed(BETWEEN, usage=ExtendedKeyUsageOID.SERVER_AUTH),
+        "for everything": renewed(BETWEEN, usage=ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE),
     }
 
 
@@ -119,11 +120,11 @@ def test_what_takes_its_place(place: Place, before: Served, name: str) -> None:
 
 def test_a_chain_may_bring_its_root(place: Place, before: Served) -> None:
     other = root("Other Root")
-    new = other.issue()
+    new = renewed(other)
     place.put(new)
     with pytest.raises(TLSSettingsError, match="append the issuer's certificate"):
         serve(place.options(), before)
-    place.cert_file.write_bytes(new.chain + other.pem)
+    place.cert_file.write_bytes(new.chain_pem + other.pem)
     serve(place.options(), before)
 
 
@@ -137,7 +138,7 @@ def test_a_certificate_that_signed_itself_needs_nobody(place: Place) -> None:
 def test_an_authority_of_ca_file_is_known(place: Place, before: Served, tmp_path: Path) -> None:
     other = root("Other Root")
     (tmp_path / "ca.pem").write_bytes(ROOT.pem + other.pem)
-    place.put(other.issue())
+    place.put(renewed(other))
     serve(place.options(ca_file=str(tmp_path / "ca.pem")), before)
 
 
@@ -145,7 +146,7 @@ def test_an_authority_of_the_system_is_known(
     place: Place, before: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     public = root("Public Root")
-    place.put(public.issue())
+    place.put(renewed(public))
     (tmp_path / "bundle.pem").write_bytes(ROOT.pem + public.pem)
     (tmp_path / "trusted").mkdir()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle.pem"))
@@ -160,11 +161,11 @@ def test_an_authority_of_the_system_is_known(
 
 def test_what_is_served_already_is_not_judged_again(place: Place) -> None:
     """A reload about something else must not fail for a certificate that expired while it was served."""
-    place.put(ROOT.issue(ends=-0.5 * DAY))
+    place.put(renewed(ROOT, ends=-0.5 * DAY))
     before = serve(place.options())
     after = serve(place.options(min_version="1.3"), before)
     assert after.chains == before.chains
-    place.put(ROOT.issue(ends=-0.4 * DAY))
+    place.put(renewed(ROOT, ends=-0.4 * DAY))
     with pytest.raises(TLSSettingsError, match="expired"):
         serve(place.options(), before)
 
@@ -174,7 +175,7 @@ def test_what_is_served_already_is_not_judged_again(place: Place) -> None:
 
 @pytest.mark.parametrize("part", ["cert_file", "key_file"])
 def test_no_beginning_of_a_file_takes_its_place(place: Place, before: Served, part: str) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
     path: Path = getattr(place, part)
     data = path.read_bytes().rstrip(b"\n")
@@ -187,42 +188,42 @@ def test_no_beginning_of_a_file_takes_its_place(place: Place, before: Served, pa
 
 
 def without_chain(place: Place) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
     place.cert_file.write_bytes(new.pem)
 
 
 def with_stray_issuer(place: Place) -> None:
-    new = ROOT.issue("no authority", names=()).issue()
+    new = renewed(renewed(ROOT, "no authority", names=()))
     place.put(new)
 
 
 def cut_certificate(place: Place) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
-    place.cert_file.write_bytes(new.chain[:200])
+    place.cert_file.write_bytes(new.chain_pem[:200])
 
 
 def cut_key(place: Place) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
-    place.key_file.write_bytes(new.key_pem[:100])
+    place.key_file.write_bytes(new.key_pem()[:100])
 
 
 def cut_chain(place: Place) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
-    place.cert_file.write_bytes(new.chain[: len(new.pem) + 100])
+    place.cert_file.write_bytes(new.chain_pem[: len(new.pem) + 100])
 
 
 def other_key(place: Place) -> None:
-    place.key_file.write_bytes(BETWEEN.issue().key_pem)
+    place.key_file.write_bytes(renewed(BETWEEN).key_pem())
 
 
 def locked_key(place: Place) -> None:
-    new = BETWEEN.issue()
+    new = renewed(BETWEEN)
     place.put(new)
-    place.key_file.write_bytes(new.locked(LOCKED))
+    place.key_file.write_bytes(new.key_pem(LOCKED))
 
 
 def directory(place: Place) -> None:
@@ -232,21 +233,21 @@ def directory(place: Place) -> None:
 
 BAD: dict[str, tuple[Callable[[Place], object], str]] = {
     "the key of another": (other_key, "tls.key does not belong to the certificate"),
-    "expired": (lambda place: place.put(BETWEEN.issue(ends=-0.5 * DAY)), "expired on .*; renew it"),
-    "not yet valid": (lambda place: place.put(BETWEEN.issue(begins=DAY)), "is valid from .* only; wait until then"),
+    "expired": (lambda place: place.put(renewed(BETWEEN, ends=-0.5 * DAY)), "expired on .*; renew it"),
+    "not yet valid": (lambda place: place.put(renewed(BETWEEN, begins=DAY)), "is valid from .* only; wait until then"),
     "an expired authority": (
-        lambda place: place.put(ROOT.issue("Old", names=(), ends=-0.5 * DAY, is_authority=True).issue()),
+        lambda place: place.put(renewed(renewed(ROOT, "Old", names=(), ends=-0.5 * DAY, authority=True))),
         "the certificate CN=Old in .*tls.crt expired on",
     ),
     "without its chain": (without_chain, "ends at CN=localhost, whose issuer CN=Between nobody here knows; append"),
     "by what is no authority": (with_stray_issuer, "CN=no authority .* issues others without being an authority"),
     "another host": (
-        lambda place: place.put(BETWEEN.issue(names=(*hosts("other.example"), HERE[1]))),
+        lambda place: place.put(renewed(BETWEEN, names=(*hosts("other.example"), LOCAL[1]))),
         "is not good for localhost, as the one that is served; issue it for these names too",
     ),
-    "another address": (lambda place: place.put(BETWEEN.issue(names=HERE[:1])), "is not good for 127.0.0.1"),
+    "another address": (lambda place: place.put(renewed(BETWEEN, names=LOCAL[:1])), "is not good for 127.0.0.1"),
     "for clients": (
-        lambda place: place.put(BETWEEN.issue(usage=ExtendedKeyUsageOID.CLIENT_AUTH)),
+        lambda place: place.put(renewed(BETWEEN, usage=ExtendedKeyUsageOID.CLIENT_AUTH)),
         "is not for servers; issue it with the extended key usage serverAuth",
     ),
     "half a certificate": (cut_certificate, "tls.crt ends before its end; write the whole file"),
@@ -258,7 +259,7 @@ BAD: dict[str, tuple[Callable[[Place], object], str]] = {
     "no certificate": (lambda place: place.cert_file.unlink(), "open .*tls.crt: no such file"),
     "no key": (lambda place: place.key_file.unlink(), "open .*tls.key: no such file"),
     "a directory": (directory, "open .*tls.crt: is a directory"),
-    "a key for a certificate": (lambda place: place.cert_file.write_bytes(SERVED.key_pem), "holds no certificate"),
+    "a key for a certificate": (lambda place: place.cert_file.write_bytes(SERVED.key_pem()), "holds no certificate"),
 }
 
 
@@ -273,10 +274,10 @@ def test_what_does_not_take_its_place(place: Place, before: Served, name: str) -
 def test_whoever_names_other_files_may_give_names_up(place: Place, before: Served, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = Place(tmp_path / "other")
-    other.put(BETWEEN.issue(names=hosts("other.example")))
+    other.put(renewed(BETWEEN, names=hosts("other.example")))
     after = serve(other.options(), before)
     assert after.lost_names(before) == ("localhost", "127.0.0.1")
-    other.put(BETWEEN.issue(ends=-0.5 * DAY))
+    other.put(renewed(BETWEEN, ends=-0.5 * DAY))
     with pytest.raises(TLSSettingsError, match="expired"):
         serve(other.options(), before)
 
@@ -285,7 +286,7 @@ def test_files_that_change_while_they_are_read(
     place: Place, before: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def and_then(settings: object) -> object:
-        place.cert_file.write_bytes(BETWEEN.issue().chain)
+        place.cert_file.write_bytes(renewed(BETWEEN).chain_pem)
         return before.context
 
     monkeypatch.setattr(tls.served, "server_context", and_then)
@@ -302,7 +303,7 @@ def chains(tmp_path: Path, *names: tuple[str, ...]) -> Served:
     for number, group in enumerate(names):
         (tmp_path / str(number)).mkdir(exist_ok=True)
         place = Place(tmp_path / str(number))
-        place.put(ROOT.issue(names=[*hosts(*(one for one in group if not one[0].isdigit())), *_addresses(group)]))
+        place.put(renewed(ROOT, names=[*hosts(*(one for one in group if not one[0].isdigit())), *_addresses(group)]))
         pairs.append(CertificatePair(str(place.cert_file), str(place.key_file)))
     return serve(replace(place.options(), cert_file="", key_file="", certificates=tuple(pairs)))
 

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives import hashes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.renewals import DAY, Holder, Place, Volume, move_over, root
+from tests.support.authorities import DAY, Holder, root
+from tests.support.renewals import Place, Volume, move_over, renewed
 from tls.served import serve
 from tls.watch import PATIENCE, RECENT_SECONDS, RETRY_SECONDS, FileWatch, News, Refused, Renewed, Restored
 
 ROOT = root()
-FIRST, SECOND, THIRD = (ROOT.issue() for _ in range(3))
+FIRST, SECOND, THIRD = (renewed(ROOT) for _ in range(3))
 
 
 class Clocks:
@@ -85,7 +86,7 @@ def test_files_that_are_only_touched(files: Scene) -> None:
 
 @pytest.mark.parametrize("is_key_first", [True, False])
 def test_certificate_and_key_one_after_the_other(files: Scene, is_key_first: bool) -> None:
-    steps = [(files.place.key_file, SECOND.key_pem), (files.place.cert_file, SECOND.chain)]
+    steps = [(files.place.key_file, SECOND.key_pem()), (files.place.cert_file, SECOND.chain_pem)]
     if not is_key_first:
         steps.reverse()
     for path, data in steps:
@@ -96,8 +97,8 @@ def test_certificate_and_key_one_after_the_other(files: Scene, is_key_first: boo
 
 def test_a_write_in_place_that_takes_its_time(files: Scene) -> None:
     path = files.place.cert_file
-    files.place.key_file.write_bytes(SECOND.key_pem)
-    data = SECOND.chain
+    files.place.key_file.write_bytes(SECOND.key_pem())
+    data = SECOND.chain_pem
     with path.open("wb") as file:
         for start in range(0, len(data), 100):
             # As long as something changes, looks are no reason to lose patience.
@@ -116,7 +117,7 @@ def test_files_that_are_gone_for_a_moment(files: Scene) -> None:
 
 
 def test_what_stays_unusable_is_told_once(scene: Scene) -> None:
-    scene.place.put(ROOT.issue(ends=-0.5 * DAY))
+    scene.place.put(renewed(ROOT, ends=-0.5 * DAY))
     assert scene.looks(PATIENCE) == []
     (news,) = scene.looks(10)
     assert isinstance(news, Refused)
@@ -127,7 +128,7 @@ def test_what_stays_unusable_is_told_once(scene: Scene) -> None:
 
 
 def test_another_problem_is_told_too(files: Scene) -> None:
-    files.place.put(ROOT.issue(ends=-0.5 * DAY))
+    files.place.put(renewed(ROOT, ends=-0.5 * DAY))
     assert len(files.looks(10)) == 1
     files.place.cert_file.write_bytes(b"")
     (news,) = files.looks(10)
@@ -136,7 +137,7 @@ def test_another_problem_is_told_too(files: Scene) -> None:
 
 
 def test_what_was_served_comes_back(scene: Scene) -> None:
-    scene.place.put(ROOT.issue(ends=-0.5 * DAY))
+    scene.place.put(renewed(ROOT, ends=-0.5 * DAY))
     assert [type(news) for news in scene.looks(10)] == [Refused]
     scene.place.put(FIRST)
     assert [type(news) for news in scene.looks(5)] == [Restored]
@@ -144,7 +145,7 @@ def test_what_was_served_comes_back(scene: Scene) -> None:
 
 
 def test_what_becomes_valid_is_served_then(files: Scene) -> None:
-    files.place.put(ROOT.issue(begins=DAY))
+    files.place.put(renewed(ROOT, begins=DAY))
     assert [type(news) for news in files.looks(10)] == [Refused]
     files.clocks.steady += RETRY_SECONDS
     assert files.looks(3) == []
@@ -159,7 +160,7 @@ def test_a_change_that_leaves_every_time_as_it_was(files: Scene) -> None:
     path = files.place.cert_file
     state = path.stat()
     with path.open("r+b") as file:
-        file.write(FIRST.chain[:-40] + b"\n" * 40)
+        file.write(FIRST.chain_pem[:-40] + b"\n" * 40)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
     assert [type(news) for news in files.looks(10)] == [Refused]
@@ -200,13 +201,13 @@ WRITES = st.lists(
               st.integers(0, 4)),
     max_size=12,
 )
-HOLDERS = (FIRST, SECOND, THIRD, ROOT.issue(ends=-0.5 * DAY))
+HOLDERS = (FIRST, SECOND, THIRD, renewed(ROOT, ends=-0.5 * DAY))
 
 
 def applied(place: Place, write: tuple[str, int, str, int]) -> int:
     part, which, how, looks = write
     path = place.cert_file if part == "cert" else place.key_file
-    data = HOLDERS[which].chain if part == "cert" else HOLDERS[which].key_pem
+    data = HOLDERS[which].chain_pem if part == "cert" else HOLDERS[which].key_pem()
     if how == "gone":
         path.unlink(missing_ok=True)
     else:
