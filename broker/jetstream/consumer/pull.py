@@ -72,7 +72,7 @@ class Waiting:
 
 
 def parse(payload: bytes) -> NextRequest:
-    """What a request wants: nothing is one message, a number is so many, or JSON. Raises RefusedError."""
+    """What a request wants: nothing or nonsense is one message, a number is so many, or JSON. Raises RefusedError."""
     text = payload.strip()
     if not text:
         return NextRequest(batch=1)
@@ -89,8 +89,7 @@ def parse(payload: bytes) -> NextRequest:
     try:
         count = int(text)
     except ValueError:
-        number = text.decode("utf-8", "replace")
-        raise RefusedError(f'400 Bad Request - strconv.Atoi: parsing "{number}": invalid syntax') from None
+        count = 1
     return NextRequest(batch=max(count, 1))
 
 

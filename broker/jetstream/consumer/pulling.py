@@ -273,4 +273,4 @@ class Pulling(Delivery):
 
     def _expire(self) -> None:
         self._expiry_timer = None
-        self._look_after(at_end=not self.feed.cursor.ahead and not self._again)
+        self._look_after(at_end=True)
