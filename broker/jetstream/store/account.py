@@ -65,11 +65,12 @@ class AccountStore:
         """Logs with changes, and whether what was removed is to be overwritten."""
         self._changes: list[Change] = []
         self._waiting: list[Callable[[StoreError | None], None]] = []
-        self._writing: asyncio.Future[None] | asyncio.Future[Path] | None = None
+        self._writing: asyncio.Future[None] | None = None
         self._scheduled = False
         self._closed = False
-        self._since: list[list[Change]] | None = None
-        """What was committed since a compaction began; None while there is none."""
+        self._passing: asyncio.Future[None] | None = None
+        """The tables are taking what the journal says."""
+        self._compacting = False
         self.reloaded: Callable[[StoreError], None] = lambda error: None
         """Is called after a commit failed, when all logs are again what is on disk."""
         self.failure: StoreError | None = None
@@ -206,36 +207,46 @@ class AccountStore:
             error = None if future.cancelled() else future.exception()
             if future.cancelled():
                 error = StoreError("the server stopped")
-            if isinstance(error, MapFullError):
-                environment.widen()
-                self._write(environment, changes, marks, waiting)
-                return
             if error is not None:
                 failure = error if isinstance(error, StoreError) else StoreError(f"cannot write: {error!r}")
                 self._failed(failure, waiting)
             else:
-                self._succeeded(changes, marks, waiting)
+                self._succeeded(marks, waiting)
+                self._pass_on(environment)
             if self._changes or self._changed or self._waiting:
                 self._begin()
 
         writing.add_done_callback(written)
 
     def _succeeded(
-        self,
-        changes: list[Change],
-        marks: list[tuple[Log, int]],
-        waiting: list[Callable[[StoreError | None], None]],
+        self, marks: list[tuple[Log, int]], waiting: list[Callable[[StoreError | None], None]]
     ) -> None:
         self.commits += 1
         if self.failure is not None:
             LOGGER.info("%s can be written again", self.directory)
             self.failure = None
-        if self._since is not None:
-            self._since.append(changes)
         for log, last in marks:
             log.durable = last
             log.shed(KEPT_IN_MEMORY)
         self._call(waiting, None)
+
+    def _pass_on(self, environment: Environment) -> None:
+        """Has the tables take what the journal says, beside the commits that go on."""
+        if self._passing is not None or self._compacting or self._closed or not environment.lags:
+            return
+        passing = self._passing = self._loop.run_in_executor(self._executor, environment.pass_on)
+
+        def passed(future: asyncio.Future[None]) -> None:
+            self._passing = None
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, MapFullError):
+                environment.widen()
+                self._pass_on(environment)
+            elif error is not None:
+                # Nothing is lost: the journal says it, and the next commit tries again.
+                LOGGER.error("%s", error)
+
+        passing.add_done_callback(passed)
 
     def _failed(self, error: StoreError, waiting: list[Callable[[StoreError | None], None]]) -> None:
         """Nothing of a commit was written: memory goes back to what is on disk, with all that came meanwhile."""
@@ -269,36 +280,26 @@ class AccountStore:
 
         Raises StoreError.
         """
-        if self._environment is None or self._since is not None or not self._environment.wasteful:
-            return False
         environment = self._environment
-        # A commit that is being written may or may not be in the copy; written twice it is the same.
-        self._since = []
+        if environment is None or self._compacting or not environment.wasteful:
+            return False
+        self._compacting = True
         try:
-            made = await self._loop.run_in_executor(self._executor, environment.copy)
-            while self._writing is not None:
-                await self._quiet()
-            if self._closed:
-                return False
-            # While the copy is brought up to date no commit begins; what changes waits for the new file.
-            bringing = self._loop.run_in_executor(self._executor, environment.bring_up, made, self._since)
-            self._writing = bringing
-            try:
-                apart = await bringing
-            finally:
-                self._writing = None
+            await self.passed()
+            apart = await self._loop.run_in_executor(self._executor, environment.copy)
+            # Reading and the change of files both happen in this thread, so nobody reads meanwhile.
             environment.take_over(apart)
         finally:
-            self._since = None
-            if self._changes or self._changed or self._waiting:
-                self._want()
+            self._compacting = False
+            if not self._closed:
+                self._pass_on(environment)
         return True
 
-    async def _quiet(self) -> None:
-        writing = self._writing
-        if writing is not None:
+    async def passed(self) -> None:
+        """Waits until the tables have taken what they are taking."""
+        if self._passing is not None:
             done = self._loop.create_future()
-            writing.add_done_callback(partial(_end, done))
+            self._passing.add_done_callback(partial(_end, done))
             await done
 
     async def close(self) -> None:
@@ -309,8 +310,9 @@ class AccountStore:
             self.after(partial(_end, done))
             await done
         self._closed = True
+        await self.passed()
         if self._environment is not None:
-            self._environment.close()
+            await self._loop.run_in_executor(self._executor, self._environment.close)
             self._environment = None
 
 

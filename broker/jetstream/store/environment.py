@@ -1,4 +1,8 @@
-"""One account's lmdb environment: reading, writing a list of changes as a whole, and giving space back."""
+"""What one account has on disk: a journal of commits, and the tables of an lmdb environment that follow it.
+
+A commit is written to the journal, and is in force; the tables take many commits at a time. Until they have, the rows
+stand in memory too, in `_recent`, and while the tables take them in `_passing`. Readers look at both before the tables.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import lmdb
 
 from broker.core.log import GAPS, INDEX, RECORDS
+from broker.jetstream.store import journal
+from broker.jetstream.store.journal import Journal, sync_directory
 from broker.jetstream.store.tables import (
     IDENTIFIER,
     STATES,
@@ -19,6 +25,7 @@ from broker.jetstream.store.tables import (
     TABLES,
     DamagedError,
     Drop,
+    Row,
     StoreError,
     row_key,
     sequence_of,
@@ -26,7 +33,7 @@ from broker.jetstream.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from broker.core.log import Log
     from broker.jetstream.store.tables import Change, Codec
@@ -37,8 +44,10 @@ SMALLEST_MAP: Final = 64 << 20
 COMPACT_FROM: Final = 32 << 20
 """Bytes of unused pages from which on space is given back, when they are more than half of the file."""
 
+JOURNAL_BYTES: Final = 16 << 20
+"""Bytes of a journal from which on the tables take what it says."""
+
 _DATA: Final = "data.mdb"
-_NEW: Final = "data.mdb.new"
 _APART: Final = "compacting"
 
 
@@ -46,20 +55,47 @@ class MapFullError(StoreError):
     """The environment needs a larger map; nothing was written."""
 
 
+class Rows:
+    """Rows of commits, as the tables are to have them: the last value of each, and which streams are gone."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, bytes], bytes | None] = {}
+        self.dropped: set[bytes] = set()
+        self.journals: list[Journal | Path] = []
+        """Where they stand on disk."""
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Another commit."""
+        for change in changes:
+            if isinstance(change, Row):
+                self.values[change.table, change.key] = change.value
+            else:
+                self.dropped.add(change.stream)
+                gone = [key for key in self.values if key[0] in STREAM_TABLES and key[1][:IDENTIFIER] == change.stream]
+                for key in gone:
+                    del self.values[key]
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.dropped)
+
+
 class Environment:
-    """The open environment of an account. Only one thread writes at a time; any may read."""
+    """The files of an account. Commits come one after the other; any thread may read."""
 
     def __init__(self, directory: Path, codec: Codec) -> None:
-        """Opens it, and makes it where there is none. Raises StoreError."""
+        """Opens them, and makes them where there are none. Raises StoreError."""
         self.directory = directory
         self.codec = codec
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (directory / _NEW).unlink(missing_ok=True)
+            shutil.rmtree(directory / _APART, ignore_errors=True)
             size = (directory / _DATA).stat().st_size if (directory / _DATA).exists() else 0
         except OSError as error:
             raise StoreError(f"cannot use {directory}: {error.strerror}; check its owner and mode") from None
         self._open(max(SMALLEST_MAP, size * 2))
+        self._recent = Rows()
+        self._passing: Rows | None = None
+        self._recover()
 
     def _open(self, size: int) -> None:
         page = os.sysconf("SC_PAGE_SIZE")
@@ -76,36 +112,111 @@ class Environment:
         except lmdb.Error as error:
             raise StoreError(f"cannot open {self.directory}: {error}; restore it from a backup") from None
 
+    def _recover(self) -> None:
+        """Takes what the journals say into the tables, and begins a new one. Raises StoreError."""
+        left = journal.found(self.directory)
+        for path in left:
+            for changes in journal.read(path):
+                self._recent.take(changes)
+        self._recent.journals += left
+        number = journal.number_of(left[-1]) + 1 if left else 1
+        if self._recent:
+            self.settle()
+        else:
+            self._forget(self._recent)
+        self._journal = Journal(self.directory, number)
+        self._recent.journals = [self._journal]
+
     def close(self) -> None:
-        """Closes the files. Nobody may use the environment after that."""
+        """Has the tables take everything, and closes the files. Nobody may use the environment after that."""
+        with contextlib.suppress(StoreError):
+            self.settle()
+            self._journal.discard()
+        self._journal.close()
         self._environment.close()
 
     # Writing
 
-    def write(self, changes: Iterable[Change]) -> None:
-        """Makes all changes, and returns when they are on disk; or none of them. Raises StoreError, MapFullError."""
+    def write(self, changes: Sequence[Change]) -> None:
+        """Makes all changes, and returns when they are on disk; or none of them. Raises StoreError.
+
+        When the journal is long it begins a new one, and what was committed is ready to be passed on.
+        """
+        encode = self.codec.encode
+        kept = [
+            change
+            if isinstance(change, Drop) or change.value is None
+            else Row(change.table, change.key, encode(change.table, change.key, change.value))
+            for change in changes
+        ]
+        self._journal.append(kept)
+        self._recent.take(kept)
+        if self._journal.size > JOURNAL_BYTES and self._passing is None:
+            # The commit is done all the same; the next one tries again.
+            with contextlib.suppress(StoreError):
+                self._turn_over()
+
+    @property
+    def lags(self) -> bool:
+        """Whether something is ready to be passed on."""
+        return self._passing is not None
+
+    def _turn_over(self) -> None:
+        following = Journal(self.directory, self._journal.number + 1)
+        self._passing, self._recent = self._recent, Rows()
+        self._journal.close()
+        self._journal = following
+        self._recent.journals = [following]
+
+    def pass_on(self) -> None:
+        """Has the tables take what was made ready. Commits may go on meanwhile. Raises StoreError, MapFullError."""
+        if self._passing is not None:
+            self._put(self._passing)
+            self._forget(self._passing)
+            self._passing = None
+
+    def settle(self) -> None:
+        """Has the tables take everything at once. Nobody may be reading or writing. Raises StoreError."""
+        for rows in (self._passing, self._recent):
+            while rows:
+                try:
+                    self._put(rows)
+                except MapFullError:
+                    self.widen()
+                else:
+                    break
+        if self._passing is not None:
+            self._forget(self._passing)
+            self._passing = None
+        for path in self._recent.journals:
+            if isinstance(path, Path):
+                path.unlink(missing_ok=True)
+        self._recent.values, self._recent.dropped = {}, set()
+
+    def _forget(self, rows: Rows) -> None:
+        for one in rows.journals:
+            if isinstance(one, Journal):
+                one.discard()
+            else:
+                one.unlink(missing_ok=True)
+
+    def _put(self, rows: Rows) -> None:
         try:
             with self._environment.begin(write=True) as transaction:
-                for change in changes:
-                    if isinstance(change, Drop):
-                        self._drop(transaction, change.stream)
-                    elif change.value is None:
-                        transaction.delete(change.key, db=self._tables[change.table])
+                for stream in rows.dropped:
+                    self._drop(transaction, stream)
+                for (table, key), value in rows.values.items():
+                    if value is None:
+                        transaction.delete(key, db=self._tables[table])
                     else:
-                        value = self.codec.encode(change.table, change.key, change.value)
-                        transaction.put(change.key, value, db=self._tables[change.table])
+                        transaction.put(key, value, db=self._tables[table])
         except lmdb.MapFullError:
             raise MapFullError(f"{self.directory} needs a larger map") from None
         except lmdb.Error as error:
-            raise self._failure(error) from None
-        except OSError as error:
-            raise StoreError(f"cannot write {self.directory}: {error.strerror}") from None
-
-    def _failure(self, error: lmdb.Error) -> StoreError:
-        text = str(error)
-        full = os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text
-        remedy = "; make room on the disk" if full else ""
-        return StoreError(f"cannot write {self.directory}: {text}{remedy}", full=full)
+            text = str(error)
+            full = os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text
+            remedy = "; make room on the disk" if full else ""
+            raise StoreError(f"cannot write {self.directory}: {text}{remedy}", full=full) from None
 
     def _drop(self, transaction: lmdb.Transaction, stream: bytes) -> None:
         for table in STREAM_TABLES:
@@ -115,27 +226,51 @@ class Environment:
                     found = cursor.delete()
 
     def widen(self) -> None:
-        """Doubles the map. Nobody may be reading or writing."""
+        """Doubles the map. Nobody may be reading or writing the tables."""
         self._environment.set_mapsize(self._environment.info()["map_size"] * 2)
 
     # Reading
 
-    def rows(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The keys and values of a table whose keys begin so, in order. Raises DamagedError."""
+    def _layers(self) -> list[Rows]:
+        """What is newer than the tables, the newest first."""
+        return [self._recent] if self._passing is None else [self._recent, self._passing]
+
+    def rows(self, table: str, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The keys and values of a table whose keys begin so, in order, from `start` on. Raises DamagedError."""
+        newer: dict[bytes, bytes | None] = {}
+        is_dropped = False
+        for layer in reversed(self._layers()):
+            if prefix[:IDENTIFIER] in layer.dropped and table in STREAM_TABLES:
+                is_dropped = True
+                newer.clear()
+            for (name, key), value in list(layer.values.items()):
+                if name == table and key.startswith(prefix) and key >= start:
+                    newer[key] = value
+        stored = iter(()) if is_dropped else self._stored(table, prefix, max(prefix, start))
+        for key, value in _merged(stored, sorted(newer.items())):
+            yield key, self.codec.decode(table, key, value)
+
+    def _stored(self, table: str, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         with (
             self._environment.begin() as transaction,
             transaction.cursor(db=self._tables[table]) as cursor,
         ):
-            found = cursor.set_range(prefix)
+            found = cursor.set_range(start)
             while found:
                 key, value = cursor.item()
                 if not key.startswith(prefix):
                     return
-                yield key, self.codec.decode(table, key, value)
+                yield key, value
                 found = cursor.next()
 
     def read(self, table: str, key: bytes) -> bytes | None:
         """One value, or None. Raises DamagedError."""
+        for layer in self._layers():
+            if (table, key) in layer.values:
+                value = layer.values[table, key]
+                return None if value is None else self.codec.decode(table, key, value)
+            if table in STREAM_TABLES and key[:IDENTIFIER] in layer.dropped:
+                return None
         with self._environment.begin() as transaction:
             value = transaction.get(key, db=self._tables[table])
         return None if value is None else self.codec.decode(table, key, value)
@@ -163,36 +298,23 @@ class Environment:
             log.load_index(sequence, value, gaps.get(sequence))
             behind = sequence + 1
         begins = 0
-        for key, value in self._from(RECORDS, stream, behind):
+        for key, value in self.rows(RECORDS, stream, row_key(stream, behind)):
             sequence = sequence_of(key)
             begins = begins or sequence
             log.load_piece(sequence, value, gaps.get(begins), begins == sequence)
         log.restored()
         return True
 
-    def _from(self, table: str, stream: bytes, sequence: int) -> Iterator[tuple[bytes, bytes]]:
-        with (
-            self._environment.begin() as transaction,
-            transaction.cursor(db=self._tables[table]) as cursor,
-        ):
-            found = cursor.set_range(row_key(stream, sequence))
-            while found:
-                key, value = cursor.item()
-                if key[:IDENTIFIER] != stream:
-                    return
-                yield key, self.codec.decode(table, key, value)
-                found = cursor.next()
-
     # Giving space back
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Bytes of the tables' file."""
         return (self.directory / _DATA).stat().st_size
 
     @property
     def used(self) -> int:
-        """Bytes of the file that hold something."""
+        """Bytes of it that hold something."""
         with self._environment.begin() as transaction:
             statistics = [transaction.stat(table) for table in self._tables.values()]
         pages = sum(one["branch_pages"] + one["leaf_pages"] + one["overflow_pages"] for one in statistics)
@@ -204,42 +326,22 @@ class Environment:
         return self.size - self.used > max(COMPACT_FROM, self.size // 2)
 
     def copy(self) -> Path:
-        """Writes what is there now into a new file, without the unused pages; returns its path. Raises StoreError."""
-        made = self.directory / _NEW
+        """Writes the tables into a new file, without the unused pages; returns its directory.
+
+        Commits may go on, but nothing may be passed on until the copy has taken over. Raises StoreError.
+        """
         apart = self.directory / _APART
         try:
             shutil.rmtree(apart, ignore_errors=True)
             apart.mkdir(mode=0o700)
             self._environment.copy(str(apart), compact=True)
-            (apart / _DATA).rename(made)
         except (OSError, lmdb.Error) as error:
-            made.unlink(missing_ok=True)
-            raise StoreError(f"cannot compact {self.directory}: {error}") from None
-        finally:
             shutil.rmtree(apart, ignore_errors=True)
-        return made
-
-    def bring_up(self, made: Path, since: list[list[Change]]) -> Path:
-        """Writes what was committed since a copy was begun into the copy; returns the directory that it stands in then.
-
-        Raises StoreError.
-        """
-        apart = self.directory / _APART
-        try:
-            apart.mkdir(mode=0o700)
-            made.rename(apart / _DATA)
-        except OSError as error:
-            raise StoreError(f"cannot compact {self.directory}: {error.strerror}") from None
-        other = Environment(apart, self.codec)
-        try:
-            for changes in since:
-                other.grow_for(changes)
-        finally:
-            other.close()
+            raise StoreError(f"cannot compact {self.directory}: {error}") from None
         return apart
 
     def take_over(self, apart: Path) -> None:
-        """Puts such a copy in place of the file. Nobody may be reading or writing.
+        """Puts such a copy in place of the file. Nobody may be reading the tables.
 
         Raises StoreError, and then goes on with the file that is there.
         """
@@ -254,24 +356,28 @@ class Environment:
             self._open(max(SMALLEST_MAP, min(size, self.size * 2)))
             shutil.rmtree(apart, ignore_errors=True)
 
-    def grow_for(self, changes: list[Change]) -> None:
-        """As `write`, with as large a map as it needs. Nobody may be reading."""
-        while True:
-            try:
-                self.write(changes)
-            except MapFullError:
-                self.widen()
-            else:
-                return
 
-
-def sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _merged(
+    stored: Iterator[tuple[bytes, bytes]], newer: list[tuple[bytes, bytes | None]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Both in the order of their keys; a newer value, or that there is none, stands for the stored one."""
+    at = 0
+    for key, value in stored:
+        while at < len(newer) and newer[at][0] < key:
+            other, recent = newer[at]
+            at += 1
+            if recent is not None:
+                yield other, recent
+        if at < len(newer) and newer[at][0] == key:
+            recent = newer[at][1]
+            at += 1
+            if recent is not None:
+                yield key, recent
+            continue
+        yield key, value
+    for other, recent in newer[at:]:
+        if recent is not None:
+            yield other, recent
 
 
 def discard(directory: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from broker.core.log import Filter
 from broker.jetstream.store.account import AccountStore
 from broker.jetstream.store.environment import Environment
+from broker.jetstream.store.journal import found
 from broker.jetstream.store.tables import Change, Checked, DamagedError, StoreError
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ async def committed(store: AccountStore) -> None:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     store.after(lambda error: done.set_result(None) if error is None else done.set_exception(error))
     await done
+
+
+def copied(directory: Path) -> Path:
+    """What a power failure would leave of a directory: nothing is closed."""
+    made = directory / "crashed"
+    made.mkdir()
+    for path in directory.iterdir():
+        if path.is_file():
+            (made / path.name).write_bytes(path.read_bytes())
+    return made
 
 
 def told(log: Log) -> list[tuple[int, bytes, bytes | None, bytes]]:
@@ -132,8 +143,37 @@ async def test_a_failed_commit_undoes_what_was_in_memory(tmp_path: Path, monkeyp
         assert told(store.load(name)) == [(1, b"a", None, b"kept"), (2, b"c", None, b"again")]
 
 
+async def test_what_only_the_journal_says_is_there_after_a_crash(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        store = AccountStore(tmp_path, asyncio.get_running_loop(), executor, lambda: None)
+        name, log = store.create(memory=False)
+        other, gone = store.create(memory=False)
+        for number in range(50):
+            log.append(b"a", None, b"message %d" % number, number)
+            gone.append(b"g", None, b"", number)
+            store.changed(name)
+            store.changed(other)
+            await committed(store)
+        log.remove(7)
+        store.changed(name)
+        store.drop(other)
+        await committed(store)
+        before = told(log)
+        crashed = copied(tmp_path)
+        (journal_file,) = found(crashed)
+        whole = journal_file.read_bytes()
+        for torn in (whole, whole + whole[:20], whole + b"\xff" * 9):
+            journal_file.write_bytes(torn)
+            other_store = AccountStore(crashed, asyncio.get_running_loop(), executor, lambda: None)
+            assert told(other_store.load(name)) == before
+            assert other_store.load(other).messages == 0
+            await other_store.close()
+        await store.close()
+
+
 async def test_the_map_grows_while_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.jetstream.store.environment.SMALLEST_MAP", 1 << 20)
+    monkeypatch.setattr("broker.jetstream.store.environment.JOURNAL_BYTES", 1 << 20)
     async with opened(tmp_path) as store:
         name, log = store.create(memory=False)
         for number in range(100):
@@ -147,16 +187,20 @@ async def test_the_map_grows_while_serving(tmp_path: Path, monkeypatch: pytest.M
 
 async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("broker.jetstream.store.environment.COMPACT_FROM", 1 << 20)
+    monkeypatch.setattr("broker.jetstream.store.environment.JOURNAL_BYTES", 1)
     async with opened(tmp_path) as store:
         name, log = store.create(memory=False)
         for number in range(200):
             log.append(b"a", None, b"x" * 60_000, number)
         store.changed(name)
         await committed(store)
+        await store.passed()
         log.truncate_before(190)
-        store.changed(name)
-        await committed(store)
-        await committed(store)
+        for number in range(3):
+            log.append(b"b", None, b"", number)
+            store.changed(name)
+            await committed(store)
+            await store.passed()
         size = store.environment.size
         compacting = asyncio.ensure_future(store.compact())
         for number in range(300):
@@ -169,7 +213,7 @@ async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: py
         await committed(store)
         assert store.environment.size < size // 2
         before = told(log)
-        assert len(before) == 11 + 301
+        assert len(before) == 11 + 3 + 301
     async with opened(tmp_path) as store:
         assert told(store.load(name)) == before
 
