@@ -39,6 +39,8 @@ class Outcome(StrEnum):
 
     RENEWED = "renewed"
     REFUSED = "refused"
+    RESTORED = "restored"
+    """The files hold again what is served, after something that could not be."""
     EXPIRING = "expiring"
     EXPIRED = "expired"
 

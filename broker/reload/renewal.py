@@ -97,6 +97,7 @@ class Renewal:
         else:
             standing.problem = ""
             LOGGER.info("The files of the certificate of %s hold again what is served", WHOSE[listener])
+            self._tell(Told(listener, Outcome.RESTORED, standing.served.chains))
         self._service.flush_dirty()
 
     # Reloads
