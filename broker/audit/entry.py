@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from auth.nkey import KeyPair, NKeyError, verify
@@ -24,6 +25,8 @@ BEGINNING: Final = "0" * 64
 OPENED, SEALED, REKEYED, RETIRED, LOST, RECOVERED = "opened", "sealed", "rekeyed", "retired", "lost", "recovered"
 """What a ledger says about itself: a segment began, a seal, another key, a segment that is kept no longer, events that
 could not be written, and the rest of a line that a crash left."""
+
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 _SIGNATURE: Final = b',"signature":"'
 
@@ -45,7 +48,14 @@ def segment_number(name: str) -> int | None:
 
 def moment(seconds: float) -> str:
     """A Unix time as it stands in a line (RFC 3339, in UTC, with microseconds)."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{microseconds:06d}Z"
+
+
+@lru_cache(4)
+def _second(whole: int) -> str:
+    # Many events have their second in common.
+    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def line_hash(line: bytes) -> str:
@@ -58,7 +68,7 @@ def encode(sequence: int, previous: str, time: float, event: str, members: dict[
     body = {"seq": sequence, "time": moment(time), "event": event}
     body |= {name: value for name, value in members.items() if value not in ("", None, [], {})}
     body["prev"] = previous
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    return _ENCODER.encode(body).encode("ascii")
 
 
 def signed(line: bytes, key: KeyPair) -> bytes:

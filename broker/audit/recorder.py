@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,12 @@ LOGGER: Final = logging.getLogger("natskeep.audit")
 
 WAITING: Final = 100_000
 """Events that wait for a disk at most; what comes then is counted."""
+
+GATHER_SECONDS: Final = 0.05
+"""How long the thread lets events come together before it writes them: to wake it costs more than to write a line."""
+
+BATCH: Final = 200
+"""Events that are written in one step; the loop does not run while their lines are made."""
 
 RETRY_SECONDS: Final = 1.0
 """How long the thread waits before it tries a disk again that refused."""
@@ -97,27 +104,32 @@ class Recorder:
             with self._wake:
                 if not self._waiting and not self._ending:
                     self._wake.wait(None if not self._ledger.unsealed else max(due - time.monotonic(), 0.0))
-                events, lost, ending = list(self._waiting), self._lost, self._ending
-            if events and not self._ledger.unsealed:
-                due = time.monotonic() + self._seal_seconds
+                if not self._ledger.unsealed:
+                    due = time.monotonic() + self._seal_seconds
+                if 0 < len(self._waiting) < BATCH:
+                    # Nobody but the end wakes it here: who records finds that others wait already.
+                    gather = min(GATHER_SECONDS, max(due - time.monotonic(), 0.0))
+                    self._wake.wait_for(lambda: self._ending, gather)
+                events, lost, ending = list(islice(self._waiting, BATCH)), self._lost, self._ending
+                is_all = len(events) == len(self._waiting)
             self._at_work_since = time.monotonic()
             try:
                 if events or lost:
                     self._ledger.append(events, lost=lost)
                     self._written(len(events), lost)
-                if self._ledger.unsealed and (time.monotonic() >= due or ending):
+                if self._ledger.unsealed and (time.monotonic() >= due or (ending and is_all)):
                     self._ledger.seal()
                 self._at_work_since = None
                 self._tell("")
             except (OSError, LedgerError) as error:
                 self._at_work_since = None
                 self._tell(_reason(error))
+                if ending:
+                    break
                 with self._wake:
-                    if not self._ending:
-                        self._wake.wait_for(lambda: self._ending, RETRY_SECONDS)
-                    if not self._ending:
-                        continue
-            if ending:
+                    self._wake.wait_for(lambda: self._ending, RETRY_SECONDS)
+                continue
+            if ending and is_all:
                 break
         self._finish()
 

@@ -292,12 +292,12 @@ class Trail:
         if recorder is None:
             return
         if session is not None:
-            who = journal.about(session)
+            account, user = journal.account_and_user(session)
             members = {
-                "account": who.account,
-                "user": who.user,
-                "address": who.address,
-                "cid": who.cid,
+                "account": account,
+                "user": user,
+                "address": f"{session.remote_ip}:{session.remote_port}",
+                "cid": session.cid,
                 "program": session.connect.name,
                 **members,
             }

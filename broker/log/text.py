@@ -8,7 +8,7 @@ from typing import Final
 REDACTED: Final = "[REDACTED]"
 
 _SECRET: Final = re.compile(
-    r"(?<![A-Z2-7])S[ACNOPUX][A-Z2-7]{56}(?![A-Z2-7])"  # the seed of an nkey or of a curve key
+    r"S(?<![A-Z2-7]S)[ACNOPUX][A-Z2-7]{56}(?![A-Z2-7])"  # the seed of an nkey or of a curve key
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # a token, which may be a bearer's
 )
 _SHORT_ESCAPES: Final = {

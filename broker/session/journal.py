@@ -44,16 +44,23 @@ def label(session: Session) -> str:
 
 def about(session: Session, denial: str = "") -> About:
     """The same for formats that name the parts."""
-    principal = session.principal
-    known = principal is not None and principal.method is not Method.NONE
+    account, user = account_and_user(session)
     return About(
         label=label(session),
         cid=session.cid,
         address=f"{session.remote_ip}:{session.remote_port}",
-        account=principal.account.name if principal is not None and known else "",
-        user=_identity(principal) if principal is not None and known else "",
+        account=account,
+        user=user,
         denial=denial,
     )
+
+
+def account_and_user(session: Session) -> tuple[str, str]:
+    """The names of the account and of who it proved to be; both empty while that is not known."""
+    principal = session.principal
+    if principal is None or principal.method is Method.NONE:
+        return "", ""
+    return principal.account.name, _identity(principal)
 
 
 def write(
