@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ import msgspec
 from accounts.subject import REST, overlaps
 from broker.monitor.certificates import PeerCertificate, describe
 from broker.monitor.query import Query, QueryError
-from broker.monitor.sorting import Clocks, arrange, find_order
+from broker.monitor.sorting import Clocks, Order, arrange, find_order
 from broker.monitor.wording import duration, indented, uptime
 from broker.session.record import ConnectionRecord, is_global, shown_user
 from broker.session.session import shown as text_of
@@ -21,12 +21,13 @@ from broker.wire.values import moment, readable
 from tls.names import suite_name, version_name
 
 if TYPE_CHECKING:
+    from broker.monitor.sorting import Source
     from broker.monitor.watched import Watched
     from broker.session.record import Carrier, SubscriptionFacts
 
 DEFAULT_LIMIT: Final = 1024
 
-SLICE: Final = 64
+SLICE: Final = 32
 """Connections that are written before others have a turn."""
 
 _NONE_YET: Final = b'"connections": []'
@@ -180,21 +181,29 @@ def connz(watched: Watched, options: ConnzOptions) -> Connz:
 
     Raises QueryError for an order that does not exist, and for a subject without an account.
     """
-    page, listed, clocks = _listed(watched, options)
+    steps = _listed(watched, options, _order(options))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: tuple[Connz, list[Source], Clocks] = end.value
+            break
+    page, listed, clocks = found
     if page.connections is not None:
         page.connections = _entries(listed, options, clocks)
     return page
 
 
 def connz_in_parts(watched: Watched, options: ConnzOptions) -> Iterator[bytes]:
-    """The same as indented JSON, in pieces between which others may have a turn. Raises as `connz` does, at once."""
-    page, listed, clocks = _listed(watched, options)
-    return _parts(page, listed, options, clocks)
+    """The same as indented JSON, in pieces between which others may have a turn. Raises as `connz` does, at once.
+
+    Some of the pieces are empty: to find and to sort thousands of connections takes a while too.
+    """
+    return _parts(watched, options, _order(options))
 
 
-def _parts(
-    page: Connz, listed: list[Carrier | ConnectionRecord], options: ConnzOptions, clocks: Clocks
-) -> Iterator[bytes]:
+def _parts(watched: Watched, options: ConnzOptions, order: Order) -> Iterator[bytes]:
+    page, listed, clocks = yield from _listed(watched, options, order)
     text = indented(page)
     if not listed:
         yield text
@@ -209,23 +218,24 @@ def _parts(
     yield b"\n  ]" + tail
 
 
-def _entries(
-    listed: list[Carrier | ConnectionRecord], options: ConnzOptions, clocks: Clocks
-) -> list[ConnectionEntry]:
+def _entries(listed: list[Source], options: ConnzOptions, clocks: Clocks) -> list[ConnectionEntry]:
+    now, monotonic = clocks.now, clocks.monotonic
     return [
-        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, clocks.now, clocks.monotonic),
-              options, clocks.now)
+        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, now, monotonic), options, now)
         for one in listed
     ]
 
 
-def _listed(
-    watched: Watched, options: ConnzOptions
-) -> tuple[Connz, list[Carrier | ConnectionRecord], Clocks]:
-    """The page without its connections, and these."""
+def _order(options: ConnzOptions) -> Order:
     if options.filter_subject not in {"", REST} and not options.account:
         raise QueryError("filter by subject only valid with account filtering")
-    order = find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
+    return find_order(options.sort, closed_only=options.listed is Listed.CLOSED)
+
+
+def _listed(
+    watched: Watched, options: ConnzOptions, order: Order
+) -> Generator[bytes, None, tuple[Connz, list[Source], Clocks]]:
+    """The page without its connections, and these; an empty piece wherever others may have a turn."""
     clocks = Clocks(time.time(), time.monotonic())
     page = Connz(
         server_id=watched.identity.server_id,
@@ -244,6 +254,7 @@ def _listed(
     page.total = len(living) + len(gone)
     if options.mqtt_client:
         return page, [], clocks
+    yield b""
     if options.cid:
         living = [one for one in living if one.session.cid == options.cid]
         gone = [one for one in gone if one.cid == options.cid]
@@ -252,7 +263,8 @@ def _listed(
         gone = [one for one in gone if one.user == options.user]
     if options.filter_subject not in {"", REST}:
         living = [one for one in living if _hears(one, options.filter_subject)]
-    listed = arrange(order, living, gone, clocks)[page.offset : page.offset + page.limit]
+    arranged = yield from arrange(order, living, gone, clocks)
+    listed = arranged[page.offset : page.offset + page.limit]
     page.num_connections = len(listed)
     return page, listed, clocks
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,9 @@ KEEP_ALIVE_SECONDS: Final = 75.0
 
 STREAMED_FROM: Final = 64 * 1024
 """Bytes from which a page is sent in pieces: to hand over megabytes at once would hold up the loop."""
+
+TURN_SECONDS: Final = 0.002
+"""How long parts of a page are made before others have a turn: each turn of the loop costs, and so does waiting."""
 
 _PAGES: Final = "broker.monitor.ui.pages"
 
@@ -103,21 +107,28 @@ def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
 async def _in_parts(
     request: web.Request, status: int, parts: Iterator[bytes], headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Lets others have a turn after each part; what is long is sent as it is made, as far as it is taken."""
+    """Lets others have a turn when parts have taken their time; what is long is sent as it is made."""
     begun = bytearray()
+    end = time.monotonic() + TURN_SECONDS
     for part in parts:
         begun += part
-        await asyncio.sleep(0)
+        if time.monotonic() >= end:
+            await asyncio.sleep(0)
+            end = time.monotonic() + TURN_SECONDS
         if len(begun) >= STREAMED_FROM and request.method != "HEAD":
             break
     else:
         return web.Response(status=status, body=bytes(begun), headers=headers)
     response = web.StreamResponse(status=status, headers=headers)
     await response.prepare(request)
-    await response.write(begun)
     for part in parts:
-        await response.write(part)
-        await asyncio.sleep(0)
+        begun += part
+        if time.monotonic() >= end:
+            await response.write(begun)
+            begun = bytearray()
+            await asyncio.sleep(0)
+            end = time.monotonic() + TURN_SECONDS
+    await response.write(begun)
     await response.write_eof()
     return response
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from broker.monitor.query import QueryError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from broker.session.record import Carrier
 
     Source = Carrier | ConnectionRecord
+
+SLICE: Final = 1000
+"""Connections that are looked at before others have a turn."""
 
 Key = int | float | str
 
@@ -74,11 +78,18 @@ def find_order(name: str, *, closed_only: bool) -> Order:
 
 
 def arrange(
-    order: Order, living: Iterable[Carrier], gone: Iterable[ConnectionRecord], clocks: Clocks
-) -> list[Source]:
-    """All of them in the order; equals stand by their cid."""
-    rows: list[tuple[Key, int, Source]] = [(order.living(one, clocks), one.session.cid, one) for one in living]
-    rows.extend((order.gone(one, clocks), one.cid, one) for one in gone)
-    rows.sort(key=lambda row: row[1])
-    rows.sort(key=lambda row: row[0], reverse=order.descending)
+    order: Order, living: list[Carrier], gone: list[ConnectionRecord], clocks: Clocks
+) -> Generator[bytes, None, list[Source]]:
+    """All of them in the order; equals stand by their cid. An empty piece wherever others may have a turn."""
+    rows: list[tuple[Key, int, Source]] = []
+    for start in range(0, len(living), SLICE):
+        rows += [(order.living(one, clocks), one.session.cid, one) for one in living[start : start + SLICE]]
+        yield b""
+    for start in range(0, len(gone), SLICE):
+        rows += [(order.gone(one, clocks), one.cid, one) for one in gone[start : start + SLICE]]
+        yield b""
+    rows.sort(key=itemgetter(1))
+    yield b""
+    rows.sort(key=itemgetter(0), reverse=order.descending)
+    yield b""
     return [row[2] for row in rows]

@@ -7,9 +7,10 @@ nothing that grows with the connection's traffic, so many can be kept.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+
+import msgspec
 
 from accounts.account import GLOBAL_ACCOUNT
 from auth.principal import Method
@@ -82,8 +83,7 @@ class SubscriptionRecord(NamedTuple):
     maximum: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionRecord:
+class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a connection that is gone."""
 
     cid: int

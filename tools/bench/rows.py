@@ -16,6 +16,7 @@ from tools.bench.crowd import Crowd
 from tools.bench.exchange import measure_exchange, new_inbox, prepare_exchange
 from tools.bench.forge import ALONE, AccountPlan
 from tools.bench.frames import Side, ring_of
+from tools.bench.listing import measure_listing
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.matching import misses, subscribe_many
 from tools.bench.reloads import measure_reload
@@ -263,6 +264,19 @@ class Watching(Row):
         return measure_watching(server.program, server.config, target, self._work, seconds)
 
 
+class Listing(Row):
+    """A page of monitoring that lists very many connections; the row's own server only stands by."""
+
+    once = True
+
+    def __init__(self, key: str, count: int, *metrics: Metric) -> None:
+        super().__init__(key, *metrics)
+        self._count = count
+
+    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
+        return {} if server is None else measure_listing(server.program, server.config, target, self._count)
+
+
 class Stores(Row):
     """A server whose full resolver holds very many accounts; the row's own server only stands by."""
 
@@ -345,6 +359,13 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
             0.05,
         ),
         _watching("watched-connects", "lost by being watched, connects", measure_connects, 0.10, tls=True),
+        Listing(
+            f"connz-{idle}",
+            idle,
+            Metric("page", f"/connz of {idle:,} connections", "s", None, more_is_better=False, at_most=0.3),
+            Metric("stop", "longest stop of delivery meanwhile", "s", None, more_is_better=False, at_most=0.01),
+            Metric("quiet", "the longest in as much time without", "s", None, more_is_better=False),
+        ),
         Stores(
             "resolver",
             10_000,

@@ -28,11 +28,16 @@ OTHER_PAGES = ("/varz", "/connz", "/accstatz")
 
 def watched_config(plain: str, program: Program, port: int, http_port: int, directory: Path) -> str:
     """The configuration of a server that differs from another in its ports and in being watched."""
-    lines = [line for line in plain.splitlines() if not line.startswith("listen: ")]
-    lines += [f"listen: {HOST}:{port}", f'http: "{HOST}:{http_port}"']
+    text = moved(plain, port, http_port)
     if program.name == "natskeep":
-        lines += [f'audit {{ dir: "{directory / "ledger"}" }}', "dashboard: true"]
-    return "\n".join(lines) + "\n"
+        text += f'audit {{ dir: "{directory / "ledger"}" }}\ndashboard: true\n'
+    return text
+
+
+def moved(plain: str, port: int, http_port: int) -> str:
+    """The configuration of a server that differs from another in its ports, of which one is for monitoring."""
+    lines = [line for line in plain.splitlines() if not line.startswith("listen: ")]
+    return "\n".join([*lines, f"listen: {HOST}:{port}", f'http: "{HOST}:{http_port}"']) + "\n"
 
 
 def measure_watching(

@@ -41,6 +41,10 @@ class Worker:
         """A descriptor that becomes readable when the worker has ended."""
         return self._results.fileno()
 
+    def has_ended(self) -> bool:
+        """Whether `result` will not wait."""
+        return self._results.poll()
+
     def result(self, timeout: float) -> Figures:
         """Wait for the figures.
 

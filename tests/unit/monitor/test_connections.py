@@ -231,4 +231,5 @@ def test_a_page_in_pieces_is_the_page(count: int) -> None:
     now = json.loads(b"".join(pieces))["now"]
     page.now = now
     assert b"".join(pieces) == indented(page)
-    assert len(pieces) == 1 if not count else len(pieces) == 2 + (count + SLICE - 1) // SLICE
+    filled = [piece for piece in pieces if piece]
+    assert len(filled) == 1 if not count else len(filled) == 2 + (count + SLICE - 1) // SLICE
