@@ -163,13 +163,17 @@ class Connection(Proxied):
             self._opened_records(channel)
             self._held_changed()
 
+    def _connect_overdue(self) -> None:
+        self.session.connect_overdue()
+
     def _open(self) -> None:
         """From here on bytes belong to the session."""
         if self.session.state is State.CLOSED:
             return
         service = self.service
         if service.control.must_authenticate(self.session):
-            self._connect_timer = self._later(self.authentication_timeout, self.session.connect_overdue)
+            seconds = self.authentication_timeout
+            self._connect_timer = self._later(seconds, self.service.overdue.take, self, Connection._connect_overdue)
         else:
             self._come_in()
         liveness = self.session.liveness
@@ -326,9 +330,14 @@ class Connection(Proxied):
         if self.connected is None:
             self.connected = time.time()
         self.active = time.monotonic()
+        self._connect_came()
+
+    def _connect_came(self) -> None:
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
+            # Its deadline may be over, and only its turn have not come yet.
+            self.service.overdue.forget(self)
 
     def _come_in(self) -> None:
         """It is no guest any more."""
@@ -400,9 +409,7 @@ class Connection(Proxied):
         self._unwatch()
         if self.guest is not None:
             self.guest.is_judged = True
-        if self._connect_timer is not None:
-            self._connect_timer.cancel()
-            self._connect_timer = None
+        self._connect_came()
         self.service.presence.watch(self)
         control = self.service.control
         done = partial(self._decided, connect, control.authenticator)
@@ -467,7 +474,10 @@ class Connection(Proxied):
 
     def _stop(self) -> None:
         self._unwatch()
-        self.service.presence.forget(self)
+        service = self.service
+        service.presence.forget(self)
+        service.handshakes.forget(self)
+        service.overdue.forget(self)
         if self._verification is not None:
             # Clients that come, ask and go must not keep those who stay waiting for the thread.
             self._verification.cancel()

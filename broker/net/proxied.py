@@ -67,7 +67,7 @@ class Proxied(Securing):
             self._begin()
         elif is_trusted(proxy, self.session.remote_ip):
             self._header = ProxyHeaderReader()
-            self._upgrade_timer = self._later(proxy.timeout, self._refuse_header, "it did not come in time")
+            self._upgrade_timer = self._later(proxy.timeout, self.service.overdue.take, self, Proxied._header_overdue)
             self._watch(Proxied._take_header)
         else:
             self._begin()
@@ -100,11 +100,12 @@ class Proxied(Securing):
         elif self.guest is not None:
             self.service.hold(self.guest, len(header))
 
+    def _header_overdue(self) -> None:
+        self._refuse_header("it did not come in time")
+
     def _introduced(self, source: Source | None) -> None:
         self._header = None
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
+        self._in_time()
         session, admission = self.session, self.service.admission
         if source is not None:
             proxy = journal.address(session)

@@ -102,10 +102,20 @@ class Securing(Writing):
         self._greet_before_tls()
 
     def _upgrade_within(self, seconds: float) -> None:
+        self._in_time()
+        self._upgrade_timer = self._later(seconds, self.service.overdue.take, self, Securing._overdue)
+        self._is_timed = True
+
+    def _in_time(self) -> None:
+        """What was waited for has come."""
         if self._upgrade_timer is not None:
             self._upgrade_timer.cancel()
-        self._upgrade_timer = self._later(seconds, self._upgrade_overdue)
-        self._is_timed = True
+            self._upgrade_timer = None
+        # Its deadline may be over, and only its turn have not come yet.
+        self.service.overdue.forget(self)
+
+    def _overdue(self) -> None:
+        self._upgrade_overdue()
 
     def _upgrade_overdue(self) -> None:
         self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
@@ -149,16 +159,10 @@ class Securing(Writing):
             self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
 
     def _stay_in_the_clear(self) -> None:
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
+        self._in_time()
         self._open()
 
     def _begin_upgrade(self) -> None:
-        context = self.tls_context
-        if context is None:
-            self._upgrade_failed("no certificate is loaded")
-            return
         refusal = self._handshake_refusal()
         if refusal is not None:
             self.service.count_refusal(refusal)
@@ -167,6 +171,15 @@ class Securing(Writing):
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         if not self._is_timed:
             self._upgrade_within(self._tls_timeout)
+        self._unwatch()
+        self.service.handshakes.take(self, Securing._shake_hands)
+
+    def _shake_hands(self) -> None:
+        """The handshake begins: its first step costs most of it."""
+        context = self.tls_context
+        if context is None:
+            self._upgrade_failed("no certificate is loaded")
+            return
         self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
         if self.guest is not None:
             self.service.hold(self.guest, HANDSHAKE_BYTES)
@@ -209,9 +222,7 @@ class Securing(Writing):
         except (CertificateFormatError, PinMismatchError) as error:
             self._upgrade_failed(str(error))
             return
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
+        self._in_time()
         self.session.secured = True
         self._log_handshake(channel)
         self._begin_secured(channel)

@@ -19,6 +19,7 @@ from broker.net.channel import Ciphertext
 from broker.net.failures import Contained
 from broker.net.presence import Presence
 from broker.net.rate import HandshakeRate
+from broker.net.turns import Turns
 from broker.session import journal
 from broker.session.record import ConnectionRecord
 from broker.session.session import Session
@@ -102,6 +103,10 @@ class Service:
         """What is opened of TLS and is not yet out of its WebSocket frames."""
         self.admission = Admission(options.admission, room_for_connections(options.max_connections))
         self.presence = Presence(loop)
+        self.handshakes = Turns(loop, newest_first=True)
+        """Handshakes that are to begin."""
+        self.overdue = Turns(loop, newest_first=False)
+        """Connections that have missed a deadline before login."""
         self.handshake_rate = HandshakeRate()
         self.websocket_handshake_rate = HandshakeRate()
         self.soft_ceiling = min(SOFT_CEILING, options.max_pending * 3 // 4)

@@ -131,7 +131,9 @@ class WebSocketConnection(Connection):
         if self.tls_options is not None and not self.session.secured:
             super()._upgrade_overdue()
         else:
-            self._refuse_request(UpgradeError(HTTPStatus.REQUEST_TIMEOUT, "no request within the timeout"))
+            # A crowd that says nothing must not fill the log.
+            late = UpgradeError(HTTPStatus.REQUEST_TIMEOUT, "no request within the timeout")
+            self._refuse_request(late, logging.DEBUG)
 
     # The request
 
@@ -182,8 +184,8 @@ class WebSocketConnection(Connection):
             return
         self._upgraded_to_frames(request, upgrade)
 
-    def _refuse_request(self, error: UpgradeError) -> None:
-        LOGGER.error("%s - websocket handshake error: %s", journal.address(self.session), error)
+    def _refuse_request(self, error: UpgradeError, level: int = logging.ERROR) -> None:
+        LOGGER.log(level, "%s - websocket handshake error: %s", journal.address(self.session), error)
         answer = memoryview(refusal(error.status))
         with contextlib.suppress(OSError):
             if self.sealed is None:
@@ -195,9 +197,7 @@ class WebSocketConnection(Connection):
     def _upgraded_to_frames(self, request: Request, upgrade: Upgrade) -> None:
         service = self.service
         options = service.options
-        if self._upgrade_timer is not None:
-            self._upgrade_timer.cancel()
-            self._upgrade_timer = None
+        self._in_time()
         self._request = None
         block, cookies = options.websocket, upgrade.cookies
         self.session.arrival = Arrival(

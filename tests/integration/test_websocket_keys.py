@@ -142,6 +142,7 @@ async def test_allowed_origins(name: str) -> None:
 
 @pytest.mark.parametrize("when", ["nothing", "half"])
 async def test_handshake_timeout(when: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     async with serving(options('handshake_timeout: "50ms"')) as server:
         client = await WebSocketClient.open(server)
         if when == "half":
