@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64decode
 from pathlib import Path
-from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
 from broker import Server
-from tests.support.streams import SECONDS, ask, connected, keeping, made, said
-
-
-async def state(client: Client, key: str, wanted: int) -> dict[str, Any]:
-    """Waits until the state of the stream says so; the state."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            found: dict[str, Any] = (await ask(client, "STREAM.INFO.S"))["state"]
-            if found[key] == wanted:
-                return found
-            await asyncio.sleep(0.02)
+from tests.support.streams import SECONDS, ask, connected, keeping, made, reached, said
 
 
 async def header_of(client: Client, sequence: int) -> str:
@@ -36,7 +24,7 @@ async def test_messages_end_when_they_say(tmp_path: Path) -> None:
         await said(client, "s.2", b"", {"Nats-TTL": "1h"})
         await said(client, "s.3", b"", {"Nats-TTL": "never"})
     async with Server(keeping(tmp_path)) as server, connected(server) as client:
-        assert (await state(client, "messages", 2))["first_seq"] == 2
+        assert (await reached(client, "S", "messages", 2))["first_seq"] == 2
 
 
 async def test_what_never_ends_outlives_the_age_of_the_stream(tmp_path: Path) -> None:
@@ -45,14 +33,14 @@ async def test_what_never_ends_outlives_the_age_of_the_stream(tmp_path: Path) ->
         await said(client, "s.1", b"", {"Nats-TTL": "never"})
         await said(client, "s.2", b"")
         await said(client, "s.2", b"")
-        assert (await state(client, "messages", 1))["first_seq"] == 1
+        assert (await reached(client, "S", "messages", 1))["first_seq"] == 1
 
 
 async def test_a_marker_stands_where_the_last_message_was(tmp_path: Path) -> None:
     async with Server(keeping(tmp_path)) as server, connected(server) as client:
         await made(client, "S", subjects=["s.>"], max_age=100_000_000, subject_delete_marker_ttl=5_000_000_000)
         await said(client, "s.1", b"x")
-        await state(client, "first_seq", 2)
+        await reached(client, "S", "first_seq", 2)
         expected = "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: 5s\r\nNats-Rollup: sub\r\n\r\n"
         assert await header_of(client, 2) == expected
 

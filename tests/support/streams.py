@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,3 +53,13 @@ async def made(client: Client, name: str, **config: Any) -> Any:
     answer = await ask(client, f"STREAM.CREATE.{name}", {"name": name, **config})
     assert "error" not in answer, answer
     return answer
+
+
+async def reached(client: Client, name: str, key: str, wanted: int) -> dict[str, Any]:
+    """Waits until the state of a stream says so; the state."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            found: dict[str, Any] = (await ask(client, f"STREAM.INFO.{name}"))["state"]
+            if found[key] == wanted:
+                return found
+            await asyncio.sleep(0.02)

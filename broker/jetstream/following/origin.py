@@ -9,14 +9,13 @@ from broker.control.tenant import wire
 from broker.core.log import Filter
 from broker.jetstream.codec import Plain, now, plain
 from broker.jetstream.config.names import transform
-from broker.jetstream.publish.headers import with_lines, without, without_prefix
+from broker.jetstream.publish.headers import STREAM_SOURCE, with_lines, without, without_prefix
 from broker.session.session import shown
 
 if TYPE_CHECKING:
     from accounts.transform import SubjectTransform
     from broker.jetstream.config.stream import StreamSource
 
-STREAM_SOURCE: Final = b"Nats-Stream-Source"
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _HASH_LENGTH: Final = 8
 _EVERYTHING: Final = ">"

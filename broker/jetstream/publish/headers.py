@@ -18,6 +18,7 @@ EXPECTED_LAST_MESSAGE_ID: Final = b"Nats-Expected-Last-Msg-Id"
 ROLLUP: Final = b"Nats-Rollup"
 REQUEST_INFO: Final = b"Nats-Request-Info"
 REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
+STREAM_SOURCE: Final = b"Nats-Stream-Source"
 
 _OWN: Final = b"Nats-"
 _EMPTY_BLOCK: Final = len(b"NATS/1.0\r\n\r\n")
@@ -46,6 +47,16 @@ def with_lines(block: bytes | None, lines: Iterable[tuple[bytes, bytes]]) -> byt
     """A header block with further lines at its end."""
     start = b"NATS/1.0\r\n" if block is None or len(block) <= _EMPTY_BLOCK else block.removesuffix(b"\r\n")
     return start + b"".join(b"%b: %b\r\n" % line for line in lines) + b"\r\n"
+
+
+def with_value(block: bytes, name: bytes, value: bytes) -> bytes:
+    """A header block in which the first line of a name has a value; it comes to the end where there was none."""
+    lines = block.split(b"\r\n")
+    for position, line in enumerate(lines):
+        if line.startswith(name + b":"):
+            lines[position] = b"%b: %b" % (name, value)
+            return b"\r\n".join(lines)
+    return with_lines(block, [(name, value)])
 
 
 def without_prefix(block: bytes, prefix: bytes) -> bytes | None:

@@ -18,9 +18,10 @@ from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
 from broker.jetstream.config.words import Discard, Retention
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import expectations, headers, rollup, room
+from broker.jetstream.publish import counters, expectations, headers, rollup, room
 from broker.jetstream.publish.duplicates import Duplicates
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
+from broker.jetstream.publish.ready import Ready
 from broker.jetstream.publish.republish import Republisher, last_of
 from broker.session.session import shown
 
@@ -70,6 +71,7 @@ class Ingest:
             or config.retention is Retention.INTEREST
             or config.republish is not None
             or config.mirror is not None
+            or config.allow_msg_counter
         )
         self._intake.plain = not looks_at_each
 
@@ -138,19 +140,19 @@ class Ingest:
         if self._stream.config.no_ack:
             reply = None
         try:
-            sequence, is_duplicate = self._store(subject, header, payload, moment)
+            sequence, behind = self._store(subject, header, payload, moment)
         except JetStreamError as error:
             if reply is not None:
                 self._intake.owe_text(reply, self._refusal(error))
             return
-        if reply is not None and is_duplicate:
-            self._intake.owe_text(reply, b"%s%d%s" % (self._before, sequence, _BEHIND_DUPLICATE))
+        if reply is not None and behind != _BEHIND:
+            self._intake.owe_text(reply, b"%b%d%b" % (self._before, sequence, behind))
         elif reply is not None:
             self._intake.owe(reply, sequence)
 
     def take_over(self, subject: bytes, header: bytes | None, payload: bytes) -> None:
         """Stores a message of a source by the rules of the stream, unless it is here. Raises JetStreamError."""
-        self._store(subject, header, payload, now())
+        self._store(subject, header, payload, now(), is_sourced=True)
 
     def mirror(self, sequence: int, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> None:
         """Stores a message as another stream has it; one that is below what is here is passed over."""
@@ -161,52 +163,83 @@ class Ingest:
             if self._stream.config.allow_msg_ttl and TTL in lines:
                 self.lifetimes.note(sequence, lifetime(lines), moment)
 
-    def _store(self, subject: bytes, header: bytes | None, payload: bytes, moment: int) -> tuple[int, bool]:
-        """The sequence of a message, and whether it was there before. Raises JetStreamError."""
+    def _store(
+        self, subject: bytes, header: bytes | None, payload: bytes, moment: int, *, is_sourced: bool = False
+    ) -> tuple[int, bytes]:
+        """The sequence of a message, and what an answer says behind it. Raises JetStreamError."""
         stream, log = self._stream, self._log
         config = stream.config
-        if self._transform is not None:
-            changed = self._transform.apply(shown(subject), self._account.choose)
-            subject = subject if changed is None else wire(changed)
-        size = log.size_of(len(subject), -1 if header is None else len(header), len(payload))
-        if not stream.is_memory and size > room.LARGEST_STORED:
-            raise ApiError.STREAM_STORE_FAILED.error(err="message to large")
+        subject = self._transformed(subject)
+        room.check_storable(stream, self._size_of(subject, header, payload))
         if config.sealed:
             raise ApiError.STREAM_SEALED.error()
         if header is not None and headers.REQUEST_INFO in header:
             header = headers.without(header, headers.REQUEST_INFO)
         lines = headers.own_lines(header)
-        message_id, replaces = b"", None
+        replaces, amount, behind = None, None, _BEHIND
         if lines:
+            amount = counters.wanted(lines, payload, config, is_sourced=is_sourced)
             expectations.check_stream(lines, stream.name)
-            if TTL in lines and not config.allow_msg_ttl:
+            if TTL in lines and not config.allow_msg_ttl and not is_sourced:
                 raise ApiError.MESSAGE_TTL_DISABLED.error()
             expectations.check_sequences(lines, log, subject)
             message_id = lines.get(headers.MESSAGE_ID, b"")
+            if headers.STREAM_SOURCE in lines and not is_sourced:
+                raise ApiError.MESSAGE_SOURCE_HDR_NOT_ALLOWED.error()
             known = self.duplicates.find(message_id, moment) if message_id and config.mirror is None else 0
             if known:
-                return known, True
+                return known, _BEHIND_DUPLICATE
             expectations.check_message_id(lines, self.duplicates.last_of(log.last))
-            replaces = rollup.wanted(lines, config)
+            replaces = rollup.wanted(lines, config, is_sourced=is_sourced)
+        if config.allow_msg_counter:
+            if amount is None or header is None:
+                raise ApiError.MESSAGE_INCR_MISSING.error()
+            total = counters.present(log, subject)
+            header, payload = counters.counted(total, subject, header, payload, lines, amount=amount)
+            behind = b',"val":"%d"}' % total.value
         room.check_size(config, header, payload)
         self._account.check_server_room(stream)
-        if config.retention is Retention.INTEREST and not stream.wants(shown(subject)):
+        ready = Ready(subject, header, payload, lines, replaces, self.is_kept(subject))
+        if ready.is_kept:
+            self._account.check_usage(stream, self._size_of(subject, header, payload))
+            lifetime(lines)
+            room.check_discard_new(config, log, subject, lines, self._size_of(subject, header, payload))
+        return self._append(ready, moment), behind
+
+    def _append(self, ready: Ready, moment: int) -> int:
+        """Stores a message that nothing stands against; its sequence."""
+        stream, log = self._stream, self._log
+        subject, header, payload, lines, replaces, is_kept = ready
+        moment = max(moment, log.last_time)
+        if not is_kept:
             log.skip(log.last + 1)
         else:
-            self._account.check_usage(stream, size)
-            ttl = lifetime(lines) if TTL in lines else 0
-            room.check_discard_new(config, log, subject, lines, size)
-            moment = max(moment, log.last_time)
             before = last_of(stream, subject) if self._republisher is not None else 0
             log.append(subject, header, payload, moment)
-            self.lifetimes.note(log.last, ttl, moment)
+            if stream.config.allow_msg_ttl and TTL in lines:
+                self.lifetimes.note(log.last, lifetime(lines), moment)
             if self._republisher is not None:
                 self._republisher.stored(log.last, before, subject, header, payload)
         sequence = log.last
-        self.duplicates.remember(message_id, sequence, moment)
+        self.duplicates.remember(lines.get(headers.MESSAGE_ID, b""), sequence, moment)
         if replaces is not None:
             rollup.replace(log, replaces, subject, sequence)
-        return sequence, False
+        return sequence
+
+    def _transformed(self, subject: bytes) -> bytes:
+        """The subject under which a message is stored."""
+        if self._transform is None:
+            return subject
+        changed = self._transform.apply(shown(subject), self._account.choose)
+        return subject if changed is None else wire(changed)
+
+    def _size_of(self, subject: bytes, header: bytes | None, payload: bytes) -> int:
+        """The bytes that a message counts."""
+        return self._log.size_of(len(subject), -1 if header is None else len(header), len(payload))
+
+    def is_kept(self, subject: bytes) -> bool:
+        """Whether somebody waits for a subject, where the stream keeps only what somebody waits for."""
+        return self._stream.config.retention is not Retention.INTEREST or self._stream.wants(shown(subject))
 
 
 def allowance_of(ceilings: Iterable[tuple[int, int]]) -> int:

@@ -17,12 +17,17 @@ OF_SUBJECT: Final = b"sub"
 OF_STREAM: Final = b"all"
 
 
-def wanted(lines: dict[bytes, bytes], config: StreamConfig) -> bytes | None:
-    """What the message takes the place of; None for nothing. Raises JetStreamError."""
+def wanted(lines: dict[bytes, bytes], config: StreamConfig, *, is_sourced: bool = False) -> bytes | None:
+    """What the message takes the place of; None for nothing. Raises JetStreamError.
+
+    A message of a source is stored with its header, even where it takes the place of nothing here.
+    """
     rollup = lines.get(headers.ROLLUP)
     if not rollup:
         return None
     if not config.allow_rollup_hdrs or config.deny_purge:
+        if is_sourced:
+            return None
         raise ApiError.STREAM_ROLLUP_FAILED.error(err="rollup not permitted")
     kind = rollup.lower()
     if kind not in (OF_SUBJECT, OF_STREAM):

@@ -12,10 +12,23 @@ from broker.jetstream.publish import headers
 if TYPE_CHECKING:
     from broker.core.log import Log
     from broker.jetstream.config.stream import StreamConfig
+    from broker.jetstream.stream import Stream
 
 LARGEST_HEADER: Final = (1 << 16) - 1
 LARGEST_STORED: Final = (1 << 30) - 1
 """Bytes that a message may count in a store of files."""
+
+
+def check_storable(stream: Stream, size: int) -> None:
+    """Checks that a message is not more than the stream's store takes at all. Raises JetStreamError."""
+    if not stream.is_memory and size > LARGEST_STORED:
+        raise ApiError.STREAM_STORE_FAILED.error(err="message to large")
+
+
+def check_header(header: bytes | None) -> None:
+    """Checks how large a header is. Raises JetStreamError."""
+    if header is not None and len(header) > LARGEST_HEADER:
+        raise ApiError.STREAM_HEADER_EXCEEDS_MAXIMUM.error()
 
 
 def check_size(config: StreamConfig, header: bytes | None, payload: bytes) -> None:
@@ -23,8 +36,7 @@ def check_size(config: StreamConfig, header: bytes | None, payload: bytes) -> No
     header_size = 0 if header is None else len(header)
     if config.max_msg_size != UNLIMITED and header_size + len(payload) > config.max_msg_size:
         raise ApiError.STREAM_MESSAGE_EXCEEDS_MAXIMUM.error()
-    if header_size > LARGEST_HEADER:
-        raise ApiError.STREAM_HEADER_EXCEEDS_MAXIMUM.error()
+    check_header(header)
 
 
 def check_discard_new(config: StreamConfig, log: Log, subject: bytes, lines: dict[bytes, bytes], size: int) -> None:
@@ -37,9 +49,9 @@ def check_discard_new(config: StreamConfig, log: Log, subject: bytes, lines: dic
     found = log.find(subject) if config.max_msgs_per_subject > 0 else None
     replaces = found is not None and found[0] >= config.max_msgs_per_subject
     if replaces and config.discard_new_per_subject and headers.ROLLUP not in lines:
-        raise _full("maximum messages per subject exceeded")
+        raise full("maximum messages per subject exceeded")
     if 0 < config.max_msgs <= log.messages and not replaces:
-        raise _full("maximum messages exceeded")
+        raise full("maximum messages exceeded")
     if 0 < config.max_bytes < log.bytes + size:
         if replaces and found is not None:
             oldest = log.get(found[1])
@@ -47,8 +59,9 @@ def check_discard_new(config: StreamConfig, log: Log, subject: bytes, lines: dic
                 header = -1 if oldest.header is None else len(oldest.header)
                 if log.size_of(len(oldest.subject), header, len(oldest.payload)) >= size:
                     return
-        raise _full("maximum bytes exceeded")
+        raise full("maximum bytes exceeded")
 
 
-def _full(text: str) -> JetStreamError:
+def full(text: str) -> JetStreamError:
+    """What a stream says that refuses what it has no room for."""
     return ApiError.STREAM_STORE_FAILED.error(err=text)
