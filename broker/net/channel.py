@@ -21,6 +21,8 @@ CIPHERTEXT_BUFFER: Final = 256 * 1024
 PLAINTEXT_TURN: Final = 256 * 1024
 """Bytes of plaintext that are sealed in one go before the socket is asked to take them."""
 
+TLS_1_3: Final = "TLSv1.3"
+
 LEAST_KEPT: Final = 32 * 1024
 """Bytes that the buffers of a connection may have grown to without being given back."""
 
@@ -61,7 +63,7 @@ class Ciphertext:
 class Channel:
     """One TLS connection on a non-blocking socket."""
 
-    __slots__ = ("_records", "_shared", "connection", "sent", "sock")
+    __slots__ = ("_records", "_shared", "_tickets", "connection", "sent", "sock")
     has_more = False
     """Whether `read_into` has held something back: never here."""
     has_had_turn = False
@@ -74,6 +76,8 @@ class Channel:
         self._records = shared.records_of(self.connection)
         self.sent = 0
         """Bytes of ciphertext that the socket has taken."""
+        self._tickets = 0
+        """Bytes of session tickets that wait for something to go out with: alone they would only wake the client."""
 
     @property
     def at_end(self) -> bool:
@@ -106,7 +110,11 @@ class Channel:
             with contextlib.suppress(OSError):
                 self.send_sealed()
             raise
-        self.send_sealed()
+        if done and self.connection.version == TLS_1_3:
+            # What waits behind the client's last word is tickets, which nobody waits for.
+            self._tickets = self._records.waiting
+        else:
+            self.send_sealed()
         return done
 
     def read_into(self, room: memoryview) -> int:
@@ -142,7 +150,8 @@ class Channel:
     def send_sealed(self) -> bool:
         """Sends waiting ciphertext; True when none is left. Raises OSError when the socket is broken."""
         records = self._records
-        while waiting := records.waiting:
+        while waiting := self.waiting:
+            self._tickets = 0
             try:
                 count = self.sock.send(records.sealed())
             except (BlockingIOError, InterruptedError):
@@ -156,7 +165,8 @@ class Channel:
     @property
     def waiting(self) -> int:
         """Bytes of ciphertext that the socket has not taken yet."""
-        return self._records.waiting
+        waiting = self._records.waiting
+        return 0 if waiting == self._tickets else waiting
 
     def shrink(self) -> None:
         """Gives the memory of its buffers back, unless they hold something."""

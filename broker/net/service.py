@@ -236,9 +236,10 @@ class Service:
 
         Raises CertificateFormatError for one that cannot be read, PinMismatchError for one that is not pinned.
         """
-        der = connection.peer_certificate
-        if tls is None or (der is None and not tls.pinned_certs):
+        if tls is None or not (tls.verify or tls.pinned_certs):
+            # Nobody was asked for one.
             return None
+        der = connection.peer_certificate
         peer = None if der is None else peer_certificate(der)
         check_pin(None if peer is None else peer.public_key_sha256, tls.pinned_certs)
         if peer is None or not tls.verify_and_map:

@@ -29,6 +29,8 @@ class Target:
     port: int
     users: Sequence[Credentials]
     tls: ssl.SSLContext | None = None
+    authority: Path | None = None
+    """Who issued the server's certificate, where there is TLS."""
 
 
 def client_context(certificates: Path) -> ssl.SSLContext:
@@ -48,7 +50,7 @@ def connect(target: Target, name: str, *, account: int = 0, source: str = HOST) 
     Raises:
         BenchError: the server refused, or did not answer in time.
     """
-    return _opened(target.port, lambda info: _connect_line(target.users[account], info, name), target.tls, source)
+    return _opened(target.port, lambda info: connect_line(target.users[account], info, name), target.tls, source)
 
 
 def log_in(port: int, user: str, password: str) -> socket.socket:
@@ -62,9 +64,9 @@ def log_in(port: int, user: str, password: str) -> socket.socket:
 
 
 def _opened(
-    port: int, connect_line: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None, source: str = HOST
+    port: int, introduction: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None, source: str = HOST
 ) -> socket.socket:
-    """A connection that was opened with what `connect_line` says to the server's INFO."""
+    """A connection that was opened with what `introduction` says to the server's INFO."""
     raw = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS, source_address=(source, 0))
     try:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -77,7 +79,7 @@ def _opened(
         raw.close()
         raise
     try:
-        connection.sendall(connect_line(info) + PING)
+        connection.sendall(introduction(info) + PING)
         _read_until(connection, PONG, "the PONG to CONNECT")
     except BaseException:
         connection.close()
@@ -123,7 +125,8 @@ def read_exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
-def _connect_line(credentials: Credentials, info: bytes, name: str) -> bytes:
+def connect_line(credentials: Credentials, info: bytes, name: str) -> bytes:
+    """CONNECT with a signature over the nonce of INFO. Raises BenchError where that has none."""
     nonce = NONCE.search(info)
     if nonce is None:
         raise BenchError("the server's INFO has no nonce, so it does not run in operator mode")

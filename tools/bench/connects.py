@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
+from tools.bench.arriving import Newcomer
 from tools.bench.client import PING, Target, connect
 from tools.bench.errors import BenchError
 from tools.bench.workers import Figures, Worker
@@ -21,16 +22,16 @@ SETTLE_SECONDS = 2.0
 SPARE_FILES = 200
 
 
-def measure_connects(target: Target, seconds: float) -> Figures:
-    """Connect, sign, be let in, close, over and over in several processes.
+def measure_connects(target: Target, seconds: float, *, resumes: bool = False) -> Figures:
+    """Connect, sign, be let in, close, over and over in several processes; with `resumes` by tickets of sessions.
 
     Returns `rate` (connections per second that got their PONG) and `client_seconds` (the generator's processor time
     for one of them).
     """
-    start = time.monotonic() + 0.1
+    start = time.monotonic() + 0.2
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(Worker(f"connector {n}", partial(_connect_often, target, n, start, start + seconds)))
+            stack.enter_context(Worker(f"connector {n}", partial(_connect_often, target, n, start, seconds, resumes)))
             for n in range(WORKERS)
         ]
         results = [worker.result(seconds + 40) for worker in workers]
@@ -92,12 +93,16 @@ def _source(number: int) -> str:
     return f"127.0.0.{1 + number % SOURCES}"
 
 
-def _connect_often(target: Target, worker: int, start: float, deadline: float) -> Figures:
+def _connect_often(target: Target, worker: int, start: float, seconds: float, resumes: bool) -> Figures:
+    newcomer = Newcomer(target, "connector", resumes=resumes)
+    if resumes:
+        # The first time there is no ticket yet.
+        newcomer.visit(_source(worker))
     time.sleep(max(0.0, start - time.monotonic()))
     before = time.process_time()
+    deadline = start + seconds
     connects = 0
     while time.monotonic() < deadline:
-        connection = connect(target, "connector", source=_source(connects * WORKERS + worker))
+        newcomer.visit(_source(connects * WORKERS + worker))
         connects += time.monotonic() < deadline
-        connection.close()
     return {"connects": float(connects), "processor": time.process_time() - before}

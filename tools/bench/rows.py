@@ -154,13 +154,17 @@ class Requests(Row):
 
 
 class Connects(Row):
-    """Connections per second, each with a full handshake and a signature."""
+    """Connections per second, each with a handshake and a signature; a full one, or with the ticket of a session."""
 
     ceiling_processes = 4
 
+    def __init__(self, key: str, *metrics: Metric, resumes: bool = False) -> None:
+        super().__init__(key, *metrics, tls=True)
+        self._resumes = resumes
+
     def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
         before = 0.0 if server is None else server.processor_seconds()
-        figures = measure_connects(target, seconds)
+        figures = measure_connects(target, seconds, resumes=self._resumes)
         if server is not None:
             figures["server_seconds"] = (server.processor_seconds() - before) / figures["connects"]
         return figures
@@ -294,7 +298,7 @@ class Stores(Row):
 
 
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
-    """Every row, in the order of the table; `idle` connections and `subscriptions` set the sizes of two of them."""
+    """Every row, in the order of the table; `idle` connections, half as many with TLS, and `subscriptions` set sizes."""
     return [
         Streaming("publish-16", rate("publish only, 16 B", 1.7), Shape((Lane(ring_of([SUBJECT], 16)),))),
         _fan_out("1-1-16", "1 → 1, 16 B", 16, 1, 3.0),
@@ -318,17 +322,14 @@ def all_rows(idle: int, subscriptions: int) -> list[Row]:
             latency("p99 latency of these"),
         ),
         _fan_out("tls-1-1-128", "TLS 1.3, 1 → 1, 128 B", 128, 1, 2.0, tls=True),
-        _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.0, tls=True),
+        _fan_out("tls-1-1-1k", "TLS 1.3, 1 → 1, 1 KiB", 1024, 1, 1.2, tls=True),
+        _fan_out("tls-1-1-16k", "TLS 1.3, 1 → 1, 16 KiB", 16384, 1, 1.2, tls=True),
+        _fan_out("tls-1-8-128", "TLS 1.3, 1 → 8, 128 B", 128, 8, 2.0, tls=True),
         WebSocketStreaming("wss-1-1-128", rate("wss, 1 → 1, 128 B, a frame each", 1.5), 128),
-        Connects(
-            "connects",
-            Metric("rate", "connects, TLS 1.3 + creds", "/s", 1.0),
-            Metric("server_seconds", "the server's processor time for one", "s", None, more_is_better=False),
-            Metric("client_seconds", "the generator's processor time for one", "s", None, more_is_better=False),
-            tls=True,
-        ),
+        _connects("connects", "connects, TLS 1.3 + creds", 1.0),
+        _connects("connects-resumed", "connects, TLS 1.3 resumed + creds", 1.5, resumes=True),
         _idle("idle", f"memory, {idle:,} idle connections", idle),
-        _idle("idle-tls", f"memory, {idle:,} idle connections, TLS 1.3", idle, tls=True),
+        _idle("idle-tls", f"memory, {idle // 2:,} idle connections, TLS 1.3", idle // 2, tls=True),
         Matching(
             "matching",
             subscriptions,
@@ -411,6 +412,16 @@ def _many_to_many(key: str, title: str, wanted: float, *, together: bool) -> Row
 def _wildcard(key: str, title: str, count: int, wanted: float) -> Row:
     ring = ring_of([f"bench.many.{number:04d}" for number in range(count)], 16)
     return Streaming(key, rate(title, wanted), Shape((Lane(ring, (0,)),), ("bench.many.*",)))
+
+
+def _connects(key: str, title: str, wanted: float, *, resumes: bool = False) -> Row:
+    return Connects(
+        key,
+        Metric("rate", title, "/s", wanted),
+        Metric("server_seconds", "the server's processor time for one", "s", None, more_is_better=False),
+        Metric("client_seconds", "the generator's processor time for one", "s", None, more_is_better=False),
+        resumes=resumes,
+    )
 
 
 def _reload(key: str, title: str, crowd: Crowd) -> Row:

@@ -111,7 +111,8 @@ class Bench:
 
     def _target(self, port: int, row: Row) -> Target:
         context = self._websocket_context if row.websocket else self._context
-        return Target(port, self._trust(row).users, context if row.tls else None)
+        users = self._trust(row).users
+        return Target(port, users, context, self._directory / "ca.pem") if row.tls else Target(port, users)
 
     def _trust(self, row: Row) -> Trust:
         """What is issued for a row's accounts: both servers and the stand-in get the same."""

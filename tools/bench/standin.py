@@ -46,11 +46,14 @@ Routes = Mapping[str, Route]
 class StandIn:
     """The stand-in server, in forked processes of its own; use it as a context manager."""
 
-    def __init__(self, routes: Routes, certificates: Path | None = None, processes: int = 1) -> None:
+    def __init__(
+        self, routes: Routes, certificates: Path | None = None, processes: int = 1, *, tickets: int = 1
+    ) -> None:
         context = None
         if certificates is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.num_tickets = tickets
             context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
         self._listener = socket.create_server((HOST, 0), backlog=1024)
         self._listener.setblocking(False)

@@ -32,8 +32,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def target_of(standin: StandIn, trust: Trust, certificates: Path | None = None) -> Target:
-    context = None if certificates is None else client_context(certificates)
-    return Target(standin.port, trust.users, context)
+    if certificates is None:
+        return Target(standin.port, trust.users)
+    return Target(standin.port, trust.users, client_context(certificates), certificates / "ca.pem")
 
 
 def lanes(subscribers: int) -> Shape:
@@ -93,6 +94,16 @@ def test_connects_are_full_handshakes(trust: Trust, certificates: Path) -> None:
         figures = measure_connects(target_of(standin, trust, certificates), 0.3)
     assert figures["rate"] > 0
     assert figures["client_seconds"] > 0
+
+
+def test_connects_are_resumed(trust: Trust, certificates: Path) -> None:
+    with StandIn({}, certificates, processes=2) as standin:
+        assert measure_connects(target_of(standin, trust, certificates), 0.3, resumes=True)["rate"] > 0
+
+
+def test_a_server_that_resumes_nothing_is_noticed(trust: Trust, certificates: Path) -> None:
+    with StandIn({}, certificates, tickets=0) as standin, pytest.raises(BenchError, match="did not take a session's"):
+        measure_connects(target_of(standin, trust, certificates), 0.3, resumes=True)
 
 
 def test_ring_sides_of_different_frames_make_the_growth() -> None:

@@ -20,7 +20,7 @@ NATSKEEP = f"{shlex.quote(sys.executable)} -m broker"
 def test_rows_can_be_listed() -> None:
     done = CliRunner().invoke(main, ["--list", "--row", "tls-*"])
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.output.splitlines()] == ["tls-1-1-128", "tls-1-1-1k"]
+    assert [line.split()[0] for line in done.output.splitlines()] == ["tls-1-1-128", "tls-1-1-1k", "tls-1-1-16k", "tls-1-8-128"]
 
 
 def test_a_pattern_without_a_row_is_refused() -> None:
