@@ -46,7 +46,13 @@ DEFAULT_NAMES = ("natskeep", "nats-server")
     help="The command of natskeep or nats-server; it is started with -c FILE.",
 )
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
-@click.option("--idle", type=click.IntRange(1, 60_000), default=10_000, show_default=True, help="Idle connections; half as many with TLS.")
+@click.option(
+    "--idle",
+    type=click.IntRange(2, 60_000),
+    default=10_000,
+    show_default=True,
+    help="Idle connections; half as many with TLS.",
+)
 @click.option(
     "--subscriptions",
     type=click.IntRange(2, 2_000_000),

@@ -298,7 +298,7 @@ class Stores(Row):
 
 
 def all_rows(idle: int, subscriptions: int) -> list[Row]:
-    """Every row, in the order of the table; `idle` connections, half as many with TLS, and `subscriptions` set sizes."""
+    """Every row, in the order of the table; `idle` connections (half of it with TLS) and `subscriptions` set sizes."""
     return [
         Streaming("publish-16", rate("publish only, 16 B", 1.7), Shape((Lane(ring_of([SUBJECT], 16)),))),
         _fan_out("1-1-16", "1 → 1, 16 B", 16, 1, 3.0),

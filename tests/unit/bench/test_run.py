@@ -20,7 +20,8 @@ NATSKEEP = f"{shlex.quote(sys.executable)} -m broker"
 def test_rows_can_be_listed() -> None:
     done = CliRunner().invoke(main, ["--list", "--row", "tls-*"])
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.output.splitlines()] == ["tls-1-1-128", "tls-1-1-1k", "tls-1-1-16k", "tls-1-8-128"]
+    keys = [line.split()[0] for line in done.output.splitlines()]
+    assert keys == ["tls-1-1-128", "tls-1-1-1k", "tls-1-1-16k", "tls-1-8-128"]
 
 
 def test_a_pattern_without_a_row_is_refused() -> None:
