@@ -112,10 +112,11 @@ def _shown(entry: Entry) -> str:
     return str(content) if isinstance(content, int) and not isinstance(content, bool) else entry.value.kind
 
 
-def _cipher(entry: Entry, problems: Problems) -> None:
+def _cipher(entry: Entry, problems: Problems) -> str:
     text = string(entry, problems)
     if text.lower() not in _CIPHERS:
         raise fail(entry, f'Unknown cipher type: "{text}"; use chacha or aes')
+    return "aes" if text.lower() == "aes" else "chacha"
 
 
 def _extension_hint(entry: Entry, problems: Problems) -> None:
@@ -312,18 +313,26 @@ KEYS: Final[Keys] = {
     ),
     **keys(
         *("key", "ek", "encryption_key"),
-        read=checked(string, _SEALED),
+        field="key",
+        read=string,
         kind="string",
-        doc="Key that data is encrypted with; not available in this version: refused.",
+        doc="Encrypts all that accounts have on disk: it seals a data key for each. Best 32 random bytes in base64, "
+        "from the environment (`$NAME`).",
     ),
     **keys(
         *("prev_key", "prev_ek", "prev_encryption_key"),
-        read=checked(string, _SEALED),
+        field="previous_key",
+        read=string,
         kind="string",
-        doc="The key before it; not available in this version: refused.",
+        doc="The key before it: what it sealed is sealed anew with `key` at the start.",
     ),
     **keys(
-        "cipher", read=_cipher, kind="`chacha` or `aes`", default="`chacha`", doc="Cipher of `key`. Without effect."
+        "cipher",
+        field="cipher",
+        read=_cipher,
+        kind="`chacha` or `aes`",
+        default="`chacha`",
+        doc="How data is encrypted: XChaCha20-Poly1305, or AES-256-GCM-SIV.",
     ),
     **keys(
         "tpm",

@@ -436,6 +436,12 @@ class JetStreamOptions:
     """Bytes of all streams on disk; -1 is three quarters of what is free at the start."""
     strict: bool = True
     """Refuse requests with unknown fields."""
+    key: str = field(default="", repr=False)
+    """Seals the data keys of accounts, by which all that they have on disk is encrypted; empty encrypts nothing."""
+    previous_key: str = field(default="", repr=False)
+    """The key before it."""
+    cipher: str = "chacha"
+    """``chacha`` or ``aes``."""
     ceilings: JetStreamCeilings = field(default_factory=JetStreamCeilings)
 
 

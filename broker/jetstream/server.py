@@ -17,6 +17,7 @@ from broker.jetstream.api.router import PREFIX, Router
 from broker.jetstream.errors import JetStreamError
 from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
 from broker.jetstream.store.account import AccountStore
+from broker.jetstream.store.sealing import ServerKeys, Vault
 from broker.jetstream.store.tables import StoreError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class JetStream:
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
         self.settings = Settings(options, server)
+        self._vault = Vault(ServerKeys(options.key, options.previous_key, options.cipher))
         self._control = control
         self._settled = settled
         self._directory = directory_of(options)
@@ -171,7 +173,8 @@ class JetStream:
 
     def _streams(self, internal: Internal) -> AccountJetStream:
         directory = self._directory / directory_name(internal.tenant.account.name)
-        store = AccountStore(directory, asyncio.get_running_loop(), self._executor, self._settled)
+        codec = self._vault.codec(directory, internal.tenant.account.name)
+        store = AccountStore(directory, asyncio.get_running_loop(), self._executor, self._settled, codec)
         streams = AccountJetStream(self.settings, store, internal, self._control.hub, self._control.clock)
         streams.load()
         return streams

@@ -52,6 +52,22 @@ async def test_where_streams_are_kept(text: str, tmp_path: Path) -> None:
     assert (tmp_path / "jetstream" / "%24G" / "data.mdb").exists()
 
 
+async def test_streams_are_encrypted(tmp_path: Path) -> None:
+    keyed = f'jetstream {{ store_dir: {tmp_path}, key: "old" }}'
+    async with serving(options(keyed)) as server, connected(server) as client:
+        await made(client, "S", subjects=["s"])
+        await said(client, "s", b"nobody else may read this")
+    renewed = f'jetstream {{ store_dir: {tmp_path}, key: "new", prev_key: "old", cipher: "AES" }}'
+    async with serving(options(renewed)) as server, connected(server) as client:
+        await said(client, "s", b"nor this")
+        assert (await ask(client, "STREAM.INFO.S"))["state"]["messages"] == 2
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "jetstream").rglob("*") if path.is_file())
+    assert b"may read" not in stored
+    assert b"nor this" not in stored
+    with pytest.raises(SettingsError, match="sealed with another key; give that one as 'prev_key'"):
+        await Server(options(keyed)).start()
+
+
 async def test_without_streams_nobody_answers(tmp_path: Path) -> None:
     async with (
         serving(options(f"jetstream {{ enabled: false, store_dir: {tmp_path} }}")) as server,

@@ -206,6 +206,9 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "max_memory_store": _STREAMS + "test_ceilings_of_the_server",
         "max_file_store": _STREAMS + "test_ceilings_of_the_server",
         "domain": _STREAMS + "test_ceilings_of_the_server",
+        "key": _STREAMS + "test_streams_are_encrypted",
+        "prev_key": _STREAMS + "test_streams_are_encrypted",
+        "cipher": _STREAMS + "test_streams_are_encrypted",
         "limits": _STREAMS + "test_ceilings_of_the_server",
     },
     "`limits` of `jetstream`": {
