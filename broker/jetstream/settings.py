@@ -58,6 +58,10 @@ class Settings:
     """The server's name."""
     accounts: dict[str, AccountJetStream] = field(default_factory=dict)
     """The accounts that have streams."""
+    batches: int = 0
+    """Atomic batches that wait for their commit."""
+    staged: int = 0
+    """Bytes of their messages."""
     max_memory: int = field(init=False)
     """Bytes that streams in memory may take together; -1 takes as much as the machine gives."""
     max_store: int = field(init=False)

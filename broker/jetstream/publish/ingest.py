@@ -18,7 +18,7 @@ from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
 from broker.jetstream.config.words import Discard, Retention
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import counters, expectations, headers, rollup, room
+from broker.jetstream.publish import atomic, counters, expectations, headers, rollup, room
 from broker.jetstream.publish.duplicates import Duplicates
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
 from broker.jetstream.publish.ready import Ready
@@ -54,6 +54,7 @@ class Ingest:
         intake.bind(stream.account.tenant.announcements)
         intake.speak(self._before, _BEHIND)
         self.lifetimes = Lifetimes()
+        self._atomic = atomic.Atomic(stream)
         self._republisher: Republisher | None = None
 
     def adopt(self, config: StreamConfig) -> None:
@@ -74,6 +75,8 @@ class Ingest:
             or config.allow_msg_counter
         )
         self._intake.plain = not looks_at_each
+        if not config.allow_atomic:
+            self._atomic.close()
 
     def listen(self, subjects: Iterable[str]) -> None:
         """Takes what is published on these subjects, and on no others any more."""
@@ -90,6 +93,7 @@ class Ingest:
         """Takes nothing more."""
         self.listen(())
         self._intake.close()
+        self._atomic.close()
 
     def recall(self) -> None:
         """Remembers the ids of messages that are still within the window, as after a restart."""
@@ -140,6 +144,11 @@ class Ingest:
         if self._stream.config.no_ack:
             reply = None
         try:
+            if header is not None and atomic.IDENTIFIER in header and headers.own_lines(header).get(atomic.IDENTIFIER):
+                answer = self._atomic.take(atomic.Message(subject, header, payload), moment)
+                if reply is not None:
+                    self._intake.owe_text(reply, answer)
+                return
             sequence, behind = self._store(subject, header, payload, moment)
         except JetStreamError as error:
             if reply is not None:
@@ -169,7 +178,7 @@ class Ingest:
         """The sequence of a message, and what an answer says behind it. Raises JetStreamError."""
         stream, log = self._stream, self._log
         config = stream.config
-        subject = self._transformed(subject)
+        subject = self.transformed(subject)
         room.check_storable(stream, self._size_of(subject, header, payload))
         if config.sealed:
             raise ApiError.STREAM_SEALED.error()
@@ -204,9 +213,9 @@ class Ingest:
             self._account.check_usage(stream, self._size_of(subject, header, payload))
             lifetime(lines)
             room.check_discard_new(config, log, subject, lines, self._size_of(subject, header, payload))
-        return self._append(ready, moment), behind
+        return self.append(ready, moment), behind
 
-    def _append(self, ready: Ready, moment: int) -> int:
+    def append(self, ready: Ready, moment: int) -> int:
         """Stores a message that nothing stands against; its sequence."""
         stream, log = self._stream, self._log
         subject, header, payload, lines, replaces, is_kept = ready
@@ -226,7 +235,7 @@ class Ingest:
             rollup.replace(log, replaces, subject, sequence)
         return sequence
 
-    def _transformed(self, subject: bytes) -> bytes:
+    def transformed(self, subject: bytes) -> bytes:
         """The subject under which a message is stored."""
         if self._transform is None:
             return subject
