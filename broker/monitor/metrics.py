@@ -91,16 +91,23 @@ def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
         yield _certificates(watched.service.certificates)
     tenants = watched.service.control.tenants
     names = [only] if only else sorted(tenants)
+    # The labels of an account stand in each of its lines.
+    shown: dict[str, str] = {}
+    for part in _slices(names):
+        for name in part:
+            tenant = tenants.get(name)
+            if tenant is not None:
+                shown[name] = _labels({"account": readable(name), "name": readable(tenant.account.label)})
+        yield b""
     for family in _ACCOUNTS:
         yield _head(family.name, family.kind, family.help)
-        for start in range(0, len(names), SLICE):
+        for part in _slices(list(shown)):
             lines = []
-            for name in names[start : start + SLICE]:
+            for name in part:
                 tenant = tenants.get(name)
                 value = None if tenant is None else family.value(tenant.account, tenant)
-                if tenant is not None and value is not None:
-                    labels = {"account": readable(name), "name": readable(tenant.account.label)}
-                    lines.append(sample(family.name, value, labels))
+                if value is not None:
+                    lines.append(_line(family.name, shown[name], value))
             yield "".join(lines).encode("utf-8", "replace")
     yield _denials(watched, only)
 
@@ -208,8 +215,21 @@ def _head(name: str, kind: str, text: str) -> bytes:
 
 def sample(name: str, value: float, labels: Mapping[str, str]) -> str:
     """One line."""
-    shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"natskeep_{name}{{{shown}}} {value}\n" if shown else f"natskeep_{name} {value}\n"
+    return _line(name, _labels(labels), value)
+
+
+def _line(name: str, labels: str, value: float) -> str:
+    return f"natskeep_{name}{labels} {value}\n"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    """The labels in their braces; nothing where there are none."""
+    shown = ",".join([f'{label}="{_escaped(text)}"' for label, text in labels.items()])
+    return f"{{{shown}}}" if shown else ""
+
+
+def _slices(names: list[str]) -> Iterator[list[str]]:
+    return (names[start : start + SLICE] for start in range(0, len(names), SLICE))
 
 
 def _escaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -195,7 +196,7 @@ def varz(watched: Watched) -> Varz:
         metadata=dict(options.server_metadata),
         feature_flags=feature_flags(options),
         trusted_operators_jwt=operators,
-        trusted_operators_claim=[OperatorClaims.from_token(token) for token in operators],
+        trusted_operators_claim=[_operator(token) for token in operators],
         system_account=watched.system_account,
         pinned_account_fails=service.control.pinned_account_fails,
         slow_consumer_stats=PeerCounts(clients=service.slow_consumers),
@@ -204,6 +205,12 @@ def varz(watched: Watched) -> Varz:
         tls_cert_not_after="" if watched.certificate_ends is None else moment(watched.certificate_ends),
         natskeep=Own(version=watched.version),
     )
+
+
+@lru_cache(16)
+def _operator(token: str) -> OperatorClaims:
+    # Monitoring asks every few seconds, and the claims of a token never change.
+    return OperatorClaims.from_token(token)
 
 
 def _websocket(watched: Watched) -> dict[str, Any]:
