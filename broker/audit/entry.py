@@ -12,6 +12,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from auth.nkey import KeyPair, NKeyError, verify
@@ -65,10 +66,16 @@ def line_hash(line: bytes) -> str:
 
 def encode(sequence: int, previous: str, time: float, event: str, members: dict[str, object]) -> bytes:
     """A line without its newline. Members that are empty are left out."""
-    body = {"seq": sequence, "time": moment(time), "event": event}
-    body |= {name: value for name, value in members.items() if value not in ("", None, [], {})}
-    body["prev"] = previous
-    return _ENCODER.encode(body).encode("ascii")
+    parts = [f'{{"seq":{sequence},"time":"{moment(time)}","event":{encode_basestring_ascii(event)}']
+    for name, value in members.items():
+        # Most members are text, and there is a line for every login.
+        if isinstance(value, str):
+            if value:
+                parts.append(f'"{name}":{encode_basestring_ascii(value)}')
+        elif value is not None and value not in ([], {}):
+            parts.append(f'"{name}":{_ENCODER.encode(value)}')
+    parts.append(f'"prev":"{previous}"}}')
+    return ",".join(parts).encode("ascii")
 
 
 def signed(line: bytes, key: KeyPair) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import random
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auth.nkey import KeyKind, KeyPair
-from broker.audit.entry import HEAD, segment_name
+from broker.audit.entry import HEAD, decode, encode, segment_name
 from broker.audit.ledger import Event, Ledger, LedgerError, load_key
 from broker.audit.verify import entries, verify_ledger
 
@@ -36,6 +39,26 @@ def written(directory: Path, *, rounds: int = 6, maximum_bytes: int = 1500, keep
 def crash(ledger: Ledger) -> None:
     """Leaves the files as the end of a process does: nothing is sealed, and the kernel closes everything."""
     ledger._let_go()
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["user", "changes", "cid", "break_glass", "denial"]),
+        st.text() | st.integers() | st.booleans() | st.none() | st.lists(st.text(), max_size=3),
+    ),
+    st.floats(0, 4e9),
+)
+def test_a_line_says_what_happened(members: dict[str, object], time: float) -> None:
+    line = encode(7, "0" * 64, time, "denied", members)
+    assert line.isascii()
+    assert b"\n" not in line
+    said = decode(line)
+    assert list(said)[:3] == ["seq", "time", "event"]
+    assert list(said)[-1] == "prev"
+    told = {name: value for name, value in said.items() if name not in ("seq", "time", "event", "prev")}
+    assert told == {name: value for name, value in members.items() if value not in ("", None, [])}
+    at = datetime.fromisoformat(str(said["time"])).timestamp()
+    assert abs(at - time) <= 1e-6
 
 
 def test_it_is_proved_to_the_end(tmp_path: Path) -> None:

@@ -54,12 +54,18 @@ def test_quoted_ends_where_it_ends(data: bytes) -> None:
     assert '"' not in inner.replace(r"\\", "").replace(r"\"", "")
 
 
-@pytest.mark.parametrize("secret", [SEED, TOKEN, "SX" + "A" * 56, "SO" + "B" * 56])
+SHORTEST_TOKEN = "eyJ" + ".".join(["a" * 8] * 3)
+
+
+@pytest.mark.parametrize("secret", [SEED, TOKEN, SHORTEST_TOKEN, "SX" + "A" * 56, "SO" + "B" * 56])
 def test_secrets_are_blanked_anywhere(secret: str) -> None:
+    assert without_secrets(secret) == "[REDACTED]"
     assert secret not in without_secrets(f"x={secret}, {secret}")
     assert without_secrets(f"<{secret}>") == "<[REDACTED]>"
 
 
-@pytest.mark.parametrize("text", ["U" + SEED[1:], SEED[:-1], SEED + "A", "eyJ.a.b", "SUBSCRIBE"])
+@pytest.mark.parametrize(
+    "text", ["U" + SEED[1:], SEED[:-1], SEED + "A", "A" + SEED, SHORTEST_TOKEN[:-1], "eyJ.a.b", "SUBSCRIBE"]
+)
 def test_what_is_no_secret_is_shown(text: str) -> None:
     assert without_secrets(text) == text
