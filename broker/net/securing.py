@@ -13,7 +13,7 @@ from broker.net.certificates import CLIENT
 from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
-from broker.wire.errors import CloseReason
+from broker.wire.errors import CloseReason, ErrorText
 from tls.failures import HandshakeError
 from tls.identity import CertificateFormatError, Secured
 from tls.pins import PinMismatchError
@@ -166,7 +166,8 @@ class Securing(Writing):
         refusal = self._handshake_refusal()
         if refusal is not None:
             self.service.count_refusal(refusal)
-            self.session.close(CloseReason.MAXIMUM_CONNECTIONS)
+            # In the clear, as nats-server says it: there will be no handshake.
+            self.session.fail(ErrorText.THROTTLED, CloseReason.MAXIMUM_CONNECTIONS, level=logging.DEBUG)
             return
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         if not self._is_timed:

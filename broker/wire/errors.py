@@ -60,6 +60,7 @@ class ErrorText(Enum):
     INVALID_SUBJECT = "Invalid Subject"
     INVALID_PUBLISH_SUBJECT = "Invalid Publish Subject"
     STALE_CONNECTION = "Stale Connection"
+    THROTTLED = "Connection throttling is active. Please try again later."
 
 
 def error_line(text: str | ErrorText) -> bytes:

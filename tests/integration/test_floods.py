@@ -8,13 +8,16 @@ import ssl
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from broker.config.options import AdmissionOptions, AuthorizationOptions
 from tests.support.certificates import make_certificates
+from tests.support.loops import in_every_loop
 from tests.support.servers import NATSKEEP, ServerProcess
+from tests.support.serving import Client, serving
 from tests.support.stalling import Phase, Stalling, allowed, hello, log_in, processor_seconds, stalling
 
 IS_LONG = os.environ.get("NATSKEEP_FUZZ") == "long"
@@ -114,3 +117,20 @@ def test_one_address_cannot_keep_the_others_out(tmp_path: Path, certificates: Pa
                 log_in(server.port, certificates)
         assert server.metric('natskeep_admission_dropped_total{reason="max_unauthenticated"}') >= 300
         crowd.wait_for_the_end(int(server.metric("natskeep_unauthenticated_connections ")))
+
+
+@in_every_loop
+async def test_a_reload_takes_other_bounds() -> None:
+    authorization = AuthorizationOptions(token="t")
+    async with serving(authorization=authorization) as server:
+        waiting = [await Client.open(server) for _ in range(3)]
+        for client in waiting:
+            await client.greeting()
+        options = replace(server.options, admission=AdmissionOptions(max_unauthenticated=2))
+        plan = await server.reload(options)
+        assert [change.line for change in plan.changes] == ["Reloaded: admission"]
+        newcomer = await Client.open(server)
+        await newcomer.greeting()
+        for client in waiting[:2]:
+            assert await client.rest() == b"-ERR 'maximum connections exceeded'\r\n"
+        assert server.service.admission.guests == 2

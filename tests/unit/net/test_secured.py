@@ -217,6 +217,7 @@ def test_no_more_handshakes_begin_in_a_second_than_may(
         network.say(peer, b"\x16")
     assert [peer.reason for peer in peers[:2]] == [None, None]
     assert [peer.reason for peer in peers[2:]] == [CloseReason.MAXIMUM_CONNECTIONS] * 2
+    assert peers[3].read().endswith(b"-ERR 'Connection throttling is active. Please try again later.'\r\n")
     network.advance(1.0)
     secured(network, context)
     assert "Rejected 2 connections due to TLS rate limiting" in caplog.text
