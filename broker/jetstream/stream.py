@@ -112,7 +112,7 @@ class Stream:
         """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
         self.is_closed = True
         self._unfollow(deleted=deleted)
-        self.ingest.close()
+        self.ingest.close(deleted=deleted)
         self.direct.close()
         if self._age_timer is not None:
             self._age_timer.cancel()

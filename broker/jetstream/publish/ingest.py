@@ -18,7 +18,7 @@ from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
 from broker.jetstream.config.words import Discard, Retention
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import atomic, counters, expectations, headers, rollup, room
+from broker.jetstream.publish import atomic, counters, expectations, headers, rollup, room, schedules
 from broker.jetstream.publish.duplicates import Duplicates
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
 from broker.jetstream.publish.ready import Ready
@@ -55,6 +55,7 @@ class Ingest:
         intake.speak(self._before, _BEHIND)
         self.lifetimes = Lifetimes()
         self._atomic = atomic.Atomic(stream)
+        self._schedules = schedules.Schedules(stream)
         self._republisher: Republisher | None = None
 
     def adopt(self, config: StreamConfig) -> None:
@@ -89,15 +90,18 @@ class Ingest:
                 made = self._subscriptions[subject] = Subscription(self._intake, wire(subject), None, b"1")
                 tenant.listen(made)
 
-    def close(self) -> None:
-        """Takes nothing more."""
+    def close(self, *, deleted: bool) -> None:
+        """Takes nothing more; ``deleted`` lets go of what is kept beside the messages."""
         self.listen(())
         self._intake.close()
         self._atomic.close()
+        self._schedules.close(deleted=deleted)
 
     def recall(self) -> None:
-        """Remembers the ids of messages that are still within the window, as after a restart."""
+        """Remembers what messages ask for, and the ids of those that are still within the window: after a restart."""
         log, every = self._log, Filter()
+        if self._stream.config.allow_msg_schedules:
+            self._schedules.recall()
         if self._stream.config.allow_msg_ttl:
             self.lifetimes.recall(log)
         if self.duplicates.window and log.messages:
@@ -192,6 +196,8 @@ class Ingest:
             if TTL in lines and not config.allow_msg_ttl and not is_sourced:
                 raise ApiError.MESSAGE_TTL_DISABLED.error()
             expectations.check_sequences(lines, log, subject)
+            if not is_sourced and schedules.check(lines, shown(subject), config, self.is_schedule) and header:
+                header = schedules.marked(header, lines)
             message_id = lines.get(headers.MESSAGE_ID, b"")
             if headers.STREAM_SOURCE in lines and not is_sourced:
                 raise ApiError.MESSAGE_SOURCE_HDR_NOT_ALLOWED.error()
@@ -227,13 +233,24 @@ class Ingest:
             log.append(subject, header, payload, moment)
             if stream.config.allow_msg_ttl and TTL in lines:
                 self.lifetimes.note(log.last, lifetime(lines), moment)
+            if stream.config.allow_msg_schedules and schedules.PATTERN in lines:
+                self._schedules.note(subject, log.last, lines, moment)
             if self._republisher is not None:
                 self._republisher.stored(log.last, before, subject, header, payload)
         sequence = log.last
         self.duplicates.remember(lines.get(headers.MESSAGE_ID, b""), sequence, moment)
         if replaces is not None:
             rollup.replace(log, replaces, subject, sequence)
+        scheduler = lines.get(schedules.SCHEDULER)
+        if scheduler and lines.get(schedules.NEXT) == schedules.PURGE and rollup.is_allowed(stream.config):
+            rollup.replace(log, rollup.OF_SUBJECT, scheduler, log.last + 1)
+            self._schedules.purged(scheduler)
         return sequence
+
+    def is_schedule(self, subject: str) -> bool | None:
+        """See `schedules.IsSchedule`."""
+        entry = self._stream.last_entry(subject)
+        return None if entry is None else bool(headers.own_lines(entry.header).get(schedules.PATTERN))
 
     def transformed(self, subject: bytes) -> bytes:
         """The subject under which a message is stored."""

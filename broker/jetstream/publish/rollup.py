@@ -17,6 +17,11 @@ OF_SUBJECT: Final = b"sub"
 OF_STREAM: Final = b"all"
 
 
+def is_allowed(config: StreamConfig) -> bool:
+    """Whether messages of the stream may take the place of others."""
+    return config.allow_rollup_hdrs and not config.deny_purge
+
+
 def wanted(lines: dict[bytes, bytes], config: StreamConfig, *, is_sourced: bool = False) -> bytes | None:
     """What the message takes the place of; None for nothing. Raises JetStreamError.
 
@@ -25,7 +30,7 @@ def wanted(lines: dict[bytes, bytes], config: StreamConfig, *, is_sourced: bool 
     rollup = lines.get(headers.ROLLUP)
     if not rollup:
         return None
-    if not config.allow_rollup_hdrs or config.deny_purge:
+    if not is_allowed(config):
         if is_sourced:
             return None
         raise ApiError.STREAM_ROLLUP_FAILED.error(err="rollup not permitted")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.control.tenant import wire
 from broker.core.log import Filter
 from broker.jetstream.config.words import Discard
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import counters, expectations, headers, rollup, room
+from broker.jetstream.publish import counters, expectations, headers, rollup, room, schedules
 from broker.jetstream.publish.lifetimes import TTL, lifetime
 from broker.jetstream.publish.ready import Ready
+from broker.session.session import shown
 
 if TYPE_CHECKING:
     from broker.jetstream.publish.counters import Sum
@@ -46,6 +48,7 @@ class Staged:
         self._sums: dict[bytes, Sum] = {}
         self._count: dict[bytes, int] = {}
         self._expected: dict[bytes, int] = {}
+        self._schedules: dict[bytes, bool] = {}
 
     def add(self, subject: bytes, header: bytes | None, payload: bytes) -> None:
         """Checks the next message. Raises JetStreamError."""
@@ -70,11 +73,15 @@ class Staged:
             header, payload = counters.counted(self._sums[subject], subject, header, payload, lines, amount=amount)
             room.check_size(config, header, payload)
         self._check_sequences(lines, subject)
+        is_schedule = schedules.check(lines, shown(subject), config, self._is_schedule)
+        if is_schedule and header:
+            header = schedules.marked(header, lines)
         replaces = rollup.wanted(lines, config)
         if replaces == rollup.OF_SUBJECT and subject in self._count:
             raise ApiError.STREAM_ROLLUP_FAILED.error(err="batch rollup sub invalid")
         if replaces == rollup.OF_STREAM and self._count:
             raise ApiError.STREAM_ROLLUP_FAILED.error(err="batch rollup all invalid")
+        self._schedules[subject] = is_schedule
         self._count[subject] = self._count.get(subject, 0) + 1
         self.size += self._size_of(subject, header, payload)
         self._check_discard_new(lines, subject)
@@ -82,6 +89,10 @@ class Staged:
 
     def _size_of(self, subject: bytes, header: bytes | None, payload: bytes) -> int:
         return self._stream.log.size_of(len(subject), -1 if header is None else len(header), len(payload))
+
+    def _is_schedule(self, subject: str) -> bool | None:
+        staged = self._schedules.get(wire(subject))
+        return self._stream.ingest.is_schedule(subject) if staged is None else staged
 
     def _check_id(self, message_id: bytes) -> None:
         if not message_id:
