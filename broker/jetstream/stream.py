@@ -11,7 +11,7 @@ from broker.jetstream.codec import ZERO_TIME, Plain, dumps, now, plain, shown_ti
 from broker.jetstream.codec.times import NANOSECONDS
 from broker.jetstream.config.metadata import told
 from broker.jetstream.config.stream_update import check_update
-from broker.jetstream.config.words import Discard, Retention, Storage
+from broker.jetstream.config.words import Discard, PersistMode, Retention, Storage
 from broker.jetstream.direct import DirectGet
 from broker.jetstream.errors import ApiError
 from broker.jetstream.following.local import LocalFollower
@@ -68,6 +68,11 @@ class Stream:
     def is_memory(self) -> bool:
         """Whether it is gone when the server ends."""
         return self.config.storage is Storage.MEMORY
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether publishers hear of a message before it is on disk: it never will be, or the stream says so."""
+        return self.is_memory or self.config.persist_mode is PersistMode.ASYNC
 
     # Life
 
@@ -173,7 +178,10 @@ class Stream:
         ends = self.ingest.lifetimes.next
         if ends and (self._age_timer is None or ends < self._wake_at):
             self._expire()
-        self.account.store.after(self._stored)
+        if self.is_memory:
+            self._stored(None)
+        else:
+            self.account.store.after(self._stored)
 
     def _stored(self, problem: Exception | None) -> None:
         if problem is None:

@@ -24,6 +24,7 @@ from tools.bench.report import RowResult, as_json, table
 from tools.bench.rows import all_rows, select_rows
 from tools.bench.run import Bench, Settings
 from tools.bench.servers import Program, default_programs
+from tools.bench.streams import stream_rows
 
 DEFAULT = Settings(rounds=11, seconds=0.8)
 QUICK = Settings(rounds=5, seconds=0.3)
@@ -83,7 +84,7 @@ def main(
     """
     if not Path("/proc/self/status").exists():
         raise click.ClickException("the measurement reads /proc and so needs Linux")
-    rows = select_rows([*all_rows(idle, subscriptions), *crossing_rows(accounts)], patterns)
+    rows = select_rows([*all_rows(idle, subscriptions), *crossing_rows(accounts), *stream_rows()], patterns)
     if not rows:
         raise click.UsageError(f"no row matches {' '.join(patterns)}; --list shows the keys")
     if list_rows:

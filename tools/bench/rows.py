@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 
 from tools.bench.client import Target
 from tools.bench.connects import SETTLE_SECONDS, hold_idle, measure_connects, require_open
@@ -79,6 +80,11 @@ class Row(abc.ABC):
     def prepare(self, target: Target, stack: ExitStack) -> None:
         """Bring the server into the state that the measurement needs; what `stack` holds stays for all rounds."""
         del target, stack  # Most rows need nothing.
+
+    def config(self, port: int, directory: Path) -> str:
+        """A configuration of its own for the servers, which keep files in the directory; empty for the usual one."""
+        del port, directory
+        return ""
 
     def best(self, rounds: list[Figures]) -> Figures:
         """The round with the best figure of the first metric that these rounds have."""

@@ -70,7 +70,9 @@ class Bench:
         port = free_port()
         websocket_port = free_port() if row.websocket else 0
         config = self._directory / f"{row.key}-{program.name}.conf"
-        text = server_config(port, self._trust(row), self._directory if row.tls else None, websocket_port)
+        text = row.config(port, self._directory / f"{row.key}-{program.name}") or server_config(
+            port, self._trust(row), self._directory if row.tls else None, websocket_port
+        )
         config.write_text(text)
         server = stack.enter_context(Server(program, config, port))
         target = self._target(websocket_port or port, row)

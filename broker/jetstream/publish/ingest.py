@@ -129,7 +129,9 @@ class Ingest:
             self._judge(*message, moment)
         if self._log.last != last:
             self._stream.grew()
-        if intake.answers:
+        if self._stream.answers_at_once:
+            intake.give(intake.answers)
+        elif intake.answers:
             self._account.store.after(partial(self._settled, intake.answers))
 
     def _settled(self, until: int, problem: Exception | None) -> None:
