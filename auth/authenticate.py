@@ -26,7 +26,7 @@ from accounts.policy import PolicyTable
 from auth import password
 from auth.cache import BoundedCache
 from auth.callout import Delegation, check_placement, placement
-from auth.certificate import find_user
+from auth.certificate import LOCAL, find_local_user, find_user
 from auth.challenge import verify_signature
 from auth.errors import AuthError, AuthFailure, StrangerError
 from auth.evidence import CertificateFacts, ConnectionType, Evidence
@@ -55,6 +55,9 @@ __all__ = ["Authenticator", "CertificateFacts", "ConnectionType", "Evidence"]
 _REMEMBERED_USERS: Final = 4096
 _RECENT_USERS: Final = 64
 _REDACTED: Final = "[REDACTED]"
+
+_MAPPED: Final = (Method.CERTIFICATE, Method.UNIX_PEER)
+"""What proves a client without a word of its own."""
 
 _mint = claim_minter()
 
@@ -267,8 +270,8 @@ class Authenticator:
     def _by_configuration(self, evidence: Evidence, proxy_key: str | None) -> Principal:
         if evidence.unverified_nkey and self._nkeys:
             return self._by_nkey(evidence, proxy_key)
-        if evidence.certificate is not None and self._users:
-            return self._by_certificate(evidence, evidence.certificate, proxy_key)
+        if (evidence.certificate is not None or evidence.peer is not None) and self._users:
+            return self._by_mapping(evidence, proxy_key)
         if self._single(evidence.connection_type).no_auth_user and not _has_evidence(evidence):
             return self._as_no_auth_user(evidence.connection_type, proxy_key)
         if self._users:
@@ -389,7 +392,7 @@ class Authenticator:
 
     def is_break_glass(self, principal: Principal) -> bool:
         """Whether it is a user of the configuration that is kept for when the callout is out of order."""
-        is_own = principal.method in (Method.PASSWORD, Method.NKEY, Method.CERTIFICATE)
+        is_own = principal.method in (Method.PASSWORD, Method.NKEY, *_MAPPED)
         return is_own and principal.user in self._settings.break_glass
 
     def no_auth_principal(self, connection_type: ConnectionType) -> Principal | None:
@@ -573,6 +576,9 @@ class Authenticator:
         if is_unasked and self._has_hidden_user and earlier._has_hidden_user:
             return self._as_no_auth_user(kind, proxy_key)
         name = evidence.unverified_nkey or evidence.unverified_user or (principal.user if is_unasked else "")
+        if principal.method in _MAPPED:
+            # What the client calls itself did not count, and does not.
+            name = ""
         entry = self._entries.get(name) if name else None
         if name and entry is None and (is_unasked or name != self._single(kind).user):
             raise AuthError(AuthFailure.USER_GONE_LIVE, name)
@@ -753,16 +759,27 @@ class Authenticator:
         verify_signature(entry.public_key, evidence.nonce, evidence.unverified_signature)
         return self._of_entry(entry, Method.NKEY, proxy_key)
 
-    def _by_certificate(self, evidence: Evidence, facts: CertificateFacts, proxy_key: str | None) -> Principal:
+    def _by_mapping(self, evidence: Evidence, proxy_key: str | None) -> Principal:
+        """The user whom a certificate names, or else the process at the other end of a Unix socket."""
         kind = evidence.connection_type
-        name = find_user(facts, self._users, lambda name: _admits(self._users[name], kind))
+
+        def is_allowed(name: str) -> bool:
+            return _admits(self._users[name], kind)
+
+        if evidence.certificate is not None:
+            method, missing, who = Method.CERTIFICATE, AuthFailure.CERTIFICATE_NOT_MAPPED, ""
+            name = find_user(evidence.certificate, self._users, is_allowed)
+        else:
+            assert evidence.peer is not None
+            method, missing, who = Method.UNIX_PEER, AuthFailure.PEER_NOT_MAPPED, f"uid {evidence.peer.uid}"
+            name = find_local_user(evidence.peer, self._settings.system_users, self._users, is_allowed)
         if name is None:
-            raise StrangerError(AuthFailure.CERTIFICATE_NOT_MAPPED)
+            raise StrangerError(missing, who)
         entry = self._users[name]
         self._check_entry(entry, kind, proxy_key)
         if entry.password and not password.matches(entry.password, evidence.unverified_password or ""):
             raise AuthError(AuthFailure.PASSWORD_WRONG, name)
-        return self._of_entry(entry, Method.CERTIFICATE, proxy_key)
+        return self._of_entry(entry, method, proxy_key)
 
     def _by_password(self, evidence: Evidence, proxy_key: str | None) -> Principal:
         given = evidence.unverified_password or ""
@@ -774,6 +791,8 @@ class Authenticator:
                 AuthFailure.USER_UNKNOWN if evidence.unverified_user else AuthFailure.CREDENTIALS_MISSING
             )
         self._check_entry(entry, evidence.connection_type, proxy_key)
+        if not entry.password and entry.name.startswith(LOCAL):
+            raise AuthError(AuthFailure.PEER_NOT_MAPPED, f"{entry.name} is known by its process alone")
         if not entry.password and self._settings.certificate_mapping:
             raise AuthError(AuthFailure.CERTIFICATE_NOT_MAPPED, f"{entry.name} is known by its certificate alone")
         if not password.matches(entry.password, given):

@@ -1,20 +1,28 @@
-"""From the facts of a verified client certificate to a user name (``verify_and_map``).
+"""From what is certain of a client to a user name (``verify_and_map``): a verified certificate, or a local process.
 
 The names that a certificate holds are tried in this order: e-mail addresses, DNS names, URIs, then the subject as a
 distinguished name (RFC 4514), first in the written order, then in any order. A subject matches as a whole only.
+
+A process at the other end of a Unix socket is ``unix:uid=1000`` by the number of its user, and ``unix:user=alice`` by
+the name. These names are nobody else's: no certificate holds them, whatever stands in it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
-from auth.evidence import CertificateFacts
+from auth.evidence import CertificateFacts, LocalPeer
 
 Rdn = tuple[tuple[str, str], ...]
 
+LOCAL: Final = "unix:"
+"""How the names of local processes begin."""
+_UID: Final = re.compile(r"uid=(0|[1-9][0-9]{0,9})")
+_SYSTEM_USER: Final = re.compile(r"user=(\S+)")
+_NO_UID: Final = 2**32 - 1
 _ATTRIBUTE: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*)\s*=")
 _PLAIN_ATTRIBUTES: Final = ("SERIALNUMBER", "CN", "POSTALCODE", "STREET", "ST", "L", "OU", "O", "C")
 _ESCAPED: Final = frozenset(',+"\\<>;# =')
@@ -23,7 +31,7 @@ _ESCAPED: Final = frozenset(',+"\\<>;# =')
 def find_user(facts: CertificateFacts, names: Collection[str], is_allowed: Callable[[str], bool]) -> str | None:
     """The first of the configured names that the certificate proves and that may connect, or None."""
     for candidate in (*facts.emails, *facts.dns_names, *facts.uris):
-        if candidate in names and is_allowed(candidate):
+        if candidate in names and not candidate.startswith(LOCAL) and is_allowed(candidate):
             return candidate
     if not facts.subject:
         return None
@@ -39,6 +47,33 @@ def find_user(facts: CertificateFacts, names: Collection[str], is_allowed: Calla
         if candidate in names and is_allowed(candidate):
             return candidate
     return None
+
+
+def find_local_user(
+    peer: LocalPeer,
+    system_users: Mapping[int, Collection[str]],
+    names: Collection[str],
+    is_allowed: Callable[[str], bool],
+) -> str | None:
+    """The first of the configured names that a local process is known by and that may connect, or None.
+
+    ``system_users`` are names of system users by their numbers.
+    """
+    known = (f"{LOCAL}user={name}" for name in system_users.get(peer.uid, ()))
+    for candidate in (f"{LOCAL}uid={peer.uid}", *known):
+        if candidate in names and is_allowed(candidate):
+            return candidate
+    return None
+
+
+def parse_local(name: str) -> int | str:
+    """The number or the name of the system user that a name of a local process stands for. Raises ValueError."""
+    words = name.removeprefix(LOCAL)
+    if (number := _UID.fullmatch(words)) and int(number[1]) < _NO_UID:
+        return int(number[1])
+    if named := _SYSTEM_USER.fullmatch(words):
+        return named[1]
+    raise ValueError(f"{name} is neither {LOCAL}uid= and a number nor {LOCAL}user= and the name of a system user")
 
 
 def parse_dn(text: str) -> tuple[Rdn, ...] | None:

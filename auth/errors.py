@@ -82,6 +82,7 @@ class AuthFailure(Enum):
     TOKEN_WRONG = FailureTexts("token-wrong", "Token does not match")
     CREDENTIALS_MISSING = FailureTexts("credentials-missing", "No credentials given")
     CERTIFICATE_NOT_MAPPED = FailureTexts("certificate-not-mapped", "No user for the client certificate")
+    PEER_NOT_MAPPED = FailureTexts("peer-not-mapped", "No user for the peer of the Unix socket")
 
     # Logins that somebody else decides.
     CALLOUT_NOT_ASKED = FailureTexts("callout-not-asked", "Auth callout was not asked")

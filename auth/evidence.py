@@ -33,12 +33,22 @@ class CertificateFacts:
     subject: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LocalPeer:
+    """The process at the other end of a Unix socket, as the kernel knew it when it connected."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """One CONNECT and where it came from.
 
-    ``nonce`` is the text that INFO held; ``remote_ip`` is empty where there is none (in-process). ``certificate`` is
-    given only where the listener verified it and maps certificates to users. An absent field of CONNECT is None.
+    ``nonce`` is the text that INFO held; ``remote_ip`` is empty where there is none (in-process, a Unix socket).
+    ``certificate`` is given only where the listener verified it and maps certificates to users, ``peer`` only where the
+    listener maps the peers of its Unix socket. An absent field of CONNECT is None.
     """
 
     nonce: str = field(default="", repr=False)
@@ -52,3 +62,4 @@ class Evidence:
     remote_ip: str = ""
     connection_type: ConnectionType = ConnectionType.STANDARD
     certificate: CertificateFacts | None = None
+    peer: LocalPeer | None = None

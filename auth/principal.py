@@ -28,6 +28,8 @@ class Method(StrEnum):
     TOKEN = auto()
     NKEY = auto()
     CERTIFICATE = auto()
+    UNIX_PEER = auto()
+    """The kernel named the process at the other end of the Unix socket."""
     JWT = auto()
     SENTINEL = auto()
     CALLOUT = auto()

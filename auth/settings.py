@@ -12,6 +12,7 @@ from accounts.account import GLOBAL_ACCOUNT, Account
 from accounts.callout import EVERY_ACCOUNT
 from accounts.limits import UserLimits
 from accounts.permissions import Grant, InvalidPermissionError, Permissions
+from auth.certificate import LOCAL, parse_local
 from auth.claims import AccountClaims, OperatorClaims, UserClaims
 from auth.claims.operator import server_version
 from auth.creds import parse_decorated_jwt
@@ -81,10 +82,12 @@ class AuthSettings:
     ``operators`` are JWT texts, bare or in armour. ``accounts`` are those of the configuration by name, ``$G`` need not
     be among them. ``user`` with ``password``, or ``token``, are the single credentials of ``$G``.
     ``authorization_block`` says that the configuration has such a block, even an empty one; ``certificate_mapping``
-    that some listener maps certificates to users, so that a name alone proves nothing anywhere. ``proxy_required``
-    holds for all users of the configuration. ``bootstraps`` opens the system account to users that it signed itself, as
-    long as the resolver does not know it; ``needs_system_account`` says that the resolver works through it.
-    ``server_version`` is what operators may set a lower bound to.
+    that some listener maps certificates to users, so that a name alone proves nothing anywhere. ``peer_mapping`` says
+    that a Unix socket maps its peers, and ``system_users`` are the names of system users, by their numbers, that users
+    of the configuration are known by. ``proxy_required`` holds for all users of the configuration. ``bootstraps`` opens
+    the system account to users that it signed itself, as long as the resolver does not know it;
+    ``needs_system_account`` says that the resolver works through it. ``server_version`` is what operators may set a
+    lower bound to.
 
     ``callout_account`` is the account whose callout decides about who is not among the users of the configuration, and
     ``authenticate`` a function of the embedding program that does; at most one of them. ``break_glass`` are users that
@@ -111,6 +114,8 @@ class AuthSettings:
     """Those of the WebSocket port, where it has its own."""
     authorization_block: bool = False
     certificate_mapping: bool = False
+    peer_mapping: bool = False
+    system_users: Mapping[int, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     proxy_required: bool = False
     trusted_proxies: tuple[str, ...] = ()
     callout_account: str = ""
@@ -193,6 +198,8 @@ def check_settings(settings: AuthSettings) -> None:
 
 
 def _check_operator_mode(settings: AuthSettings) -> None:
+    if settings.peer_mapping:
+        raise SettingsError("verify_and_map of a Unix socket maps to users of the configuration; operators allow none")
     if settings.operators and settings.trusted_keys:
         raise SettingsError("conflicting options for 'TrustedKeys' and 'TrustedOperators'")
     if settings.resolver is None:
@@ -237,9 +244,25 @@ def _check_static_users(settings: AuthSettings) -> None:
             raise SettingsError(f"Duplicate nkey {quote(nkey.public_key)} detected")
         keys.add(nkey.public_key)
         _check_entry(nkey.public_key, nkey, settings.accounts)
+    if settings.peer_mapping:
+        _check_local_users(names)
     _check_no_auth_user(settings.no_auth_user, names, keys)
     if settings.websocket is not None:
         _check_no_auth_user(settings.websocket.no_auth_user, names, keys)
+
+
+def _check_local_users(names: Iterable[str]) -> None:
+    """Refuse names of local processes that nobody has, and a Unix socket that nobody could come by."""
+    local = [name for name in names if name.startswith(LOCAL)]
+    if not local:
+        raise SettingsError(
+            f"verify_and_map of a Unix socket needs users: name one {LOCAL}uid=1000 or {LOCAL}user=alice, say"
+        )
+    for name in local:
+        try:
+            parse_local(name)
+        except ValueError as problem:
+            raise SettingsError(str(problem)) from None
 
 
 def _check_no_auth_user(wanted: str, names: set[str], keys: set[str]) -> None:
@@ -260,7 +283,12 @@ def _check_delegation(settings: AuthSettings) -> None:
     account = settings.accounts.get(settings.callout_account)
     if account is None or account.callout is None:
         raise SettingsError(f"auth_callout account {quote(settings.callout_account)} is not defined")
-    known = {user.name: bool(user.password) or settings.certificate_mapping for user in settings.users}
+    known = {
+        user.name: bool(user.password)
+        or settings.certificate_mapping
+        or (settings.peer_mapping and user.name.startswith(LOCAL))
+        for user in settings.users
+    }
     known |= dict.fromkeys((nkey.public_key for nkey in settings.nkeys), True)
     if settings.user:
         known[settings.user] = bool(settings.password)

@@ -25,8 +25,8 @@ class Standing:
     hidden: bool
 
     def holds(self, principal: Principal) -> bool:
-        """Whether nothing has changed for a principal; never certain of a certificate, which any user may claim, nor of
-        whom somebody else admitted."""
+        """Whether nothing has changed for a principal; never certain of a certificate or a local process, which any
+        user may claim, nor of whom somebody else admitted."""
         if principal.account.name not in self.accounts:
             return False
         match principal.method:
@@ -38,7 +38,7 @@ class Standing:
                 return True
             case Method.SENTINEL:
                 return self.sentinel
-            case Method.CERTIFICATE | Method.CALLOUT | Method.AUTHENTICATOR:
+            case Method.CERTIFICATE | Method.UNIX_PEER | Method.CALLOUT | Method.AUTHENTICATOR:
                 return False
             case Method.NO_AUTH_USER:
                 return self.hidden or principal.user in self.users

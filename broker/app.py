@@ -33,7 +33,7 @@ from broker.reload.plan import ReloadError, ReloadPlan
 from broker.reload.prepare import Prepared, prepare
 from broker.reload.recorded import account_changes, record
 from broker.reload.renewal import Renewal
-from broker.reload.swap import judge, refresh, survey, swap
+from broker.reload.swap import Infos, judge, refresh, survey, swap
 from broker.system.account import SystemAccount
 from broker.wire.errors import CloseReason
 from broker.wire.info import PROVIDED_RELEASE, ServerInfo
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from broker.audit.recorder import Recorder
     from broker.jetstream.server import JetStream
     from broker.net.certificates import Told
+    from broker.net.unix import UnixListener, UnixSocket
     from broker.resolver.supply import AccountSupply
     from tls.engine import ServerContext
     from tls.served import Served
@@ -65,6 +66,13 @@ LONGEST_CLOSE_INTERVAL: Final = 1.0
 def joined(host: str, port: int) -> str:
     """An address as one text; the colons of an IPv6 host stand in brackets (RFC 3986, section 3.2.2)."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _open_unix(options: Options, replaced: UnixSocket | None = None) -> UnixSocket:
+    """The Unix socket of the options, where nobody can find it. Raises ListenError."""
+    # Most servers go without.
+    opened: UnixSocket = import_module("broker.net.unix").UnixSocket.open(options.unix, replaced)
+    return opened
 
 
 def _explaining() -> ModuleType:
@@ -105,6 +113,7 @@ class Server:
         self._service: Service | None = None
         self._listener: Listener | None = None
         self._websocket: Listener | None = None
+        self._unix: UnixListener | None = None
         self._monitor: Monitor | None = None
         self._lame_duck: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -140,12 +149,15 @@ class Server:
             self._recorder, keys = import_module("broker.audit.opening").recorder(options.audit)
             self.identity = Identity(keys=keys, name=options.server_name)
         self._announce_start(plain_secrets=checked.has_plain_secrets)
-        listening = websocket = None
+        listening = websocket = unix = None
         supply: AccountSupply | None = None
         try:
             listening = open_socket(options.host, options.port)
             if options.websocket.port:
                 websocket = open_socket(options.websocket.host, options.websocket.port, "websocket.port")
+            if options.unix.path:
+                unix = _open_unix(options)
+                unix.place()
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             control = Control(options, authenticator, hub, info, identity=self.identity)
@@ -159,7 +171,7 @@ class Server:
                 monitor = Monitor(watched)
                 await monitor.start()
         except BaseException:
-            for opened in (listening, websocket):
+            for opened in (listening, websocket, unix):
                 if opened is not None:
                     opened.close()
             if supply is not None:
@@ -177,6 +189,10 @@ class Server:
             watched.websocket_port = self._websocket.port
             service.control.websocket_info = self._websocket_info(options, authenticator, info)
             self._websocket.start()
+        service.control.unix_info = self._unix_info(options, info)
+        if unix is not None:
+            self._unix = import_module("broker.net.unix").UnixListener(service, unix)
+            self._unix.start()
         self._listener.start()
         if service.control.system_account:
             internal = service.control.internal(service.control.system_account)
@@ -278,6 +294,16 @@ class Server:
             tls_verify=tls is not None and (tls.verify or tls.verify_and_map),
         )
 
+    def _unix_info(self, options: Options, info: ServerInfo) -> ServerInfo:
+        """What INFO says to clients of the Unix socket."""
+        tls = options.tls if options.unix.tls else None
+        return replace(
+            info,
+            tls_required=tls is not None,
+            tls_available=False,
+            tls_verify=tls is not None and (tls.verify or tls.verify_and_map),
+        )
+
     def _watch(self, service: Service) -> Watched:
         return Watched(
             identity=self.identity,
@@ -313,6 +339,8 @@ class Server:
             LOGGER.info("Listening for websocket clients on %s://%s", scheme, address)
             if options.websocket.tls is None:
                 LOGGER.warning("Websocket not configured with TLS. DO NOT USE IN PRODUCTION!")
+        if self._unix is not None:
+            LOGGER.info("Listening for client connections on unix:%s", options.unix.path)
         LOGGER.info("Listening for client connections on %s", joined(options.host, self.port))
         if options.tls is not None:
             LOGGER.info("TLS required for client connections" if not options.allow_non_tls
@@ -379,11 +407,21 @@ class Server:
             await self._supply.take(prepared.directory)
         info = self._server_info(new, prepared.authenticator, self.port)
         websocket_info = self._websocket_info(new, prepared.authenticator, info)
-        if adopt is not None:
-            adopt(old, new)
+        infos = Infos(info, websocket_info, self._unix_info(new, info))
+        unix = self._other_unix(old, new)
+        try:
+            if adopt is not None:
+                adopt(old, new)
+            if unix is not None:
+                unix.place(None if self._unix is None else self._unix.unix)
+        except BaseException:
+            if unix is not None:
+                unix.discard(None if self._unix is None else self._unix.unix)
+            raise
         self.options = new
         serving = service.certificates.all_served()
-        effects = swap(service, prepared, info, websocket_info, found)
+        effects = swap(service, prepared, infos, found)
+        self._move_unix(service, unix)
         service.reloaded_at = time.time()
         if self._supply is not None:
             await self._supply.reloaded()
@@ -406,6 +444,24 @@ class Server:
         del prepared, earlier, effects, found, old
         await aside(partial(release, left))
         return plan
+
+    def _other_unix(self, old: Options, new: Options) -> UnixSocket | None:
+        """The Unix socket to come, where there is to be another one. Raises ListenError."""
+        before, after = old.unix, new.unix
+        if not after.path or (before.path, before.mode, before.group) == (after.path, after.mode, after.group):
+            return None
+        return _open_unix(new, None if self._unix is None else self._unix.unix)
+
+    def _move_unix(self, service: Service, unix: UnixSocket | None) -> None:
+        """Lets a Unix socket take the place of the one that there was, or none; nobody who waits there is lost."""
+        if unix is None and self.options.unix.path:
+            return
+        before, self._unix = self._unix, None
+        if unix is not None:
+            self._unix = import_module("broker.net.unix").UnixListener(service, unix)
+            self._unix.start()
+        if before is not None:
+            before.give_way()
 
     async def _reload_jetstream(self, service: Service, new: Options) -> None:
         """Switches streams on or off, or lets them keep to what is said now."""
@@ -556,7 +612,7 @@ class Server:
         self._stopped.set()
 
     def _close_listeners(self) -> None:
-        for listener in (self._listener, self._websocket):
+        for listener in (self._listener, self._websocket, self._unix):
             if listener is not None:
                 listener.close()
 

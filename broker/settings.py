@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from accounts.account import GLOBAL_ACCOUNT, SYSTEM_ACCOUNT, Account
 from accounts.callout import EVERY_ACCOUNT, Callout
 from accounts.limits import EVERY_TIER, AccountLimits, JetStreamLimits, UserLimits
+from auth.certificate import LOCAL, parse_local
 from auth.resolver.directory import DirectoryResolver
 from auth.resolver.index import Index
 from auth.resolver.memory import MemoryResolver
-from auth.settings import AuthSettings, NkeyEntry, SingleCredentials, UserEntry
+from auth.settings import AuthSettings, NkeyEntry, SettingsError, SingleCredentials, UserEntry
 from broker.config.options import DEFAULT_CACHE_LIMIT, AuthorizationOptions, ResolverKind
 
 if TYPE_CHECKING:
@@ -89,12 +91,37 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
         no_auth_user=options.no_auth_user,
         authorization_block=authorization.declared or authorization != AuthorizationOptions(),
         websocket=_own_credentials(options.websocket),
+        peer_mapping=options.unix.verify_and_map,
+        system_users=_system_users(user.name for user in users) if options.unix.verify_and_map else {},
         certificate_mapping=any(tls is not None and tls.verify_and_map for tls in (options.tls, options.websocket.tls)),
         proxy_required=authorization.proxy_required,
         callout_account="" if callout is None else callout.account,
         break_glass=frozenset() if callout is None else frozenset(callout.break_glass),
         authenticate=options.authenticator,
     )
+
+
+def _system_users(names: Iterable[str]) -> dict[int, tuple[str, ...]]:
+    """The system users that users of the configuration are known by, by their numbers.
+
+    They are looked up here, where it may take its time, and not while clients wait. Raises SettingsError for one that
+    this machine does not have.
+    """
+    found: dict[int, tuple[str, ...]] = {}
+    for name in names:
+        if not name.startswith(LOCAL):
+            continue
+        try:
+            user = parse_local(name)
+        except ValueError as problem:
+            raise SettingsError(str(problem)) from None
+        if isinstance(user, str):
+            try:
+                number = import_module("pwd").getpwnam(user).pw_uid
+            except KeyError:
+                raise SettingsError(f"user {name}: this machine has no user {user}; make it, or name another") from None
+            found[number] = (*found.get(number, ()), user)
+    return found
 
 
 def _callout(options: CalloutOptions) -> Callout:

@@ -153,6 +153,13 @@ BLOCK_KEYS: Final = {
         doc="Serves clients over WebSocket.",
     ),
     **keys(
+        "unix",
+        field="unix",
+        read=late("unix_block", "unix"),
+        kind="map",
+        doc="Serves clients of this machine over a Unix socket. natskeep only.",
+    ),
+    **keys(
         "admission",
         field="admission",
         read=late("admission_block", "admission"),

@@ -350,6 +350,21 @@ class ProxyOptions:
     """Seconds that the header may take."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnixOptions:
+    """The Unix socket; without a path there is none."""
+
+    path: str = ""
+    mode: int = 0o600
+    """Who may connect: the permission bits of the socket's file."""
+    group: str = ""
+    """Name or number of the group that the file belongs to; empty for that of the process."""
+    verify_and_map: bool = False
+    """Whether clients are users of the configuration by the system user whose process they are."""
+    tls: bool = False
+    """Whether they have to speak TLS, with the settings of the clients' port."""
+
+
 def _empty() -> Mapping[str, str]:
     return MappingProxyType({})
 
@@ -536,6 +551,7 @@ class Options:
     jetstream: JetStreamOptions | None = None
     """Streams that keep messages; ``None`` is a server without."""
     websocket: WebSocketOptions = field(default_factory=WebSocketOptions)
+    unix: UnixOptions = field(default_factory=UnixOptions)
     pid_file: str = ""
     """File to write the process id to."""
     ports_file_dir: str = ""

@@ -23,6 +23,7 @@ from broker.config import (
     resolver_block,
     schema,
     tls_block,
+    unix_block,
     users,
     websocket_block,
 )
@@ -36,6 +37,7 @@ from broker.config.options import (
     ProxyOptions,
     ResolverOptions,
     TLSOptions,
+    UnixOptions,
     WebSocketOptions,
 )
 from broker.config.reloading import RULES, Takes
@@ -179,6 +181,13 @@ def sections() -> tuple[Section, ...]:
             "What it does is told in [websocket.md](websocket.md).",
             options=WebSocketOptions(),
             prefix="websocket.",
+        ),
+        Section(
+            "`unix`",
+            unix_block.KEYS,
+            "What it does is told in [unix-sockets.md](unix-sockets.md). natskeep only.",
+            options=UnixOptions(),
+            prefix="unix.",
         ),
         Section("`authorization` of `websocket` and `mqtt`", websocket_block.AUTHORIZATION, reload=_NO),
         Section(

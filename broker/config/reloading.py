@@ -72,6 +72,11 @@ def _resolver_kind(value: object) -> str:
     return value.value
 
 
+def _octal(value: object) -> str:
+    assert isinstance(value, int)
+    return f"{value:04o}"
+
+
 def _without_password(url: object) -> str:
     return re.sub(r"//.*@", "//…@", str(url))
 
@@ -202,6 +207,11 @@ RULES: Final = (
     Rule("websocket.tls", Takes.NEW, "websocket tls", None, _SILENT),
     Rule("websocket.proxy_protocol", Takes.NEW, "websocket proxy_protocol", None, _SILENT),
     *(_restart(f"websocket.{name}", "Websocket", None) for name in WEBSOCKET_FIELDS if name not in _WEBSOCKET_RELOADED),
+    Rule("unix.path", Takes.NEW, "unix path"),
+    Rule("unix.mode", Takes.NEW, "unix mode", _octal),
+    Rule("unix.group", Takes.NEW, "unix group"),
+    Rule("unix.verify_and_map", Takes.ALL, "unix verify_and_map"),
+    Rule("unix.tls", Takes.NEW, "unix tls"),
     Rule("write_deadline", Takes.ALL, "write_deadline", _seconds),
     _restart("write_timeout", "WriteTimeout", _write_timeout),
     _restart("max_closed_clients", "MaxClosedClients"),

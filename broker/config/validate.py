@@ -5,6 +5,7 @@ Rules about operators, accounts and users belong to :mod:`auth.settings`.
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 
 from accounts.account import Account
@@ -27,6 +28,7 @@ def validate(options: Options) -> None:
         *_times(options),
         *_monitoring(options),
         *_websocket(options),
+        *_unix(options),
         *_accounts(options),
         *_imports(options),
     ]
@@ -110,6 +112,16 @@ def _monitoring(options: Options) -> list[str]:
         messages.append(f"can't specify both HTTP ({monitor.port}) and HTTPs ({monitor.https_port}) ports")
     elif monitor.https_port and options.tls is None:
         messages.append("TLS cert and key required for HTTPS")
+    return messages
+
+
+def _unix(options: Options) -> list[str]:
+    unix = options.unix
+    messages = []
+    if unix.tls and options.tls is None:
+        messages.append("tls of unix needs the tls of the clients; write a tls block")
+    if unix.verify_and_map and not hasattr(socket, "SO_PEERCRED"):
+        messages.append("verify_and_map of unix is not available: this system does not tell whose process a client is")
     return messages
 
 

@@ -134,7 +134,7 @@ class Trail:
 
     def login_failed(self, session: Session, error: AuthError) -> None:
         """Records a login that was refused; of many from one address, and of very many from all, the first ones."""
-        if self._admits(self._logins, session.remote_ip):
+        if self._admits(self._logins, session.source):
             self.authentication_failed(session, error)
         else:
             self._count("", "connect")
@@ -184,7 +184,7 @@ class Trail:
     def header_refused(self, session: Session, why: str) -> None:
         """Records a PROXY header that is not valid, is missing, or came from where none is taken."""
         self._count("", "proxy")
-        if not self._admits(self._logins, session.remote_ip):
+        if not self._admits(self._logins, session.source):
             return
         denial = denial_id()
         journal.write(LOGGER, logging.ERROR, session, "PROXY header refused - denial %s: %s",

@@ -14,7 +14,7 @@ from accounts.limits import UNLIMITED
 from accounts.system import ORIGIN, hidden_links, with_hidden_exports
 from auth.challenge import new_nonce
 from auth.errors import AuthError, AuthFailure
-from auth.evidence import ConnectionType, Evidence
+from auth.evidence import ConnectionType, Evidence, LocalPeer
 from auth.gojson import dumps
 from broker.control import audit
 from broker.control.clock import Clock, LoopClock
@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 LOGGER: Final = logging.getLogger("natskeep.control")
 
+NOBODY: Final = LocalPeer(uid=-1, gid=-1, pid=0)
+"""A process that the system does not tell."""
+
 
 class Control:
     """The accounts at work and the decisions on behalf of their sessions."""
@@ -69,7 +72,7 @@ class Control:
         self.options = options
         self.authenticator = authenticator
         self.hub = hub
-        self.server_info = self.websocket_info = info
+        self.server_info = self.websocket_info = self.unix_info = info
         """What INFO says of the server, and what it says to clients of the WebSocket port."""
         self.tenants: dict[str, Tenant] = {}
         self._system: tuple[Account, Account] | None = None
@@ -171,7 +174,15 @@ class Control:
             remote_ip=session.remote_ip,
             connection_type=session.arrival.connection_type,
             certificate=session.certificate,
+            peer=self._mapped_peer(session),
         )
+
+    def _mapped_peer(self, session: Session) -> LocalPeer | None:
+        """Whose process a client is, where that decides who it is. One that is not known is nobody."""
+        arrival = session.arrival
+        if not arrival.socket_path or not self.options.unix.verify_and_map:
+            return None
+        return arrival.peer or NOBODY
 
     def principal_without_connect(self, session: Session) -> Principal | None:
         """Who a client is that sends other verbs before CONNECT: None when it must authenticate."""
@@ -379,6 +390,8 @@ class Control:
         principal = session.principal if isinstance(session.tenant, Tenant) else None
         is_websocket = session.arrival.connection_type is ConnectionType.WEBSOCKET
         server_info = self.websocket_info if is_websocket else self.server_info
+        if session.arrival.socket_path:
+            server_info = self.unix_info
         if principal is None:
             return render_info(
                 server_info,

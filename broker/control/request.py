@@ -66,7 +66,7 @@ def request_claims(
             ),
             user_nkey=user_key,
             client_info=ClientFacts(
-                host=session.remote_ip,
+                host=session.source,
                 id=session.cid,
                 user=_claimed(connect, delegation),
                 name=connect.name,

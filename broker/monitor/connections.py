@@ -70,6 +70,15 @@ class Proxy(msgspec.Struct):
     key: str
 
 
+class UnixPeer(msgspec.Struct, omit_defaults=True):
+    """The Unix socket that a connection came by, and whose process is at its other end, where the system tells."""
+
+    path: str
+    uid: int | None = None
+    gid: int | None = None
+    pid: int | None = None
+
+
 class ConnectionEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One connection. Fields with a default are left out where they hold it."""
 
@@ -108,6 +117,8 @@ class ConnectionEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     name_tag: str = ""
     tags: list[str] = msgspec.field(default_factory=list)
     proxy: Proxy | None = None
+    unix: UnixPeer | None = None
+    """Of clients that came by the Unix socket, who have no address; natskeep's own."""
 
 
 class Connz(msgspec.Struct, kw_only=True):
@@ -319,6 +330,7 @@ def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> Connec
         version=readable(record.version),
         tls_first=record.tls_first,
         proxy=Proxy(record.proxy_key) if record.proxy_key else None,
+        unix=_unix(record),
     )
     if record.tls is not None:
         shown.tls_version = version_name(record.tls[0])
@@ -334,6 +346,14 @@ def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> Connec
     elif options.subscriptions:
         shown.subscriptions_list = [readable(one.subject) for one in record.subscriptions]
     return shown
+
+
+def _unix(record: ConnectionRecord) -> UnixPeer | None:
+    if not record.socket_path:
+        return None
+    peer = record.peer
+    path = readable(record.socket_path)
+    return UnixPeer(path) if peer is None else UnixPeer(path, peer.uid, peer.gid, peer.pid)
 
 
 def _add_identity(shown: ConnectionEntry, record: ConnectionRecord) -> None:

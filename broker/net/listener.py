@@ -96,8 +96,8 @@ class Listener:
         self.carry = carry
         self.spare = spare
         self.accepting = False
-        self.port = int(listening.getsockname()[1])
-        """The port listened on, or once listened on."""
+        self.port = 0 if listening.family == socket.AF_UNIX else int(listening.getsockname()[1])
+        """The port listened on, or once listened on; 0 of a Unix socket."""
 
     def start(self) -> None:
         """Begins to accept."""
@@ -114,28 +114,38 @@ class Listener:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
-            try:
-                sock, address = self.listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            if not self.accept_one():
                 return
-            except OSError as error:
-                if error.errno in NO_FILES and self.service.makes_room(Eviction.DESCRIPTORS):
-                    continue
-                # Accepting again at once would spin: the reason, mostly too many open files, does not pass so fast.
-                LOGGER.error("cannot accept a connection: %s; raise the limit of open files", error.strerror)
+
+    def accept_one(self) -> bool:
+        """Takes one that waits; False where nobody does, or nobody can be taken now."""
+        try:
+            sock, address = self.listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno in NO_FILES and self.service.makes_room(Eviction.DESCRIPTORS):
+                return True
+            # Accepting again at once would spin: the reason, mostly too many open files, does not pass so fast.
+            LOGGER.error("cannot accept a connection: %s; raise the limit of open files", error.strerror)
+            if self.accepting:
                 self.accepting = False
                 self.service.loop.remove_reader(self.listening.fileno())
                 self.service.loop.call_later(RETRY_ACCEPT, self._accept_again)
-                return
-            self._begin(sock, address)
+            return False
+        self._begin(sock, *self.source_of(address))
+        return True
+
+    def source_of(self, address: tuple[str, int]) -> tuple[str, int]:
+        """The address and port that one comes from."""
+        return plain_address(address[0]), address[1]
 
     def _accept_again(self) -> None:
         if not self.accepting and self.listening.fileno() >= 0:
             self.start()
 
-    def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
+    def _begin(self, sock: socket.socket, ip: str, port: int) -> None:
         service = self.service
-        ip = plain_address(address[0])
         is_proxy = is_trusted(self.carry.proxy_of(service.options), ip)
         if not is_proxy and service.admission.turns_away(ip, time.monotonic()):
             # Nothing is spent on it, not even a word.
@@ -154,7 +164,7 @@ class Listener:
             return
         cid = service.next_cid()
         service.total_connections += 1
-        connection = self.carry(service, sock, ip, address[1], cid)
+        connection = self.carry(service, sock, ip, port, cid)
         service.connections[cid] = connection
         with connection:
             if full:

@@ -70,6 +70,11 @@ class Securing(Writing):
         return self.tls_of(self.service.options)
 
     @property
+    def allows_clear(self) -> bool:
+        """Whether clients of its port may go without TLS where it has that."""
+        return self.service.options.allow_non_tls
+
+    @property
     def tls_context(self) -> ServerContext | None:
         """What it is secured with, where it is not yet."""
         return self.service.certificates.context(CLIENT)
@@ -91,7 +96,7 @@ class Securing(Writing):
         self._greet()
         if self.ended is None:
             self._watch(Securing._first_bytes_after_info)
-            if self.service.options.allow_non_tls:
+            if self.allows_clear:
                 # Who says nothing until then is taken for a client in the clear, whose own deadlines begin.
                 self._upgrade_timer = self._later(self._tls_timeout, self._stay_in_the_clear)
             else:
@@ -153,7 +158,7 @@ class Securing(Writing):
             self._begin_upgrade()
         elif first == b"":
             self.session.close(CloseReason.CLIENT_CLOSED)
-        elif self.service.options.allow_non_tls:
+        elif self.allows_clear:
             self._stay_in_the_clear()
         else:
             self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)

@@ -27,7 +27,7 @@ from tls.identity import CertificateFormatError
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
-    from auth.evidence import CertificateFacts, Evidence
+    from auth.evidence import CertificateFacts, Evidence, LocalPeer
     from auth.principal import Principal
     from broker.config.options import Options, TLSOptions
     from broker.control.control import Control
@@ -41,7 +41,9 @@ TURN_SECONDS: Final = 0.003
 """How long sessions are worked on before the loop has its turn."""
 
 ItemT = TypeVar("ItemT")
-ProofKey = tuple[str, str, str, str | None, str | None, str | None, str | None, "CertificateFacts | None"]
+ProofKey = tuple[
+    str, str, str, str | None, str | None, str | None, str | None, "CertificateFacts | None", "LocalPeer | None"
+]
 Proofs = dict[ProofKey, "Principal | AuthError"]
 """What came of comparing passwords again, by what was compared."""
 
@@ -60,6 +62,15 @@ class Effects:
     changed: list[Connection] = field(default_factory=list)
     """Connections that have to be judged."""
     unchanged: list[tuple[Session, Principal]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Infos:
+    """What INFO says from then on: to clients of the port, of the WebSocket port, and of the Unix socket."""
+
+    clients: ServerInfo
+    websocket: ServerInfo
+    unix: ServerInfo
 
 
 @dataclass(slots=True)
@@ -148,6 +159,7 @@ def _key(principal: Principal, evidence: Evidence) -> ProofKey:
         evidence.unverified_password,
         evidence.unverified_token,
         evidence.certificate,
+        evidence.peer,
     )
 
 
@@ -158,9 +170,7 @@ def _readmit(prepared: Prepared, principal: Principal, evidence: Evidence) -> Pr
         return problem
 
 
-def swap(
-    service: Service, prepared: Prepared, info: ServerInfo, websocket_info: ServerInfo, found: Survey
-) -> Effects:
+def swap(service: Service, prepared: Prepared, infos: Infos, found: Survey) -> Effects:
     """Puts the new configuration in place; those who logged in before are left to ``judge`` and ``refresh``."""
     control, old, new = service.control, service.options, prepared.options
     was_required, had_nonce = control.authenticator.required, control.authenticator.nonce_required
@@ -168,8 +178,9 @@ def swap(
     service.admission.adopt(new.admission, room_for_connections(new.max_connections))
     service.certificates.put(prepared.served)
     control.authenticator = prepared.authenticator
-    control.server_info = info
-    control.websocket_info = websocket_info
+    control.server_info = infos.clients
+    control.websocket_info = infos.websocket
+    control.unix_info = infos.unix
     is_stricter = (control.authenticator.required and not was_required) or (
         control.authenticator.nonce_required and not had_nonce
     )

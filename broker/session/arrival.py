@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from auth.evidence import ConnectionType
+from auth.evidence import ConnectionType, LocalPeer
 from broker.wire.connect import ConnectOptions
 
 
@@ -16,6 +16,10 @@ class Arrival:
     connection_type: ConnectionType = ConnectionType.STANDARD
     forwarded_for: str = ""
     """The client's address as a proxy names it; only the log shows it, because anybody can name one."""
+    socket_path: str = ""
+    """The file of the Unix socket that it came by; empty where it came over TCP."""
+    peer: LocalPeer | None = None
+    """Whose process is at the other end of that, where the system tells."""
     unverified_jwt: str = field(default="", repr=False)
     """From a cookie, as the others."""
     unverified_user: str = field(default="", repr=False)

@@ -89,7 +89,7 @@ def _full(session: Session, account: Account | None) -> ClientInfo:
     principal = session.principal if account is not None else None
     return ClientInfo(
         start=moment(session.transport.started),
-        host=session.remote_ip,
+        host=session.source,
         id=session.cid,
         acc=GLOBAL_ACCOUNT if account is None else readable(account.name),
         user=readable(shown_user(principal, connect)),

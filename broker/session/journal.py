@@ -20,7 +20,7 @@ _KINDS: Final = {Method.NKEY: "nkey", Method.JWT: "jwt", Method.SENTINEL: "jwt"}
 
 def address(session: Session) -> str:
     """Where it comes from, behind what a proxy says of that."""
-    peer = f"{session.remote_ip}:{session.remote_port}"
+    peer = session.address
     named = session.arrival.forwarded_for
     if not named:
         return peer
@@ -48,7 +48,7 @@ def about(session: Session, denial: str = "") -> About:
     return About(
         label=label(session),
         cid=session.cid,
-        address=f"{session.remote_ip}:{session.remote_port}",
+        address=session.address,
         account=account,
         user=user,
         denial=denial,

@@ -16,6 +16,7 @@ from accounts.account import GLOBAL_ACCOUNT
 from auth.principal import Method
 
 if TYPE_CHECKING:
+    from auth.evidence import LocalPeer
     from auth.principal import Principal
     from broker.core.plan import Client
     from broker.session.session import Session
@@ -122,6 +123,8 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     """The user's JWT where it is no credential in itself, else empty."""
     proxy_key: str
+    socket_path: str = ""
+    peer: LocalPeer | None = None
     certificate: bytes | None = None
 
     @classmethod
@@ -164,6 +167,8 @@ class ConnectionRecord(msgspec.Struct, frozen=True, kw_only=True):
             tags=() if bound is None else bound.tags,
             token="" if bound is None else bound.token,
             proxy_key="" if bound is None else bound.proxy_key or "",
+            socket_path=session.arrival.socket_path,
+            peer=session.arrival.peer,
             certificate=carrier.certificate if is_open else None,
         )
 

@@ -138,6 +138,19 @@ class Session:
         """Facts of the verified client certificate, where the listener maps certificates to users."""
 
     @property
+    def source(self) -> str:
+        """Where it comes from: an address of IP, or whose process is at the other end of a Unix socket."""
+        arrival = self.arrival
+        if not arrival.socket_path:
+            return self.remote_ip
+        return "unix" if arrival.peer is None else f"unix:uid={arrival.peer.uid}"
+
+    @property
+    def address(self) -> str:
+        """The same with the port, where there is one."""
+        return self.source if self.arrival.socket_path else f"{self.remote_ip}:{self.remote_port}"
+
+    @property
     def asynchronous_info(self) -> bool:
         """Whether the client takes INFO at any time: it speaks protocol 1 and has sent a PING."""
         return self.lane.answer_pings and self.connect.protocol >= 1

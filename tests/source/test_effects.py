@@ -33,6 +33,7 @@ _LOG = "integration/test_log.py::"
 _ACCESS = "integration/test_monitor.py::test_tokens_of_operator_and_tenant"
 _GUESTS = "unit/net/test_guests.py::"
 _PROXIED = "unit/net/test_proxied.py::"
+_UNIX = "integration/test_unix_socket.py::"
 _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
 _RENEWAL = "integration/test_renewal.py::"
@@ -146,6 +147,13 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "headers": _WEB + "test_headers_of_the_answer",
         "ping_interval": _WEB + "test_ping_interval",
     },
+    "`unix`": {
+        "path": _UNIX + "test_both_ways_lead_to_one_server",
+        "mode": "unit/net/test_unix.py::test_it_has_its_mode_whatever_the_mask",
+        "group": "unit/net/test_unix.py::test_its_group",
+        "verify_and_map": _UNIX + "test_a_process_is_the_user_that_it_belongs_to",
+        "tls": _UNIX + "test_tls_only_where_it_is_asked_for",
+    },
     "`authorization` of `websocket` and `mqtt`": {
         "user": _WEB + "test_a_user_of_its_own",
         "pass": _WEB + "test_a_user_of_its_own",
@@ -156,6 +164,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "tls": "transcripts/cases/tls/tls12_client.yaml",
         "authorization": _BLOCK + "test_user_and_password",
         "websocket": "integration/test_websocket.py::test_both_ports_are_one_server",
+        "unix": "unit/config/test_load.py::test_the_unix_socket",
         "admission": _GUESTS + "test_the_block_of_a_file",
         "jetstream": _STREAMS + "test_where_streams_are_kept",
         "store_dir": _STREAMS + "test_where_streams_are_kept",

@@ -117,17 +117,24 @@ class Client:
         return server.port
 
     @classmethod
+    def address_of(cls, server: Server) -> tuple[str, int] | str:
+        """The same with the host, or the path of a Unix socket."""
+        return ("127.0.0.1", cls.port_of(server))
+
+    @classmethod
     async def open(cls, server: Server, *, receive_buffer: int = 0) -> Self:
         """A connection of which nothing is read yet; a small receive buffer makes a receiver lag early."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        address = cls.address_of(server)
+        sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_STREAM)
         _OPENED.get().append(sock)
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client = cls(sock)
         async with asyncio.timeout(PATIENCE):
-            await client.loop.sock_connect(sock, ("127.0.0.1", cls.port_of(server)))
+            await client.loop.sock_connect(sock, address)
         return client
 
     @classmethod

@@ -172,7 +172,7 @@ class Views:
             session.cid,
             readable(shown_user(principal, session.connect)),
             readable(session.connect.name),
-            f"{session.remote_ip}:{session.remote_port}",
+            session.address,
             self._rates.of(session.cid, Traffic.of(session.client)),
             session.client.pending,
             Usage(

@@ -13,7 +13,7 @@ from auth import jwt
 from auth.authenticate import Authenticator, ConnectionType, Evidence
 from auth.claims import TimeRange, UserScope
 from auth.errors import AuthError, AuthFailure
-from auth.evidence import CertificateFacts
+from auth.evidence import CertificateFacts, LocalPeer
 from auth.login import Admission, Login
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
@@ -522,6 +522,25 @@ def a_certificate_of_nobody() -> Any:
 @fails_with(AuthFailure.CERTIFICATE_NOT_MAPPED)
 def a_name_that_only_a_certificate_proves() -> Any:
     return static({"unverified_user": "bob"}, users=(UserEntry(name="bob"),), certificate_mapping=True)
+
+
+@fails_with(AuthFailure.PEER_NOT_MAPPED)
+def a_process_of_nobody() -> Any:
+    """Neither its name nor a password counts beside whose process it is."""
+    users = (UserEntry(name="unix:uid=1"), ALICE)
+    evidence = {"peer": LocalPeer(uid=2, gid=1, pid=1), "unverified_user": "alice", "unverified_password": "secret"}
+    return static(evidence, users=users, peer_mapping=True)
+
+
+@fails_with(AuthFailure.PEER_NOT_MAPPED)
+def a_name_that_only_a_process_proves() -> Any:
+    return static({"unverified_user": "unix:uid=0"}, users=(UserEntry(name="unix:uid=0"),))
+
+
+@fails_with(AuthFailure.PASSWORD_WRONG)
+def a_process_without_the_password() -> Any:
+    users = (UserEntry(name="unix:uid=1", password="secret"),)
+    return static({"peer": LocalPeer(uid=1, gid=1, pid=1)}, users=users, peer_mapping=True)
 
 
 def live(change: Callable[[Realm], object]) -> Any:

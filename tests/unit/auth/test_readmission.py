@@ -13,6 +13,7 @@ from accounts.limits import AccountLimits
 from accounts.permissions import Grant, Permissions, SubjectRules
 from auth.authenticate import Authenticator, Evidence
 from auth.errors import AuthError, AuthFailure
+from auth.evidence import CertificateFacts, LocalPeer
 from auth.principal import Method, Principal
 from auth.resolver.memory import MemoryResolver
 from auth.settings import AuthSettings, NkeyEntry, UserEntry
@@ -169,3 +170,27 @@ def test_jwt_users_are_looked_at_where_their_account_changed() -> None:
     with pytest.raises(AuthError) as caught:
         without.readmit(principal, realm.evidence(), NOW, earlier)
     assert caught.value.client_text == "Authorization Violation"
+
+
+PEER = LocalPeer(uid=7, gid=7, pid=7)
+LOCAL = AuthSettings(users=(UserEntry(name="unix:uid=7"),), peer_mapping=True)
+
+
+def test_what_a_mapped_client_calls_itself_counts_after_a_change_no_more_than_before() -> None:
+    """Neither a name that nobody has, nor one of somebody else."""
+    facts = CertificateFacts(emails=("bob",))
+    mapped = dataclasses.replace(BASE, users=(UserEntry(name="bob", account="A"), UserEntry(name="eve", account="B")))
+    for name in ("nobody", "eve"):
+        before, after, holds = again(mapped, mapped, certificate=facts, unverified_user=name)
+        assert (before.user, after.user, after.method, holds) == ("bob", "bob", Method.CERTIFICATE, False)
+        before, after, holds = again(LOCAL, LOCAL, peer=PEER, unverified_user=name)
+        assert (before.user, after.user, after.method, holds) == ("unix:uid=7", "unix:uid=7", Method.UNIX_PEER, False)
+
+
+def test_a_local_process_goes_with_its_user_and_comes_by_another_name_of_it() -> None:
+    other = AuthSettings(users=(UserEntry(name="unix:uid=8"),), peer_mapping=True)
+    with pytest.raises(AuthError) as raised:
+        again(LOCAL, other, peer=PEER)
+    assert raised.value.failure is AuthFailure.PEER_NOT_MAPPED
+    named = AuthSettings(users=(UserEntry(name="unix:user=al"),), peer_mapping=True, system_users={7: ("al",)})
+    assert again(LOCAL, named, peer=PEER)[1].user == "unix:user=al"

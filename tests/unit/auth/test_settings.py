@@ -71,6 +71,18 @@ def sentinel(*, bearer: bool) -> str:
         ),
         (operator_mode(resolver=None), "operators require an account resolver to be configured"),
         (
+            operator_mode(peer_mapping=True),
+            "verify_and_map of a Unix socket maps to users of the configuration; operators allow none",
+        ),
+        (
+            static(users=(ALICE,), peer_mapping=True),
+            "verify_and_map of a Unix socket needs users: name one unix:uid=1000 or unix:user=alice, say",
+        ),
+        (
+            static(users=(UserEntry(name="unix:uid=1"), UserEntry(name="unix:gid=1")), peer_mapping=True),
+            "unix:gid=1 is neither unix:uid= and a number nor unix:user= and the name of a system user",
+        ),
+        (
             operator_mode(accounts={"A": Account("A")}),
             "operators do not allow Accounts to be configured directly",
         ),

@@ -27,6 +27,7 @@ from broker.config.options import (
     Options,
     ResolverKind,
     ResolverOptions,
+    UnixOptions,
     UserOptions,
     WriteTimeout,
 )
@@ -606,6 +607,16 @@ class TestOperatorMode:
         (message,) = refusals(f"{key}: {self.operator.seed}")
         assert self.operator.seed not in message
         assert "SO…" in message
+
+
+def test_the_unix_socket() -> None:
+    text = "unix { path: 'run/n.sock', mode: '0660', group: nats, verify_and_map: true, tls: true }"
+    assert options(text).unix == UnixOptions(
+        path="run/n.sock", mode=0o660, group="nats", verify_and_map=True, tls=True
+    )
+    assert options("unix { path: n, mode: '640', group: 100 }").unix == UnixOptions(path="n", mode=0o640, group="100")
+    assert options("unix { path: n }").unix == UnixOptions(path="n")
+    assert options("").unix == UnixOptions()
 
 
 def test_secrets_are_not_shown() -> None:
