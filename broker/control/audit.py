@@ -296,7 +296,7 @@ class Trail:
             members = {
                 "account": account,
                 "user": user,
-                "address": f"{session.remote_ip}:{session.remote_port}",
+                "address": session.address,
                 "cid": session.cid,
                 "program": session.connect.name,
                 **members,

@@ -154,7 +154,7 @@ def leaves(options: Any, path: str = "") -> Iterator[str]:
     for field in fields(options):
         value = getattr(options, field.name)
         at = f"{path}{field.name}"
-        if field.name in {"logging", "monitor", "authorization", "websocket", "jetstream"} and is_dataclass(value):
+        if field.name in {"logging", "monitor", "authorization", "websocket", "unix", "jetstream"} and is_dataclass(value):
             yield from leaves(value, f"{at}.")
         else:
             yield at
