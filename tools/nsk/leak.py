@@ -29,7 +29,7 @@ from tools.nsk.store import Store
 
 _EVERYTHING: Final = ">"
 _LINE: Final = re.compile(r"\[\d+\] (?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) \[(?P<level>\w+)\] (?P<text>.*)")
-_ADDRESS: Final = re.compile(r"(?P<address>\S+:\d+) - cid:\d+")
+_ADDRESS: Final = re.compile(r"(?P<address>\S+:\d+|unix:\S+) - cid:\d+")
 _REFUSED: Final = " - denial "
 _TOLD: Final = ("cid", "program", "method", "action", "target", "denial", "reason")
 """What is told of an entry of a ledger, beside its time, its kind and the client's address."""

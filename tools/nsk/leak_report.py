@@ -223,7 +223,7 @@ def _deed_lines(report: LeakReport) -> Iterator[str]:
         yield "  log        none was named: name a server's with --log"
     else:
         refused = sum(line.is_refusal for line in report.log)
-        places = sorted({line.address.rpartition(":")[0] for line in report.log if line.address})
+        places = sorted({_place(line.address) for line in report.log if line.address})
         counts = f"{_count(len(report.log), 'line')}, {_count(refused, 'refusal')}"
         yield f"  log        {counts}, from {', '.join(places) or 'nowhere'}"
         yield from (f"             {line.time} {line.text}" for line in report.log[-SHOWN:])
@@ -234,6 +234,11 @@ def _deed_lines(report: LeakReport) -> Iterator[str]:
         yield f"  {title:<10} {_count(len(found), 'connection')}"
         for one in found[:SHOWN]:
             yield f"             {_client_words(one)}"
+
+
+def _place(address: str) -> str:
+    """An address without the port; of a Unix socket, whose process it was."""
+    return address if address.startswith("unix:") else address.rpartition(":")[0]
 
 
 def _count(number: int, noun: str) -> str:

@@ -177,8 +177,10 @@ def test_lines_of_a_log() -> None:
         "[7] 2026/11/28 10:00:00.7 [ERR] h:2 - cid:5 - authentication error - denial 0a0a0a0a: revoked: UA\n",
         '{"message":"somebody writes jwt:UA into a subject","user":"jwt:UB"}\n',
         "{broken jwt:UA\n",
+        '[7] 2026/11/28 10:00:00.8 [INF] unix:uid=7 - cid:6 - "A/jwt:UA" - other\n',
     ]
-    first, second, third = traces(lines, "UA")
+    first, second, third, fourth = traces(lines, "UA")
+    assert fourth.address == "unix:uid=7"
     assert (first.time, first.address, first.is_refusal) == ("2026/11/28 10:00:00.5", "10.0.0.9:51", True)
     assert (third.address, third.is_refusal) == ("h:2", True)
     assert (second.text, second.address, second.is_refusal) == ("authenticated by jwt", "h:1", False)
