@@ -149,12 +149,15 @@ def test_where_something_stands_is_no_difference() -> None:
     assert not plan_reload(old, old).changes
 
 
+BLOCKS = frozenset({"logging", "monitor", "authorization", "websocket", "unix", "jetstream"})
+
+
 def leaves(options: Any, path: str = "") -> Iterator[str]:
     """The paths of all options; blocks are gone into where their fields have rows."""
     for field in fields(options):
         value = getattr(options, field.name)
         at = f"{path}{field.name}"
-        if field.name in {"logging", "monitor", "authorization", "websocket", "unix", "jetstream"} and is_dataclass(value):
+        if field.name in BLOCKS and is_dataclass(value):
             yield from leaves(value, f"{at}.")
         else:
             yield at
