@@ -30,6 +30,7 @@ from broker.process import run
 from broker.signals import SignalError, send
 from broker.wire.info import PROVIDED_RELEASE
 from tls.policy import TLSSettingsError
+from tls.revocation.settings import StapleError
 
 if TYPE_CHECKING:
     from broker.config.load import LoadedConfig
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None, *, more_usage: str = "") -> int
         return _run(program, words, more_usage)
     except FlagError as error:
         print(f"{program}: {error}\nUse {program} --help for the flags there are.", file=sys.stderr)
+    except StapleError as error:
+        LOGGER.critical("%s", error)
     except (CommandError, ConfigError, SettingsError, TLSSettingsError) as error:
         print(f"{program}: {error}", file=sys.stderr)
     except (ListenError, PidFileError) as error:

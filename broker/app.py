@@ -26,8 +26,10 @@ from broker.identity import VERSION, Identity
 from broker.monitor.http import Monitor
 from broker.monitor.watched import Watched
 from broker.net.certificates import CLIENT
+from broker.net.inspection import Inspection
 from broker.net.listener import Listener, open_socket
 from broker.net.service import Service
+from broker.net.staples import Staples
 from broker.reload.aside import aside, release
 from broker.reload.plan import ReloadError, ReloadPlan
 from broker.reload.prepare import Prepared, prepare
@@ -123,6 +125,8 @@ class Server:
         self._supply: AccountSupply | None = None
         self._jetstream: JetStream | None = None
         self._renewal: Renewal | None = None
+        self._ending: asyncio.Task[None] | None = None
+        """The stop that nobody asked for."""
         self.reload_again: Callable[[], Awaitable[object]] = _nothing_to_read
         """Reads the configuration again where it came from, for requests in the system account. Raises ReloadError."""
 
@@ -151,7 +155,11 @@ class Server:
         self._announce_start(plain_secrets=checked.has_plain_secrets)
         listening = websocket = unix = None
         supply: AccountSupply | None = None
+        staples, inspection = Staples(), Inspection(loop)
         try:
+            # Whoever connects meanwhile would wait for a responder.
+            stock = await staples.prepare(checked.served, options)
+            await inspection.open(options)
             listening = open_socket(options.host, options.port)
             if options.websocket.port:
                 websocket = open_socket(options.websocket.host, options.websocket.port, "websocket.port")
@@ -161,7 +169,7 @@ class Server:
             hub = Hub()
             info = self._server_info(options, authenticator, int(listening.getsockname()[1]))
             control = Control(options, authenticator, hub, info, identity=self.identity)
-            service = Service(loop, options, control, checked.served)
+            service = Service(loop, options, control, checked.served, staples=staples, inspection=inspection)
             service.control.trail.recorder = self._recorder
             supply = await self._open_supply(service)
             self._open_jetstream(service)
@@ -177,6 +185,8 @@ class Server:
             if supply is not None:
                 await supply.close()
             await self._close_jetstream()
+            await inspection.close()
+            await staples.close()
             self._close_ledger()
             raise
         self._service = service
@@ -202,6 +212,8 @@ class Server:
         if supply is not None:
             supply.start()
             self._supply = supply
+        staples.on_problem = self._must_not_go_on
+        staples.put(stock)
         self._renewal = Renewal(service, self._tell_of_certificate)
         self._renewal.start()
         if self._recorder is not None:
@@ -219,6 +231,13 @@ class Server:
         if self._system is not None:
             self._system.audit(problem)
             self.service.flush_dirty()
+
+    def _must_not_go_on(self, why: str) -> None:
+        """Ends the server: what it shows of itself is not to be trusted any more."""
+        LOGGER.critical("%s", why)
+        if self._ending is None and self._service is not None:
+            self._service.control.trail.server("certificate_revoked", problem=why)
+            self._ending = asyncio.get_running_loop().create_task(self.stop())
 
     def _tell_of_certificate(self, told: Told) -> None:
         if self._system is not None:
@@ -399,6 +418,8 @@ class Server:
         with uncollected(lasting=self._owns_process):
             serving = service.certificates.all_served()
             prepared = await aside(partial(_read_and_prepare, old, source, earlier, serving))
+        stock = await service.staples.prepare(prepared.served, prepared.options)
+        await service.inspection.open(prepared.options)
         found = await survey(service, prepared)
         new = prepared.options
         trail = service.control.trail
@@ -423,6 +444,7 @@ class Server:
         effects = swap(service, prepared, infos, found)
         self._move_unix(service, unix)
         service.reloaded_at = time.time()
+        service.staples.put(stock)
         if self._supply is not None:
             await self._supply.reloaded()
         await self._reload_jetstream(service, new)
@@ -597,6 +619,8 @@ class Server:
                 connection.session.close(CloseReason.SERVER_SHUTDOWN)
             await service.all_ended()
             await self._close_jetstream()
+            await service.staples.close()
+            await service.inspection.close()
             service.control.close()
             await service.control.ended()
             service.shut_verifier()

@@ -10,6 +10,7 @@ from auth.authenticate import Authenticator
 from broker.config.validate import validate
 from broker.net.certificates import CLIENT, MONITORING, NOTHING_SERVED, WEBSOCKET
 from broker.settings import auth_settings
+from tls.revocation.settings import PeerSettings
 from tls.served import Served, UnsettledFilesError, serve
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def listeners(options: Options) -> dict[str, TLSOptions]:
     if options.websocket.port:
         found[WEBSOCKET] = options.websocket.tls
     if options.monitor.https_port and options.tls is not None:
-        found[MONITORING] = replace(options.tls, verify=False, verify_and_map=False)
+        found[MONITORING] = replace(
+            options.tls, verify=False, verify_and_map=False, crl_files=(), ocsp_peer=PeerSettings()
+        )
     return {name: tls for name, tls in found.items() if tls is not None}
 
 

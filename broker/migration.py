@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 from accounts.permissions import Permissions
 from accounts.subject import overlaps
 from auth.envelope import JwtError, open_unverified
-from broker.config.options import UNLIMITED, Options
+from broker.config.options import UNLIMITED, Options, TLSOptions
+from tls.revocation.settings import CacheKind, StapleMode
 
 Condition: TypeAlias = "Callable[[Options], bool]"
 
@@ -111,6 +112,39 @@ def _asks_for_certificates(options: Options) -> bool:
 
 def _has_certificates(options: Options) -> bool:
     return options.tls is not None or options.websocket.tls is not None
+
+
+def _listeners(options: Options) -> list[TLSOptions]:
+    return [tls for tls in (options.tls, options.websocket.tls) if tls is not None]
+
+
+def _asks_responders(options: Options) -> bool:
+    return any(tls.ocsp_peer.verify for tls in _listeners(options))
+
+
+def _has_patient_responders(options: Options) -> bool:
+    return any(tls.ocsp_peer.verify and tls.ocsp_peer.timeout > tls.timeout for tls in _listeners(options))
+
+
+def _asks_responders_beside_monitoring(options: Options) -> bool:
+    return bool(options.monitor.https_port) and options.tls is not None and options.tls.ocsp_peer.verify
+
+
+def _keeps_answers(options: Options) -> bool:
+    return _asks_responders(options) and options.ocsp_cache.kind is CacheKind.LOCAL
+
+
+def _has_several_certificates(options: Options) -> bool:
+    staples = options.ocsp.mode is not StapleMode.NEVER
+    return staples and any(len(tls.certificates) > 1 for tls in _listeners(options))
+
+
+def _names_responders(options: Options) -> bool:
+    return len(options.ocsp.urls) > 1
+
+
+def _must_staple(options: Options) -> bool:
+    return options.ocsp.mode in {StapleMode.ALWAYS, StapleMode.MUST} and bool(_listeners(options))
 
 
 def _has_pid_file(options: Options) -> bool:
@@ -563,6 +597,72 @@ DIFFERENCES: Final = (
         "It goes",
         "As at the end of the server",
         _has_pid_file,
+    ),
+    Difference(
+        "An OCSP answer about a client counts whichever certificate it is about, as long as its authority "
+        "signed it, and whoever is named to sign may have expired",
+        "It must be about the very certificate, and whoever is named must be valid still",
+        "Whoever stands between could hand out the answer about another certificate for one that is revoked",
+        _asks_responders,
+    ),
+    Difference(
+        "A client whose certificate the first answer calls revoked is told `bad certificate`",
+        "Its handshake is over by then, and the connection ends; from the second time on the answer is "
+        "known, and it is told `bad certificate`",
+        "Nobody else waits while a responder is asked",
+        _asks_responders,
+    ),
+    Difference(
+        "Responders are asked about clients by GET, and followed wherever they redirect to",
+        "By POST, and by GET where that gives nothing usable; no redirection is followed, and an answer has "
+        "64 KiB at most",
+        "Only what a verified certificate names is asked",
+        _asks_responders,
+    ),
+    Difference(
+        "A client may wait for answers longer than `timeout` of `tls` says, where `ca_timeout` is longer",
+        "Never longer than its handshake may take; who has not answered by then cannot be reached",
+        "A deadline that something puts off is none",
+        _has_patient_responders,
+    ),
+    Difference(
+        "With `ocsp_peer` the HTTPS monitoring port asks for certificates of clients too",
+        "It asks for none",
+        "Who may look is for `monitor_access` to say",
+        _asks_responders_beside_monitoring,
+    ),
+    Difference(
+        "`cache.json` of `ocsp_cache` holds compressed answers",
+        "Plain ones; either server leaves out what the other has written, and asks anew",
+        "An answer is a few hundred bytes that do not shrink",
+        _keeps_answers,
+    ),
+    Difference(
+        "Of several certificates of a listener the first has an OCSP answer stapled to it",
+        "Each",
+        "Each is shown to somebody",
+        _has_several_certificates,
+    ),
+    Difference(
+        "`urls` of `ocsp` ends the start with an error",
+        "One responder after the other is asked",
+        "It is a documented key",
+        _names_responders,
+    ),
+    Difference(
+        "An OCSP answer that cannot be fetched anew is tried for at ever shorter intervals until it ends, "
+        "and after that by every handshake",
+        "After 5 s, then at intervals that grow to two minutes; after its end handshakes are refused at once",
+        "A responder that has trouble needs fewer questions, not more",
+        _must_staple,
+    ),
+    Difference(
+        "A reload that finds no OCSP answer about a new certificate, or one that it is revoked, warns and "
+        "goes on without stapling",
+        "It is refused; a certificate that was renewed in its files is served as soon as there is an answer "
+        "about it",
+        "What is served is good or is what was served before",
+        _must_staple,
     ),
 )
 """In the order of docs/differences.md."""

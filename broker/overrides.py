@@ -144,6 +144,8 @@ def apply(flags: Flags, options: Options) -> Options:
         options = replace(options, client_advertise=flags.text("client_advertise"))
     if "ports_file_dir" in flags:
         options = replace(options, ports_file_dir=flags.text("ports_file_dir"))
+    if "store_dir" in flags:
+        options = replace(options, store_dir=flags.text("store_dir"))
     options = replace(options, jetstream=_jetstream(flags, options.jetstream))
     options = replace(options, logging=_logging(flags, options.logging), monitor=_monitor(flags, options.monitor))
     if any(key in flags for key in _CREDENTIALS):

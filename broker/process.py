@@ -124,6 +124,9 @@ async def _serve(
     server.reload_again = reload_again
     with _signals(server, Requests(reload)) as end, pid_file:
         async with server:
+            stopped = asyncio.create_task(server.wait())
+            # Whatever may end it: there is nothing left to wait for.
+            stopped.add_done_callback(lambda _: end.set())
             # What exists now lives as long as the process, so no collection need look at it again.
             gc.collect()
             gc.freeze()

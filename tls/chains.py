@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tls.authorities import bundles_of_the_system, called
 from tls.identity import CertificateFormatError
 from tls.policy import TLSSettingsError
+from tls.revocation.answers import promises_staple
 from tls.served import Chain
 
 Issuer = tuple[bytes, bytes]
@@ -54,6 +55,7 @@ def read_chain(file: str, pem: bytes) -> tuple[Chain, tuple[x509.Certificate, ..
             not_after=own.not_valid_after_utc.timestamp(),
             ends_at=min(one.not_valid_after_utc.timestamp() for one in _presented(links)),
             issuer=_issuer(links[-1]),
+            promises_staple=promises_staple(own),
         )
     except _UNREADABLE as error:
         raise CertificateFormatError(str(error)) from None

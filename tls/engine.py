@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final
+from types import TracebackType
+from typing import ClassVar, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from OpenSSL import SSL
@@ -20,7 +21,7 @@ from OpenSSL.crypto import X509StoreFlags
 
 from tls import native
 from tls.certificates import WHAT, Pair, encoded, read_authorities
-from tls.failures import HandshakeError
+from tls.failures import HandshakeError, PeerRefusedError
 from tls.policy import HYBRID, CertificatePair, Terms, TLSSettings, TLSSettingsError, terms
 
 TICKETS_LIVE: Final = 24 * 3600.0
@@ -34,6 +35,9 @@ _OPTIONS: Final = (
     | native.OP_PRIORITIZE_CHACHA
 )
 _SESSION_SCOPE: Final = b"natskeep"
+
+
+Judge: TypeAlias = Callable[[tuple[bytes, ...]], object]
 
 
 class ServerCertificate:
@@ -72,12 +76,17 @@ class ServerContext:
             self._default.set_tlsext_servername_callback(self._choose)
         self._tickets = _Tickets.of(self._scope(), self._bare)
 
-    def connection(self) -> ServerConnection:
-        """The server's side of a connection that begins."""
+    def connection(self, judge: Judge | None = None) -> ServerConnection:
+        """The server's side of a connection that begins.
+
+        ``judge`` is told the peer's certificates once they are verified, in DER and its own first; it says why the peer
+        is refused, which :class:`tls.failures.PeerRefusedError` carries, or None. It is asked in the handshake, so that
+        the peer learns of it there, and must answer at once.
+        """
         connection = SSL.Connection(self._tickets.context(), None)
         connection.set_context(self._default)
         connection.set_accept_state()
-        return ServerConnection(connection, self)
+        return ServerConnection(connection, self, judge)
 
     def _named(self, loaded: list[Pair]) -> Mapping[str, SSL.Context]:
         """A context for each name that one of several certificates is good for."""
@@ -152,11 +161,12 @@ class ServerContext:
 class ServerConnection:
     """The server's side of the TLS of one connection; what moves its records is in the compiled core."""
 
-    __slots__ = ("_connection", "_context")
+    __slots__ = ("_connection", "_context", "_judging")
 
-    def __init__(self, connection: SSL.Connection, context: ServerContext) -> None:
+    def __init__(self, connection: SSL.Connection, context: ServerContext, judge: Judge | None = None) -> None:
         self._connection = connection
         self._context: ServerContext | None = context
+        self._judging = None if judge is None else _Judging(connection, judge)
 
     @property
     def handle(self) -> int:
@@ -170,12 +180,20 @@ class ServerConnection:
         except SSL.WantReadError:
             return False
         except SSL.Error as error:
+            if self._judging is not None:
+                self._judging.check()
             reason = _reason(error)
             if "certificate verify failed" in reason:
                 reason += f": {native.verification_failure(self._connection)}"
             raise HandshakeError(reason) from None
         # What the handshake alone needs must not outlive a renewal.
         self._context = None
+        judging, self._judging = self._judging, None
+        if judging is not None:
+            native.judge_no_more(self._connection)
+            judging.check()
+            if not judging.has_judged:
+                raise HandshakeError("nobody has judged the certificate")
         return True
 
     def end(self) -> None:
@@ -215,6 +233,40 @@ class ServerConnection:
     def verified_chain(self) -> tuple[bytes, ...]:
         """The peer's certificates in DER, its own first, up to the trusted authority; none where it showed none."""
         return tuple(map(encoded, self._connection.get_verified_chain(as_cryptography=True) or ()))
+
+
+class _Judging:
+    """What a judge has said of the peer of one handshake."""
+
+    def __init__(self, connection: SSL.Connection, judge: Judge) -> None:
+        self._judge = judge
+        self._reason: object = None
+        self._error: BaseException | None = None
+        self.has_judged = False
+        self._callback = native.judge_peer(connection, self._accepts)
+
+    def _accepts(self, chain: tuple[bytes, ...]) -> bool:
+        self.has_judged = True
+        with self:
+            self._reason = self._judge(chain)
+        return self._reason is None and self._error is None
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """The library cannot pass an error on; so it is kept."""
+        self._error = error
+        return True
+
+    def check(self) -> None:
+        """Raises PeerRefusedError where the peer was refused, and what the judge raised."""
+        if self._error is not None:
+            raise self._error
+        if self._reason is not None:
+            raise PeerRefusedError(self._reason)
 
 
 def _load(pair: Pair, context: SSL.Context) -> None:

@@ -7,9 +7,12 @@ range of pyOpenSSL, which itself holds to one range of cryptography, is narrow f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.bindings._rust import _openssl
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL.crypto import X509
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -63,6 +66,39 @@ def verification_failure(connection: SSL.Connection) -> str:
         return ""
     text: str = _FOREIGN.string(_LIBRARY.X509_verify_cert_error_string(result)).decode()
     return text
+
+
+def judge_peer(connection: SSL.Connection, accepts: Callable[[tuple[bytes, ...]], bool]) -> object:
+    """Asks whether the peer is accepted, once its chain is verified and before it is told so.
+
+    ``accepts`` is given the certificates in DER, the peer's own first, and must not raise. A peer that is not accepted
+    is told "bad certificate". What is returned must be kept until the handshake is over, and :func:`judge_no_more` be
+    called then.
+    """
+
+    def decide(verified: int, store: object) -> int:
+        if not verified or _LIBRARY.X509_STORE_CTX_get_error_depth(store) != 0:
+            return verified
+        stack = _LIBRARY.X509_STORE_CTX_get1_chain(store)
+        chain = [
+            X509._from_raw_x509_ptr(_LIBRARY.sk_X509_value(stack, number))
+            for number in range(_LIBRARY.sk_X509_num(stack))
+        ]
+        # Its members belong to the objects that were made of them.
+        _LIBRARY.sk_X509_free(stack)
+        if accepts(tuple(one.to_cryptography().public_bytes(Encoding.DER) for one in chain)):
+            return verified
+        _LIBRARY.X509_STORE_CTX_set_error(store, _LIBRARY.X509_V_ERR_CERT_REJECTED)
+        return 0
+
+    callback = _FOREIGN.callback("int (int, X509_STORE_CTX *)", decide, error=0)
+    _LIBRARY.SSL_set_verify(connection._ssl, _LIBRARY.SSL_get_verify_mode(connection._ssl), callback)
+    return callback
+
+
+def judge_no_more(connection: SSL.Connection) -> None:
+    """Lets go of what :func:`judge_peer` has returned."""
+    _LIBRARY.SSL_set_verify(connection._ssl, _LIBRARY.SSL_get_verify_mode(connection._ssl), _FOREIGN.NULL)
 
 
 def _address(pointer: object) -> int:

@@ -102,6 +102,11 @@ class TLSSettings:
     """Whether names of :data:`INSECURE_SUITES` may stand in ``cipher_suites``."""
     curve_preferences: tuple[str, ...] = ()
     """Names of :data:`CURVES`, in order of preference; empty means all of them."""
+    crl_files: tuple[str, ...] = ()
+    """Files with the revocation lists of the authorities that sign client certificates; needs ``verify``. Without any,
+    no list is asked for."""
+    allow_without_crl: bool = False
+    """Whether client certificates are accepted though no list is in force that covers them."""
     pinned_certs: frozenset[str] = frozenset()
     """Lower-case hex SHA-256 digests of the SubjectPublicKeyInfo of the only certificates to accept; empty is any."""
     watch: float = DEFAULT_WATCH
@@ -112,9 +117,9 @@ class TLSSettings:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that a context is built from, each once. Where one of them changes, another context is due."""
+        """Every file that decides about handshakes, each once. Where one of them changes, another context is due."""
         pairs = (CertificatePair(self.cert_file, self.key_file), *self.certificates)
-        named = (*(path for pair in pairs for path in (pair.cert_file, pair.key_file)), self.ca_file)
+        named = (*(path for pair in pairs for path in (pair.cert_file, pair.key_file)), self.ca_file, *self.crl_files)
         return tuple(dict.fromkeys(path for path in named if path))
 
 

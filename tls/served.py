@@ -20,6 +20,7 @@ from tls.policy import TLSSettings, TLSSettingsError
 
 if TYPE_CHECKING:
     from tls.engine import ServerContext
+    from tls.revocation.lists import RevocationLists
 
 LONGEST_NOTICE: Final = 7 * 24 * 3600.0
 """Seconds before its end at which a certificate is worth a warning, where nobody says when."""
@@ -57,6 +58,8 @@ class Chain:
     """When the first certificate of the chain ends, and clients begin to refuse it."""
     issuer: tuple[bytes, bytes]
     """Who issued the last certificate of the chain: the name in DER and the key's identifier, which may be empty."""
+    promises_staple: bool = False
+    """Whether its holder promises to show an OCSP answer about it (must-staple, RFC 7633)."""
 
     @property
     def name(self) -> str:
@@ -80,6 +83,8 @@ class Served:
     """In the order of the settings; one that cannot be read is left out."""
     digests: Mapping[str, str]
     """By file: the SHA-256 of what it held when the context was built."""
+    lists: RevocationLists | None = None
+    """What the authorities of clients have revoked; None where no list is asked for."""
 
     def changed_files(self, before: Served) -> tuple[str, ...]:
         """The files that hold something else than they did, or were not among them."""
@@ -102,6 +107,7 @@ def serve(settings: TLSSettings, before: Served | None = None, now: float | None
         TLSSettingsError: it cannot be served; the text names the file and the remedy.
     """
     contents = read_files(settings)
+    digests = digests_of(contents)
     if before is not None:
         _check_whole(contents)
     context = server_context(settings)
@@ -113,9 +119,10 @@ def serve(settings: TLSSettings, before: Served | None = None, now: float | None
                 f"the certificate in {' or '.join(_certificate_files(settings))} is not good for {', '.join(lost)}, "
                 "as the one that is served; issue it for these names too, or name other files in the configuration"
             )
+    lists = _lists(settings, contents, digests, before)
     if read_files(settings) != contents:
         raise UnsettledFilesError("the files of the certificate change while they are read; try again")
-    return Served(settings, context, chains, digests_of(contents))
+    return Served(settings, context, chains, digests, lists)
 
 
 def read_files(settings: TLSSettings) -> dict[str, bytes | None]:
@@ -180,6 +187,24 @@ def _chains(
             chains.check_chain(path, links, now, {one.issuer for one in served}, authorities)
         found.append(chain)
     return tuple(found)
+
+
+def _lists(
+    settings: TLSSettings,
+    contents: Mapping[str, bytes | None],
+    digests: Mapping[str, str],
+    before: Served | None,
+) -> RevocationLists | None:
+    if not settings.crl_files:
+        return None
+    if before is not None and before.settings.crl_files == settings.crl_files and all(
+        before.digests.get(path) == digests[path] for path in settings.crl_files
+    ):
+        # They may be long, and another certificate is no reason to read them again.
+        return before.lists
+    module = import_module("tls.revocation.lists")
+    lists: RevocationLists = module.read_lists({path: contents[path] for path in settings.crl_files})
+    return lists
 
 
 def _read(path: str) -> bytes | None:

@@ -76,8 +76,6 @@ ABSENT_KEYS: Final[Keys] = {
         kind="map of strings",
         doc="JetStream domains that accounts reach through leafnodes.",
     ),
-    **keys("ocsp", read=block("ocsp", "OCSP"), kind="boolean or map", doc="Staples OCSP answers."),
-    **keys("ocsp_cache", read=block("ocsp_cache", "OCSP"), kind="boolean or map", doc="Keeps OCSP answers of clients."),
     **keys("proxies", read=block("proxies", "trusted proxies"), kind="map", doc="Proxies that may name their clients."),
     **keys("prof_port", read=checked(integer, "profiling"), kind="port", doc="Serves profiles."),
 }

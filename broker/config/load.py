@@ -77,7 +77,7 @@ def read_options(table: Table) -> LoadedConfig:
         check_users(values.get("authorization", AuthorizationOptions()), values.get("accounts", ()), positions)
     )
     problems.errors.extend(_stores(table))
-    store_dir = values.pop("store_dir", "")
+    store_dir = values.get("store_dir", "")
     if store_dir and values.get("jetstream") is not None:
         values["jetstream"] = replace(values["jetstream"], store_dir=store_dir)
     if problems.errors:
@@ -179,7 +179,24 @@ BLOCK_KEYS: Final = {
         field="store_dir",
         read=string,
         kind="path",
-        doc="The same as `store_dir` in `jetstream`.",
+        doc="Directory of what the server keeps: OCSP answers about its certificates, and streams, as `store_dir` in "
+        "`jetstream`.",
+    ),
+    **keys(
+        "ocsp",
+        field="ocsp",
+        read=late("ocsp_block", "ocsp"),
+        kind="boolean or map",
+        default="`true`",
+        doc="Staples OCSP answers about the server's own certificates to handshakes.",
+    ),
+    **keys(
+        "ocsp_cache",
+        field="ocsp_cache",
+        read=late("ocsp_block", "ocsp_cache"),
+        kind="boolean or map",
+        default="`true`",
+        doc="Keeps OCSP answers about client certificates, where `ocsp_peer` asks for any.",
     ),
     **keys("audit", field="audit", read=late("audit_block", "audit"), kind="map", doc="A ledger of security events."),
     **keys(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from tls.policy import TLSSettings
+from tls.revocation.settings import CacheSettings, PeerSettings, StapleSettings
 
 if TYPE_CHECKING:
     from accounts.account import TraceDestination
@@ -59,6 +60,8 @@ class TLSOptions(TLSSettings):
     INFO first. Compare with ``is``: a delay is never 0, but ``bool`` is an ``int``."""
     connection_rate_limit: int = 0
     """Handshakes that may begin per second; 0 is unlimited."""
+    ocsp_peer: PeerSettings = field(default_factory=PeerSettings)
+    """Questions to OCSP responders about client certificates; needs ``verify``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,6 +519,12 @@ class Options:
     tls: TLSOptions | None = None
     allow_non_tls: bool = False
     """Whether clients may stay in the clear where ``tls`` is set."""
+    ocsp: StapleSettings = field(default_factory=StapleSettings)
+    """OCSP answers about the server's own certificates."""
+    ocsp_cache: CacheSettings = field(default_factory=CacheSettings)
+    """OCSP answers about client certificates that are kept."""
+    store_dir: str = ""
+    """Directory of what the server keeps besides streams; empty is that of ``jetstream``, where there is one."""
     authorization: AuthorizationOptions = field(default_factory=AuthorizationOptions)
     accounts: tuple[AccountOptions, ...] = ()
     """Accounts in the order of the file; names are unique."""

@@ -19,6 +19,7 @@ from broker.config import (
     exchange,
     jetstream_block,
     load,
+    ocsp_block,
     proxy_block,
     resolver_block,
     schema,
@@ -59,6 +60,7 @@ from broker.config.values import (
     string_map,
     strings,
 )
+from tls.revocation.settings import CacheSettings, PeerSettings, StapleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ _TAKES: Final = {
     Takes.RESTART: "no",
 }
 _YES: Final = "yes"
+_NEW: Final = _TAKES[Takes.NEW]
 _NO: Final = "-"
 
 _INTRODUCTION: Final = """# Configuration
@@ -144,9 +147,6 @@ _PARTS: Final = (
     ("leafnodes", "`jetstream_cluster_migrate`", "MIGRATE"),
     ("leafnodes", "`proxy`", "PROXY"),
     ("mqtt", "`mqtt`", "KEYS"),
-    ("ocsp", "`ocsp` (the case of its keys matters)", "KEYS"),
-    ("ocsp_cache", "`ocsp_cache` (the case of its keys matters)", "KEYS"),
-    ("ocsp_peer", "`ocsp_peer`", "KEYS"),
     ("proxies", "`proxies`", "KEYS"),
     ("proxies", "`trusted`", "TRUSTED"),
 )
@@ -174,6 +174,21 @@ def sections() -> tuple[Section, ...]:
             reload=_NO,
         ),
         Section("`tls`", tls_block.TLS, options=TLSOptions(), prefix="tls."),
+        Section("`ocsp_peer`", ocsp_block.OCSP_PEER, options=PeerSettings(), reload=_NEW),
+        Section(
+            "`ocsp` (the case of its keys matters)",
+            ocsp_block.OCSP,
+            "`true` is `auto`, `false` is `never`. What it does is told in [tls.md](tls.md).",
+            options=StapleSettings(),
+            reload=_YES,
+        ),
+        Section(
+            "`ocsp_cache`",
+            ocsp_block.OCSP_CACHE,
+            "`true` is `local`, `false` is `none`.",
+            options=CacheSettings(),
+            reload=_YES,
+        ),
         Section("`monitor_access`", access_block.KEYS, reload=_YES),
         Section(
             "`websocket`",

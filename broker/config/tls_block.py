@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from broker.config.absent import block, refuse_absent
+from broker.config.absent import refuse_absent
 from broker.config.errors import ConfigError
 from broker.config.options import DEFAULT_TLS_TIMEOUT, HANDSHAKE_FIRST_AUTO_DELAY, TLSOptions
 from broker.config.tree import Entry, Table
@@ -20,6 +20,7 @@ from broker.config.values import (
     duration,
     fail,
     keys,
+    late,
     positioned_strings,
     read_block,
     seconds_of,
@@ -106,6 +107,13 @@ def _pins(entry: Entry, _: Problems) -> frozenset[str]:
         except TLSSettingsError as error:
             raise ConfigError.at(position, f"error parsing tls config, {error}") from None
     return frozenset(pins)
+
+
+def _crl_files(entry: Entry, _: Problems) -> tuple[str, ...]:
+    files = tuple(text for text, _ in positioned_strings(entry))
+    if not all(files):
+        raise fail(entry, f"error parsing tls config, '{entry.key}' names an empty path; remove it or give it a value")
+    return tuple(dict.fromkeys(files))
 
 
 def _min_version(entry: Entry, _: Problems) -> str:
@@ -300,9 +308,28 @@ TLS: Final[Keys] = {
     **keys("cert_match_skip_invalid", read=_windows, kind="boolean", doc="Windows only."),
     **keys(
         "ocsp_peer",
-        read=block("ocsp_peer", "OCSP"),
+        field="ocsp_peer",
+        read=late("ocsp_block", "ocsp_peer"),
         kind="boolean or map",
-        doc="Asks whether client certificates are revoked. Needs OCSP, which is not available in this version.",
+        default="`false`",
+        doc="Ask OCSP responders whether client certificates are revoked; needs `verify`.",
+    ),
+    **keys(
+        "crl_files",
+        "crl_file",
+        field="crl_files",
+        read=_crl_files,
+        kind="path, or list of them",
+        default="none",
+        doc="Revocation lists (CRL) of the authorities that sign client certificates, in PEM or DER; needs `verify`. "
+        "Whoever is connected and stands on a new one is closed. natskeep only.",
+    ),
+    **keys(
+        "allow_without_crl",
+        field="allow_without_crl",
+        read=boolean,
+        doc="With `crl_files`, accept client certificates too for which no list is in force: what an older one revokes "
+        "stays revoked. natskeep only.",
     ),
 }
 _KNOWN_URLS: Final[Keys] = {

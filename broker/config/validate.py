@@ -27,6 +27,7 @@ def validate(options: Options) -> None:
         *_limits(options),
         *_times(options),
         *_monitoring(options),
+        *_revocation(options),
         *_websocket(options),
         *_unix(options),
         *_accounts(options),
@@ -122,6 +123,22 @@ def _unix(options: Options) -> list[str]:
         messages.append("tls of unix needs the tls of the clients; write a tls block")
     if unix.verify_and_map and not hasattr(socket, "SO_PEERCRED"):
         messages.append("verify_and_map of unix is not available: this system does not tell whose process a client is")
+    return messages
+
+
+def _revocation(options: Options) -> list[str]:
+    """What is asked about the certificates of clients that show none."""
+    messages = []
+    for block, tls in (("tls", options.tls), ("tls of websocket", options.websocket.tls)):
+        if tls is None or tls.verify or tls.verify_and_map:
+            continue
+        if tls.ocsp_peer.verify:
+            messages.append(
+                "OCSP peer verification for client connections requires TLS verify (mTLS) to be enabled; "
+                f"set verify: true in {block}"
+            )
+        if tls.crl_files:
+            messages.append(f"crl_files are about client certificates; set verify: true in {block}")
     return messages
 
 

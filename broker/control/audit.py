@@ -217,6 +217,22 @@ class Trail:
         if self.recorder is not None:
             self._record(None, "crowded", outcome=what, limit=limit, count=count)
 
+    def certificate_refused(self, session: Session, subject: str, reason: str) -> str:
+        """Records a client whose certificate, or one above it, is not accepted; as of logins, the first ones.
+
+        Returns the id of the denial, empty where it was only counted.
+        """
+        if session.principal is None and not self._admits(self._logins, session.remote_ip):
+            self._count("", "certificate")
+            return ""
+        denial = denial_id()
+        whom = journal.about(session)
+        self._count(whom.account, "certificate")
+        self.recent.append(Denial(time.time(), denial, "certificate", subject, reason, whom))
+        if self.recorder is not None:
+            self._record(session, "denied", action="certificate", target=subject, denial=denial, reason=reason)
+        return denial
+
     def authenticated(self, session: Session, *, break_glass: bool = False) -> None:
         """Records who a connection turned out to be; a user kept for emergencies is worth a warning."""
         principal = session.principal

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from cryptography.x509 import Certificate
 
     from accounts.account import Account
     from broker.session.session import Session
@@ -23,6 +25,12 @@ class Observer:
 
     def ended(self, session: Session, account: Account | None, reason: CloseReason) -> None:
         """The session is over; `account` is what it belonged to at last, None where it was in none."""
+
+    def peer_invalid(self, chain: Sequence[Certificate], at_fault: Certificate, reason: str, kind: str) -> None:
+        """A certificate in the chain of a peer was refused by OCSP for that reason, and the peer with it.
+
+        ``chain`` begins with the peer's own; ``kind`` is what the peer is.
+        """
 
     def traced(self, account: str, destination: str, build: Callable[[object], object], accepts: str) -> None:
         """A message of the account was traced; `build` makes the event for the subject `destination` there.

@@ -14,12 +14,14 @@ from auth.creds import parse_decorated_jwt
 from broker.config.options import WriteTimeout
 from broker.monitor.watched import resident_bytes
 from broker.monitor.wording import number, uptime
+from broker.net.inspection import wants_answers
 from broker.wire.info import PROTOCOL, PROVIDED_RELEASE
 from broker.wire.values import moment, nanoseconds
 
 if TYPE_CHECKING:
     from broker.config.options import Options
     from broker.monitor.watched import Watched
+    from broker.net.service import Service
 
 FEATURES: Final = ("js_ack_fc_v2", "js_raft_delete_range")
 """The feature flags that nats-server 2.14.5 knows; all are off by default."""
@@ -32,6 +34,18 @@ class PeerCounts(msgspec.Struct, kw_only=True):
     routes: int = 0
     gateways: int = 0
     leafs: int = 0
+
+
+class PeerCache(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The OCSP answers about clients that are kept."""
+
+    cache_type: str
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cached_responses: int = 0
+    cached_revoked_responses: int = 0
+    cached_good_responses: int = 0
+    cached_unknown_responses: int = 0
 
 
 class DiskWaits(msgspec.Struct, kw_only=True):
@@ -63,6 +77,7 @@ class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
     auth_required: bool = False
     tls_required: bool = False
     tls_verify: bool = False
+    tls_ocsp_peer_verify: bool = False
     max_connections: int
     max_subscriptions: int = 0
     ping_interval: int
@@ -118,6 +133,7 @@ class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
     trusted_operators_claim: list[OperatorClaims] = msgspec.field(default_factory=list)
     system_account: str = ""
     pinned_account_fails: int = 0
+    ocsp_peer_cache: PeerCache | None = None
     slow_consumer_stats: PeerCounts
     stale_connection_stats: PeerCounts
     disk_io_wait_stats: DiskWaits
@@ -144,6 +160,7 @@ def varz(watched: Watched) -> Varz:
         auth_required=info.auth_required,
         tls_required=info.tls_required,
         tls_verify=info.tls_verify,
+        tls_ocsp_peer_verify=info.tls_required and options.tls is not None and options.tls.ocsp_peer.verify,
         max_connections=options.max_connections,
         max_subscriptions=max(options.max_subscriptions, 0),
         ping_interval=nanoseconds(options.ping_interval),
@@ -199,6 +216,7 @@ def varz(watched: Watched) -> Varz:
         trusted_operators_claim=[_operator(token) for token in operators],
         system_account=watched.system_account,
         pinned_account_fails=service.control.pinned_account_fails,
+        ocsp_peer_cache=_peer_cache(service) if wants_answers(options) else None,
         slow_consumer_stats=PeerCounts(clients=service.slow_consumers),
         stale_connection_stats=PeerCounts(clients=service.stale_connections),
         disk_io_wait_stats=DiskWaits(),
@@ -233,9 +251,25 @@ def _websocket(watched: Watched) -> dict[str, Any]:
         "same_origin": options.same_origin,
         "allowed_origins": list(options.allowed_origins),
         "compression": options.compression,
+        "tls_ocsp_peer_verify": options.tls is not None and options.tls.ocsp_peer.verify,
         "tls_cert_not_after": "" if ends is None else moment(ends),
     }
     return {name: value for name, value in shown.items() if value}
+
+
+def _peer_cache(service: Service) -> PeerCache | None:
+    found = service.inspection.statistics
+    if found is None:
+        return None
+    return PeerCache(
+        cache_type=found.kind,
+        cache_hits=found.hits,
+        cache_misses=found.misses,
+        cached_responses=found.answers,
+        cached_revoked_responses=found.revoked,
+        cached_good_responses=found.good,
+        cached_unknown_responses=found.unknown,
+    )
 
 
 def feature_flags(options: Options) -> dict[str, bool]:

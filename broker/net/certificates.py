@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from tls.engine import ServerContext
+    from tls.revocation.lists import RevocationList, RevocationLists
     from tls.served import Chain, Served
 
 NOTHING_SERVED: Final[Mapping[str, Served]] = MappingProxyType({})
@@ -39,8 +40,6 @@ class Outcome(StrEnum):
 
     RENEWED = "renewed"
     REFUSED = "refused"
-    RESTORED = "restored"
-    """The files hold again what is served, after something that could not be."""
     EXPIRING = "expiring"
     EXPIRED = "expired"
 
@@ -93,6 +92,11 @@ class Certificates:
         standing = self.standing.get(listener)
         return None if standing is None else standing.served.context
 
+    def lists(self, listener: str) -> RevocationLists | None:
+        """What the authorities of its clients have revoked; None where no list is asked for."""
+        served = self.served(listener)
+        return None if served is None else served.lists
+
     def put(self, served: Mapping[str, Served]) -> None:
         """Lets each listener show what another configuration says; those that it does not name use no TLS any more."""
         for listener in self.standing.keys() - served.keys():
@@ -115,6 +119,18 @@ class Certificates:
             for chain in standing.served.chains:
                 if chain.is_due(now, notice):
                     yield _ending(listener, chain, now)
+            lists = standing.served.lists
+            for one in () if lists is None else lists.lists:
+                if one.is_due(now):
+                    yield _list_ending(listener, one, now)
+
+
+def _list_ending(listener: str, one: RevocationList, now: float) -> Finding:
+    outcome, verb = (Outcome.EXPIRED, "expired") if now >= one.until else (Outcome.EXPIRING, "expires")
+    end = f"{verb} on {shown(one.until)}"
+    brief = f"a revocation list for {WHOSE[listener]} {end}"
+    text = f"the CRL of {one.issuer.rfc4514_string()} in {one.file} for {WHOSE[listener]} {end}; fetch a newer one"
+    return Finding(listener, outcome, brief, text)
 
 
 def refusal(listener: str, standing: Standing) -> Finding:

@@ -15,7 +15,7 @@ from tls.failures import HandshakeError
 if TYPE_CHECKING:
     import socket
 
-    from tls.engine import ServerConnection, ServerContext
+    from tls.engine import Judge, ServerConnection, ServerContext
 
 CIPHERTEXT_BUFFER: Final = 256 * 1024
 PLAINTEXT_TURN: Final = 256 * 1024
@@ -69,10 +69,13 @@ class Channel:
     has_had_turn = False
     """Whether all others should have their turn before it goes on: never here."""
 
-    def __init__(self, sock: socket.socket, context: ServerContext, shared: Ciphertext) -> None:
+    def __init__(
+        self, sock: socket.socket, context: ServerContext, shared: Ciphertext, judge: Judge | None = None
+    ) -> None:
+        """``judge`` is asked about the peer's certificates, as :meth:`tls.engine.ServerContext.connection` says."""
         self.sock = sock
         self._shared = shared
-        self.connection: ServerConnection = context.connection()
+        self.connection: ServerConnection = context.connection(judge)
         self._records = shared.records_of(self.connection)
         self.sent = 0
         """Bytes of ciphertext that the socket has taken."""

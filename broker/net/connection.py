@@ -59,7 +59,6 @@ class Connection(Proxied):
         "_peer_ended",
         "_ping_timer",
         "_subscriptions",
-        "_verification",
         "connected",
         "lane",
         "started",
@@ -80,7 +79,6 @@ class Connection(Proxied):
         self._expiry_timer: TimerHandle | None = None
         self._pause_timer: TimerHandle | None = None
         self._ping_timer: TimerHandle | None = None
-        self._verification: asyncio.Future[Principal | Delegation] | asyncio.Future[None] | None = None
         options = service.options
         client = Client(service.hub)
         client.ceiling = options.max_pending

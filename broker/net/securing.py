@@ -6,7 +6,8 @@ import logging
 import socket
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from broker.net.admission import Guest, Refusal
 from broker.net.certificates import CLIENT
@@ -14,17 +15,19 @@ from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
 from broker.wire.errors import CloseReason, ErrorText
-from tls.failures import HandshakeError
+from tls.failures import HandshakeError, PeerRefusedError
 from tls.identity import CertificateFormatError, Secured
 from tls.pins import PinMismatchError
 
 if TYPE_CHECKING:
+    import asyncio
     from asyncio import TimerHandle
 
     from broker.config.options import Options, TLSOptions
     from broker.net.rate import HandshakeRate
     from broker.net.service import Service
     from tls.engine import ServerContext
+    from tls.revocation.answers import Finding
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -45,7 +48,9 @@ class Securing(Writing):
     secured connection.
     """
 
-    __slots__ = ("_is_timed", "_upgrade_timer", "guest", "sealed", "tls_first")
+    __slots__ = ("_is_timed", "_upgrade_timer", "_verification", "guest", "sealed", "tls_first")
+    listener: ClassVar[str] = CLIENT
+    """What its port is called among those with TLS."""
 
     def __init__(self, service: Service, sock: socket.socket) -> None:
         super().__init__(service, sock)
@@ -55,6 +60,8 @@ class Securing(Writing):
         self.guest: Guest | None = None
         """What it counts as while it is not known who it is."""
         self._upgrade_timer: TimerHandle | None = None
+        self._verification: asyncio.Future[Any] | None = None
+        """What somebody finds out about the client; nothing is read meanwhile."""
         self._is_timed = False
         """Whether that timer is the deadline of the handshake, which what has come of it does not put off."""
 
@@ -77,7 +84,7 @@ class Securing(Writing):
     @property
     def tls_context(self) -> ServerContext | None:
         """What it is secured with, where it is not yet."""
-        return self.service.certificates.context(CLIENT)
+        return self.service.certificates.context(self.listener)
 
     @property
     def handshake_rate(self) -> HandshakeRate:
@@ -123,10 +130,13 @@ class Securing(Writing):
         self._upgrade_overdue()
 
     def _upgrade_overdue(self) -> None:
-        self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
+        if self._verification is not None:
+            self._upgrade_failed("nothing was found out about the certificate within the timeout")
+        else:
+            self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
 
-    def _upgrade_failed(self, why: str, level: int = logging.ERROR) -> None:
-        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why)
+    def _upgrade_failed(self, why: str, level: int = logging.ERROR, *, denial: str = "") -> None:
+        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why, denial=denial)
         self.client.discard()
         self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
 
@@ -186,7 +196,13 @@ class Securing(Writing):
         if context is None:
             self._upgrade_failed("no certificate is loaded")
             return
-        self.channel = self.sealed = Channel(self.sock, context, self.service.ciphertext)
+        service = self.service
+        problem = service.staples.problem(self.listener)
+        if problem:
+            self._upgrade_failed(problem)
+            return
+        judge = service.inspection.judge(self.tls_options, service.certificates.lists(self.listener))
+        self.channel = self.sealed = Channel(self.sock, context, service.ciphertext, judge)
         if self.guest is not None:
             self.service.hold(self.guest, HANDSHAKE_BYTES)
         if self.ended is None:
@@ -213,7 +229,10 @@ class Securing(Writing):
             done = channel.handshake()
         except (BlockingIOError, InterruptedError):
             return
-        except HandshakeError as error:
+        except PeerRefusedError as error:
+            self._certificate_refused(cast("Finding", error.reason))
+            return
+        except (HandshakeError, CertificateFormatError) as error:
             self._upgrade_failed(str(error))
             return
         except OSError as error:
@@ -223,11 +242,49 @@ class Securing(Writing):
             self._upgraded(channel)
 
     def _upgraded(self, channel: Channel) -> None:
+        tls = self.tls_options
         try:
-            self.session.certificate = self.service.check_peer(channel.connection, self.tls_options)
+            self.session.certificate = self.service.check_peer(channel.connection, tls)
+            asked = None if tls is None else self._ask(channel, tls)
         except (CertificateFormatError, PinMismatchError) as error:
             self._upgrade_failed(str(error))
             return
+        if asked is not None:
+            self._unwatch()
+            self._verification = asked
+            asked.add_done_callback(partial(self._answered, channel))
+        else:
+            self._secured(channel)
+
+    def _ask(self, channel: Channel, tls: TLSOptions) -> asyncio.Task[Finding | None] | None:
+        """What is to be waited for before the client goes on. Raises CertificateFormatError."""
+        if not tls.ocsp_peer.verify:
+            return None
+        service = self.service
+        left = 0.0 if self._upgrade_timer is None else self._upgrade_timer.when() - service.loop.time()
+        return service.inspection.ask(channel.connection.verified_chain, tls, left)
+
+    def _answered(self, channel: Channel, asked: asyncio.Task[Finding | None]) -> None:
+        self._verification = None
+        if asked.cancelled():
+            return
+        with self:
+            finding = asked.result()
+            if finding is None:
+                self._secured(channel)
+            else:
+                self._certificate_refused(finding)
+
+    def _certificate_refused(self, finding: Finding) -> None:
+        control = self.service.control
+        denial = control.trail.certificate_refused(self.session, finding.subject, finding.reason)
+        what = "client not OCSP valid" if finding.is_ocsp else "client certificate not accepted"
+        known_as = f" - denial {denial}" if denial else ""
+        self._upgrade_failed(f"{what}{known_as}: {finding.subject}: {finding.reason}", denial=denial)
+        if finding.is_ocsp:
+            control.observer.peer_invalid(finding.chain, finding.certificate, finding.reason, "Client")
+
+    def _secured(self, channel: Channel) -> None:
         self._in_time()
         self.session.secured = True
         self._log_handshake(channel)

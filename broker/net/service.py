@@ -17,8 +17,10 @@ from broker.net.admission import Admission, Eviction, Guest, Refusal
 from broker.net.certificates import NOTHING_SERVED, Certificates
 from broker.net.channel import Ciphertext
 from broker.net.failures import Contained
+from broker.net.inspection import Inspection
 from broker.net.presence import Presence
 from broker.net.rate import HandshakeRate
+from broker.net.staples import Staples
 from broker.net.turns import Turns
 from broker.session import journal
 from broker.session.record import ConnectionRecord
@@ -89,6 +91,9 @@ class Service:
         options: Options,
         control: Control,
         served: Mapping[str, Served] = NOTHING_SERVED,
+        *,
+        staples: Staples | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         self.loop = loop
         self.options = options
@@ -97,6 +102,8 @@ class Service:
         control.after_call = self.flush_dirty
         control.trail.later = self._later
         self.certificates = Certificates(served)
+        self.staples = staples or Staples()
+        self.inspection = inspection or Inspection(loop)
         self.read_buffer = ReadBuffer(READ_BUFFER)
         self.ciphertext = Ciphertext()
         self.plaintext = Ciphertext()

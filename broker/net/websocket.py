@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from broker.net.channel import Channel
     from broker.net.rate import HandshakeRate
     from broker.net.service import Service
-    from tls.engine import ServerContext
 
 LOGGER: Final = logging.getLogger("natskeep.net")
 
@@ -51,6 +50,7 @@ class WebSocketConnection(Connection):
     """The transport of one session over WebSocket. It has no say before the HTTP request has been answered."""
 
     __slots__ = ("_is_full", "_request")
+    listener = WEBSOCKET
 
     def __init__(self, service: Service, sock: socket.socket, host: str, port: int, cid: int) -> None:
         super().__init__(service, sock, host, port, cid)
@@ -74,11 +74,6 @@ class WebSocketConnection(Connection):
         """Seconds between PINGs."""
         own = options.websocket.ping_interval
         return options.ping_interval if own is None else own
-
-    @property
-    def tls_context(self) -> ServerContext | None:
-        """What it is secured with."""
-        return self.service.certificates.context(WEBSOCKET)
 
     @property
     def handshake_rate(self) -> HandshakeRate:

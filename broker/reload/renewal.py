@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Final
 from broker.log.text import printable
 from broker.net.certificates import WHOSE, Finding, Outcome, Told, refusal, shown
 from broker.net.failures import Contained
+from broker.net.staples import wants_staples
 from broker.reload.aside import aside
+from broker.reload.revoked import close_revoked
 from tls.policy import TLSSettingsError
+from tls.revocation.settings import StapleError
 from tls.served import Served, UnsettledFilesError, digests_of, read_files, serve
 from tls.watch import FileWatch, Refused, Renewed
 
@@ -39,6 +42,12 @@ CHECK_SECONDS: Final = 3600.0
 END_SECONDS: Final = 1.0
 """How long the end of a server waits for a look at the files."""
 
+FIRST_STAPLE_RETRY: Final = 5.0
+"""Seconds after which an OCSP answer about a renewed certificate is asked for again; each time it is twice as long."""
+
+LONGEST_STAPLE_RETRY: Final = 120.0
+
+
 class Renewal:
     """The certificates of one server as time passes."""
 
@@ -47,6 +56,10 @@ class Renewal:
         self._tell = tell
         self._watcher: _Watcher | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._taking: dict[str, tuple[Served, asyncio.Task[None]]] = {}
+        """By listener: what is to be served once there are OCSP answers about it."""
+        self._holding: set[asyncio.Task[None]] = set()
+        """What is being done about connections with certificates that are revoked now."""
         self._said: dict[str, float] = {}
         """By text: when it was said last, in monotonic seconds."""
 
@@ -64,6 +77,8 @@ class Renewal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for task in (*(task for _, task in self._taking.values()), *self._holding):
+            task.cancel()
         watcher = self._watcher
         self._end_watcher()
         if watcher is not None:
@@ -87,23 +102,69 @@ class Renewal:
     def _hear(self, listener: str, before: Served, news: News) -> None:
         """In the loop: what the thread has found out about files, unless a reload came between."""
         standing = self._certificates.standing.get(listener)
-        if self._watcher is None or standing is None or standing.served is not before:
+        if self._watcher is None or standing is None:
+            return
+        taking = self._taking.get(listener)
+        if standing.served is not before and (taking is None or taking[0] is not before):
             return
         if isinstance(news, Renewed):
-            standing.served = news.served
-            self._renewed(listener, before, "watch")
+            self._take(listener, news.served)
         elif isinstance(news, Refused):
             self._refused(listener, news.problem, "watch")
         else:
             standing.problem = ""
             LOGGER.info("The files of the certificate of %s hold again what is served", WHOSE[listener])
-            self._tell(Told(listener, Outcome.RESTORED, standing.served.chains))
         self._service.flush_dirty()
+
+    def _take(self, listener: str, served: Served) -> None:
+        """Serves it, as soon as what is to be shown with it is at hand."""
+        taking = self._taking.pop(listener, None)
+        if taking is not None:
+            taking[1].cancel()
+        service = self._service
+        if service.staples.are_empty and not wants_staples([served], service.options):
+            self._put(listener, served)
+            return
+        task = service.loop.create_task(self._take_stapled(listener, served))
+        self._taking[listener] = served, task
+
+    async def _take_stapled(self, listener: str, served: Served) -> None:
+        """The one before is served as long as no OCSP answer about this one is to be had."""
+        service, wait = self._service, FIRST_STAPLE_RETRY
+        with Contained():
+            while True:
+                try:
+                    shown = {**self._certificates.all_served(), listener: served}
+                    stock = await service.staples.prepare(shown, service.options)
+                    break
+                except StapleError as error:
+                    self._refused(listener, str(error), "watch")
+                    service.flush_dirty()
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_STAPLE_RETRY)
+            self._taking.pop(listener, None)
+            service.staples.put(stock)
+            self._put(listener, served)
+            service.flush_dirty()
+
+    def _put(self, listener: str, served: Served) -> None:
+        standing = self._certificates.standing[listener]
+        before, standing.served = standing.served, served
+        self._renewed(listener, before, "watch")
+
+    def _hold_to_lists(self, listener: str) -> None:
+        """Closes whom other lists revoke."""
+        task = self._service.loop.create_task(close_revoked(self._service, listener))
+        self._holding.add(task)
+        task.add_done_callback(self._holding.discard)
 
     # Reloads
 
     def reloaded(self, before: Mapping[str, Served]) -> None:
         """Another configuration is in place; ``before`` is what listeners showed until then."""
+        for _, task in self._taking.values():
+            task.cancel()
+        self._taking.clear()
         for listener, standing in self._certificates.standing.items():
             earlier = before.get(listener)
             if earlier is not None and standing.served.changed_files(earlier):
@@ -133,6 +194,8 @@ class Renewal:
             for chain in served.chains:
                 LOGGER.info("Renewed the certificate of %s: %s in %s, until %s",
                             WHOSE[listener], printable(chain.name), printable(chain.file), shown(chain.ends_at))
+        if served.lists is not None and served.lists is not before.lists:
+            self._hold_to_lists(listener)
         lost = served.lost_names(before)
         if lost:
             names = printable(", ".join(lost))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -26,11 +26,15 @@ from broker.system.events import (
     certificate_state,
     client_connected,
     client_disconnected,
+    link_invalid,
+    peer_rejected,
 )
 from broker.system.statistics import statsz
 from broker.wire.errors import CloseReason
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from accounts.account import Account
     from broker.control.clock import Timer
     from broker.control.internal import Internal
@@ -104,6 +108,11 @@ class Announcer(Observer):
     def certificate(self, told: Told) -> None:
         """Tells what became of a listener's certificate."""
         self._tell(subjects.certificate(self._server), lambda sender: certificate_state(sender, told))
+
+    def peer_invalid(self, chain: Sequence[Certificate], at_fault: Certificate, reason: str, kind: str) -> None:
+        peer = chain[0]
+        self._tell(subjects.peer_link_invalid(self._server), partial(link_invalid, at_fault, peer, reason))
+        self._tell(subjects.peer_rejected(self._server), partial(peer_rejected, peer, kind))
 
     def _tell(self, subject: str, build: Callable[[Sender], object]) -> None:
         """Publishes what ``build`` makes, where anybody listens; it counts either way."""

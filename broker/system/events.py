@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,12 +17,17 @@ from broker.wire.ids import new_id
 from broker.wire.values import moment
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from accounts.account import Account
     from broker.net.certificates import Told
     from broker.session.session import Session
 
 CONNECT: Final = "io.nats.server.advisory.v1.client_connect"
 DISCONNECT: Final = "io.nats.server.advisory.v1.client_disconnect"
+LINK_INVALID: Final = "io.nats.server.advisory.v1.ocsp_peer_link_invalid"
+PEER_REJECTED: Final = "io.nats.server.advisory.v1.ocsp_peer_reject"
+NOT_VALID: Final = "client not OCSP valid"
 CERTIFICATE: Final = "io.natskeep.server.advisory.v1.certificate"
 AUDIT: Final = "io.natskeep.server.advisory.v1.audit"
 CONNECTIONS: Final = "io.nats.server.advisory.v1.account_connections"
@@ -126,6 +132,41 @@ class Disconnected(msgspec.Struct, kw_only=True):
     reason: str
 
 
+class CertificateInfo(msgspec.Struct, kw_only=True):
+    """A certificate, in full."""
+
+    subject: str
+    issuer: str
+    fingerprint: str
+    """Base64 of the SHA-256 digest of its DER form."""
+    raw: str
+    """Base64 of its DER form."""
+
+
+class LinkInvalid(msgspec.Struct, kw_only=True):
+    """A certificate in the chain of a peer was refused by OCSP."""
+
+    type: str = LINK_INVALID
+    id: str
+    timestamp: str
+    link: CertificateInfo
+    peer: CertificateInfo
+    server: Sender
+    reason: str
+
+
+class PeerRejected(msgspec.Struct, kw_only=True):
+    """A peer was refused by OCSP."""
+
+    type: str = PEER_REJECTED
+    id: str
+    timestamp: str
+    kind: str
+    peer: CertificateInfo
+    server: Sender
+    reason: str
+
+
 class AccountConnections(msgspec.Struct, kw_only=True):
     """How many clients an account has, and what it did."""
 
@@ -149,6 +190,27 @@ class ServerStatistics(msgspec.Struct, kw_only=True):
 
     server: Sender
     statsz: Statsz
+
+
+def link_invalid(link: Certificate, peer: Certificate, reason: str, sender: Sender) -> LinkInvalid:
+    """A certificate that was refused, which may be the peer's own."""
+    stamp = Stamp()
+    return LinkInvalid(
+        id=stamp.id, timestamp=stamp.timestamp, link=_info(link), peer=_info(peer), server=sender, reason=reason
+    )
+
+
+def peer_rejected(peer: Certificate, kind: str, sender: Sender) -> PeerRejected:
+    """A peer whose certificate, or one above it, was refused."""
+    stamp = Stamp()
+    return PeerRejected(
+        id=stamp.id, timestamp=stamp.timestamp, kind=kind, peer=_info(peer), server=sender, reason=NOT_VALID
+    )
+
+
+def _info(certificate: Certificate) -> CertificateInfo:
+    info: CertificateInfo = import_module("broker.system.certificates").information(certificate)
+    return info
 
 
 def client_connected(session: Session, account: Account, sender: Sender) -> Connected:

@@ -92,6 +92,16 @@ def audit(server: str) -> str:
     return f"$SYS.SERVER.{server}.AUDIT"
 
 
+def peer_link_invalid(server: str) -> str:
+    """A certificate in the chain of a peer was refused by OCSP."""
+    return f"$SYS.SERVER.{server}.OCSP.PEER.LINK.INVALID"
+
+
+def peer_rejected(server: str) -> str:
+    """A peer was refused by OCSP."""
+    return f"$SYS.SERVER.{server}.OCSP.PEER.CONN.REJECT"
+
+
 def certificate(server: str) -> str:
     """A listener's certificate was renewed, could not be, or ends; natskeep's own."""
     return f"$SYS.SERVER.{server}.CERTIFICATE"

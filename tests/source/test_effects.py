@@ -38,6 +38,9 @@ _LEDGER = "integration/test_ledger.py::"
 _CALLOUT = "integration/test_callout.py::"
 _RENEWAL = "integration/test_renewal.py::"
 _WEB = "integration/test_websocket_keys.py::"
+_PEERS = "unit/tls/test_peers.py::"
+_REVOKED = "integration/test_revocation.py::"
+_STAPLES = "integration/test_stapling.py::"
 _STREAMS = "integration/test_jetstream_keys.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
@@ -168,6 +171,8 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "admission": _GUESTS + "test_the_block_of_a_file",
         "jetstream": _STREAMS + "test_where_streams_are_kept",
         "store_dir": _STREAMS + "test_where_streams_are_kept",
+        "ocsp": _STAPLES + "test_which_certificates_have_one",
+        "ocsp_cache": _REVOKED + "test_the_answers_of_before",
         "audit": _LEDGER + "test_who_did_what",
         "accounts": _BLOCK + "test_accounts_and_their_users",
         "mappings": "transcripts/cases/auth/mapped_publish_checked_on_mapped_subject.yaml",
@@ -203,10 +208,32 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "timeout": "transcripts/cases/tls/silent_client_times_out.yaml",
         "connection_rate_limit": "unit/net/test_secured.py::test_no_more_handshakes_begin_in_a_second_than_may",
         "pinned_certs": "transcripts/cases/tls/pinned_certs.yaml",
+        "ocsp_peer": _REVOKED + "test_who_is_good_and_who_is_revoked",
+        "crl_files": _REVOKED + "test_who_is_on_a_list",
+        "allow_without_crl": _REVOKED + "test_a_list_that_has_ended",
         "handshake_first": "transcripts/cases/tls/handshake_first.yaml",
         "min_version": _BLOCK + "test_lowest_version",
         "watch": _RENEWAL + "test_files_are_watched_where_that_is_asked_for",
         "expiry_warning": _RENEWAL + "test_an_end_is_told_before_it_comes",
+    },
+    "`ocsp_peer`": {
+        "verify": _REVOKED + "test_who_is_good_and_who_is_revoked",
+        "ca_timeout": _PEERS + "test_a_slow_responder_is_given_up",
+        "allowed_clockskew": _PEERS + "test_clocks_that_differ",
+        "warn_only": _REVOKED + "test_responders_that_are_not_there",
+        "unknown_is_good": _PEERS + "test_each_status",
+        "allow_when_ca_unreachable": _REVOKED + "test_responders_that_are_not_there",
+        "cache_ttl_when_next_update_unset": _PEERS + "test_answers_that_leave_their_end_open",
+    },
+    "`ocsp` (the case of its keys matters)": {
+        "mode": _STAPLES + "test_which_certificates_have_one",
+        "url": "unit/tls/test_stapler.py::test_whom_to_ask_can_be_set",
+    },
+    "`ocsp_cache`": {
+        "type": _PEERS + "test_nothing_is_kept_where_that_is_off",
+        "local_store": _REVOKED + "test_the_answers_of_before",
+        "preserve_revoked": _PEERS + "test_what_was_revoked_and_is_out_of_date",
+        "save_interval": _REVOKED + "test_answers_are_saved_while_it_runs",
     },
     "`jetstream`": {
         "enabled": _STREAMS + "test_without_streams_nobody_answers",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import threading
 import urllib.parse
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,7 @@ class Script:
     """What is sent in place of any answer."""
     methods: tuple[str, ...] = ("POST", "GET")
     redirect: str = ""
-    gate: asyncio.Event | None = None
+    gate: threading.Event | None = None
     """What every answer waits for."""
 
 
@@ -85,7 +86,7 @@ class Responder:
     port: int = field(default_factory=reserve_port)
     asked: list[tuple[str, int]] = field(default_factory=list)
     """Method and serial number of each question."""
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: threading.Event = field(default_factory=threading.Event)
     """Set with each question."""
     _known: dict[int, Holder] = field(default_factory=dict)
 
@@ -112,7 +113,7 @@ class Responder:
         self.asked.append((request.method, question.serial_number))
         self.arrived.set()
         if script.gate is not None:
-            await script.gate.wait()
+            await asyncio.to_thread(script.gate.wait)
         if script.redirect:
             raise web.HTTPFound(script.redirect)
         if request.method not in script.methods:
@@ -122,19 +123,38 @@ class Responder:
         body = script.body if script.body is not None else answer(script, holder, holder.issuer)
         return web.Response(status=script.status, body=body, content_type="application/ocsp-response")
 
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[Responder]:
-        """Answers as long as the block lasts."""
-        application = web.Application()
-        application.router.add_route("*", "/{rest:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
+    async def question(self) -> None:
+        """Returns once somebody has asked since the last call."""
+        await asyncio.to_thread(self.arrived.wait)
+        self.arrived.clear()
+
+    @contextmanager
+    def open(self) -> Iterator[Responder]:
+        """Answers as long as the block lasts, in a thread of its own."""
+        ready = threading.Event()
+        loop = asyncio.new_event_loop()
+        done = asyncio.Event()
+        thread = threading.Thread(target=loop.run_until_complete, args=(self._serve(ready, done),))
+        thread.start()
+        ready.wait()
         try:
             yield self
         finally:
             if self.script.gate is not None:
                 self.script.gate.set()
+            loop.call_soon_threadsafe(done.set)
+            thread.join()
+            loop.close()
+
+    async def _serve(self, ready: threading.Event, done: asyncio.Event) -> None:
+        application = web.Application()
+        application.router.add_route("*", "/{rest:.*}", self._handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self.port).start()
+            ready.set()
+            await done.wait()
+        finally:
+            ready.set()
             await runner.cleanup()
-
-

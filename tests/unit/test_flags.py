@@ -198,13 +198,14 @@ def test_parts_that_are_absent_are_named(words: tuple[str, ...], text: str) -> N
 
 
 @pytest.mark.parametrize(
-    "words", [("-js=false",), ("-cluster", ""), ("-routes=",), ("-profile", "0"), ("-no_advertise=0",), ("-sd", "/x")]
+    "words", [("-js=false",), ("-cluster", ""), ("-routes=",), ("-profile", "0"), ("-no_advertise=0",)]
 )
 def test_what_asks_for_no_part_changes_nothing(words: tuple[str, ...]) -> None:
     assert options(*words) == Options()
 
 
 def test_streams_are_kept_where_a_flag_says_so() -> None:
+    assert options("-sd", "/x") == Options(store_dir="/x")
     assert options("-js").jetstream == JetStreamOptions()
     assert options("--jetstream", "-sd", "/x").jetstream == JetStreamOptions(store_dir="/x")
     file = Options(jetstream=JetStreamOptions(domain="hub"))

@@ -25,6 +25,8 @@ from broker.config.options import (
 )
 from broker.migration import DIFFERENCES, Difference, report, touched
 from tests.source.sources import ROOT
+from tls.policy import CertificatePair
+from tls.revocation.settings import PeerSettings, StapleMode, StapleSettings
 
 ALLOWED = "authorization {{ users: [{{user: a, password: b, permissions: {{{permissions}}}}}] }}"
 
@@ -41,6 +43,7 @@ def token(kind: str, **claims: object) -> str:
 
 OPERATORS = Options(operators=(OperatorOptions(token("operator")),))
 WATCHED = MonitorOptions(port=-1)
+ASKING = TLSOptions(verify=True, ocsp_peer=PeerSettings(verify=True))
 PINNED = TLSOptions(pinned_certs=frozenset({"0" * 64}))
 CALLOUT = CalloutOptions(issuer="A", users=("auth",))
 ENCRYPTED = replace(CALLOUT, xkey="X")
@@ -77,7 +80,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         section = row[3:] if row.startswith("## ") else section
         if row.startswith("| ") and section in {
             "Permissions", "Limits", "WebSocket", "Time", "Auth callout", "Monitoring",
-            "The configuration file", "The log", "Reload",
+            "The configuration file", "Revoked certificates", "The log", "Reload",
         }:
             reference = row.strip("|").split("|")[0].strip()
             is_refusal = reference.startswith(("An export or import that is empty", "A mapping without"))
@@ -102,6 +105,16 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (Options(websocket=WebSocketOptions(port=1, tls=PINNED)), "At every handshake"),
         (options_of(ALLOWED.format(permissions='publish: "x"')), "a denial id"),
         (options_of("log_max_num: 3"), "It holds"),
+        (Options(tls=ASKING), "It must be about the very certificate"),
+        (Options(websocket=WebSocketOptions(port=1, tls=ASKING)), "Its handshake is over by then"),
+        (Options(tls=ASKING), "By POST, and by GET"),
+        (Options(tls=replace(ASKING, timeout=1.0)), "Never longer than its handshake may take"),
+        (Options(tls=ASKING, monitor=MonitorOptions(https_port=-1)), "It asks for none"),
+        (Options(tls=ASKING), "Plain ones; either server"),
+        (Options(tls=TLSOptions(certificates=(CertificatePair("a", "b"),) * 2)), "Each"),
+        (options_of("ocsp { urls: ['http://a', 'http://b'] }"), "One responder after the other"),
+        (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.MUST)), "at intervals that grow"),
+        (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.ALWAYS)), "It is refused; a certificate"),
         (options_of("syslog: true"), "counted, dropped and reported"),
         (options_of("authorization { user: a, password: b }"), "They stay while"),
         (options_of("max_connections: 5"), "The newest connections are closed"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -21,6 +22,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 from tls.certificates import public_key_bits
+from tls.identity import CertificateFormatError
 from tls.revocation.signatures import SignatureError, Signed, check_issued
 
 DEFAULT_SKEW: Final = 30.0
@@ -41,6 +43,28 @@ class DelegationError(AnswerError):
 
 class OutOfDateError(AnswerError):
     """It is of another time."""
+
+
+class UnreachableError(Exception):
+    """No responder gave an answer; the text says what became of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a peer is refused."""
+
+    chain: tuple[x509.Certificate, ...]
+    """Its verified certificates, its own first."""
+    certificate: x509.Certificate
+    """The one of them that is at fault."""
+    reason: str
+    is_ocsp: bool = False
+    """Whether an OCSP responder said so, or said nothing."""
+
+    @property
+    def subject(self) -> str:
+        """Whose certificate that is, as a log may hold it."""
+        return subject_of(self.certificate)
 
 
 class CertificateStatus(Enum):
@@ -88,6 +112,14 @@ class Answer:
 def clock_time(moment: float) -> str:
     """A Unix time as RFC 3339 writes it, in whole seconds of UTC."""
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_chain(chain: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
+    """Certificates out of DER. Raises CertificateFormatError for one that the library cannot read."""
+    try:
+        return tuple(map(x509.load_der_x509_certificate, chain))
+    except ValueError as error:
+        raise CertificateFormatError(f"a certificate of the chain cannot be read: {error}") from None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

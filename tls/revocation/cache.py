@@ -86,6 +86,11 @@ class AnswerCache:
             self._hits += 1
         return kept
 
+    def known(self, fingerprint: str, issuer: str) -> Answer | None:
+        """The answer about a certificate that was verified for that authority; whoever looks does not count."""
+        kept = self._kept.get(fingerprint)
+        return kept.answer if kept is not None and kept.issuer == issuer else None
+
     def keep(self, fingerprint: str, answer: Answer, issuer: str, subject: str, moment: float) -> None:
         """Keeps an answer in place of the one before; ``issuer`` is the fingerprint of the authority it is from."""
         if not self.is_on:

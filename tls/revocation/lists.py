@@ -21,8 +21,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from tls.certificates import public_key_bits
 from tls.der import INTEGER, SEQUENCE, bounds, elements, sequence
 from tls.policy import TLSSettingsError
-from tls.revocation.answers import DEFAULT_SKEW, clock_time
+from tls.revocation.answers import DEFAULT_SKEW, Finding, clock_time
 from tls.revocation.signatures import SignatureError, Signed
+from tls.served import LONGEST_NOTICE, SHARE_OF_LIFE
 
 _BLOCK: Final = re.compile(rb"-----BEGIN X509 CRL-----\s(.*?)-----END X509 CRL-----", re.DOTALL)
 _TIMES: Final = frozenset({0x17, 0x18})
@@ -85,6 +86,10 @@ class RevocationList:
         """Whether it is of today, at a Unix time."""
         return self.since - skew <= moment <= self.until + skew
 
+    def is_due(self, moment: float) -> bool:
+        """Whether the next one should have come: its last sixth has begun, or the last week."""
+        return moment >= self.until - min(LONGEST_NOTICE, (self.until - self.since) / SHARE_OF_LIFE)
+
 
 class RevocationLists:
     """Several lists together."""
@@ -122,7 +127,7 @@ class RevocationLists:
 
     def problem_in(
         self, chain: Sequence[x509.Certificate], moment: float, *, lenient: bool = False
-    ) -> tuple[x509.Certificate, str] | None:
+    ) -> Finding | None:
         """The first certificate of a verified chain that is not to be accepted, with the reason; None where all are.
 
         The chain begins with the peer's own; its last certificate is trusted as it stands.
@@ -130,8 +135,13 @@ class RevocationLists:
         for certificate, authority in pairwise(chain):
             problem = self.problem_of(certificate, authority, moment, lenient=lenient)
             if problem:
-                return certificate, problem
+                return Finding(tuple(chain), certificate, problem)
         return None
+
+
+    def revoked_in(self, chain: Sequence[x509.Certificate]) -> Finding | None:
+        """The first certificate of a verified chain that is revoked; None where none is, whatever else is lacking."""
+        return self.problem_in(chain, 0.0, lenient=True)
 
 
 def read_lists(contents: Mapping[str, bytes | None]) -> RevocationLists:

@@ -21,14 +21,15 @@ from tls.revocation.answers import (
     AnswerError,
     CertificateStatus,
     DelegationError,
+    Finding,
     OutOfDateError,
+    UnreachableError,
     fingerprint,
     question,
     read_answer,
     responders,
     subject_of,
 )
-from tls.revocation.responders import UnreachableError
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -41,15 +42,6 @@ LOGGER: Final = logging.getLogger("natskeep.tls")
 
 MOST_ASKED: Final = 4096
 """Questions at one time; whoever needs one more is treated as where nobody answers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Why a peer is refused."""
-
-    certificate: x509.Certificate
-    """The one in its chain that is at fault."""
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +71,10 @@ class PeerChecker:
         self._clock = clock
         self._asking: dict[tuple[str, str, PeerSettings], asyncio.Task[Answer]] = {}
 
+    def use(self, cache: AnswerCache) -> None:
+        """Keeps answers there from now on."""
+        self._cache = cache
+
     async def examine(
         self, chain: Sequence[x509.Certificate], settings: PeerSettings, within: float
     ) -> Finding | None:
@@ -93,7 +89,19 @@ class PeerChecker:
             outcome = await self._outcome(found, end) if isinstance(found, asyncio.Task) else found
             reason = _judge(link, outcome, settings, was_revoked=was_revoked)
             if reason:
-                return Finding(link.certificate, reason)
+                return Finding(tuple(chain), link.certificate, reason, is_ocsp=True)
+        return None
+
+    def refused(self, chain: Sequence[x509.Certificate], settings: PeerSettings) -> Finding | None:
+        """Why the peer is refused by what is kept; None where it is not, or where somebody must be asked first."""
+        for link in _links(chain):
+            answer = self._cache.known(link.fingerprint, link.issuer_fingerprint)
+            if answer is None or answer.problem_at(self._clock(), settings.clock_skew, settings.default_validity):
+                continue
+            if answer.status is CertificateStatus.REVOKED and not settings.warn_only:
+                self._cache.find(link.fingerprint)
+                reason = _judge(link, answer, settings, was_revoked=True)
+                return Finding(tuple(chain), link.certificate, reason, is_ocsp=True)
         return None
 
     def _begin(

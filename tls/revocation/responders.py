@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import aiohttp
 from yarl import URL
 
-from tls.revocation.answers import AnswerError, shown
+from tls.revocation.answers import AnswerError, DelegationError, OutOfDateError, UnreachableError, shown
 
 LOGGER: Final = logging.getLogger("natskeep.tls")
 
@@ -32,10 +32,6 @@ _MOST_TO_ONE: Final = 16
 _QUESTION: Final = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
 
 ResultT = TypeVar("ResultT")
-
-
-class UnreachableError(Exception):
-    """No responder gave an answer; the text says what became of each."""
 
 
 class Responders:
@@ -76,6 +72,9 @@ class Responders:
         """By POST, and where that gives nothing usable, by GET. Raises what either raises."""
         try:
             return read(await self._fetch("POST", URL(url, encoded=True), question))
+        except (DelegationError, OutOfDateError):
+            # It is an answer, and would be the same.
+            raise
         except (UnreachableError, AnswerError) as error:
             LOGGER.debug("OCSP responder %s gives no answer to POST (%s), trying GET", shown(url), error)
         # Base64 has characters that mean something in a path.

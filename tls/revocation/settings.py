@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from tls.policy import TLSSettingsError
+
+
+class StapleError(TLSSettingsError):
+    """A certificate cannot be served as it is to be; the text names its file and the remedy."""
+
 
 class StapleMode(Enum):
     """For which certificates of the server an OCSP answer is stapled to the handshake (RFC 6066 section 8)."""

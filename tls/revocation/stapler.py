@@ -18,21 +18,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tls.authorities import bundles_of_the_system, called
-from tls.policy import TLSSettingsError
+from tls.identity import CertificateFormatError
 from tls.revocation.answers import (
     Answer,
     AnswerError,
     CertificateStatus,
     OutOfDateError,
+    UnreachableError,
     clock_time,
     promises_staple,
     question,
     read_answer,
+    read_chain,
     responders,
 )
 from tls.revocation.cache import write_whole
-from tls.revocation.responders import UnreachableError
-from tls.revocation.settings import StapleMode, StapleSettings
+from tls.revocation.settings import StapleError, StapleMode, StapleSettings
 from tls.revocation.signatures import SignatureError, check_issued
 
 if TYPE_CHECKING:
@@ -56,10 +57,6 @@ FIRST_RETRY: Final = 5.0
 """Seconds after which a fetch that failed is tried again; each time it is twice as long."""
 
 LONGEST_RETRY: Final = 120.0
-
-
-class StapleError(TLSSettingsError):
-    """A certificate cannot be served as it is to be; the text names its file and the remedy."""
 
 
 def wants_staple(certificate: x509.Certificate, settings: StapleSettings) -> bool:
@@ -91,6 +88,41 @@ def find_issuer(file: str, links: Sequence[x509.Certificate], authorities: bytes
         f"OCSP stapling for {file} needs the certificate of its issuer, {own.issuer.rfc4514_string()}; append it to "
         "the file, or name it in ca_file"
     )
+
+
+def staplers(
+    *,
+    files: Sequence[str],
+    chains: Sequence[Sequence[bytes]],
+    authorities: bytes,
+    settings: StapleSettings,
+    asks: Responders,
+    store: str,
+) -> list[Stapler | None]:
+    """One for each of the chains, in DER, that stand in the files; None for one that has no answer with it.
+
+    Raises StapleError.
+    """
+    made: list[Stapler | None] = []
+    for file, der in zip(files, chains, strict=True):
+        try:
+            links = read_chain(der)
+        except CertificateFormatError as error:
+            raise StapleError(f"OCSP stapling for {file} cannot begin: {error}; issue the certificate anew") from None
+        wanted = wants_staple(links[0], settings)
+        made.append(
+            Stapler(
+                file=file,
+                certificate=links[0],
+                issuer=find_issuer(file, links, authorities),
+                settings=settings,
+                asks=asks,
+                store=store,
+            )
+            if wanted
+            else None
+        )
+    return made
 
 
 class Stapler:
@@ -139,7 +171,7 @@ class Stapler:
         answer = self._answer
         if not self.is_strict or answer is None or answer.status is CertificateStatus.GOOD:
             return ""
-        return f"found OCSP status for the certificate in {self.file}: {answer.status.value}; replace the certificate"
+        return f"found OCSP status for certificate at '{self.file}': {answer.status.value}; replace the certificate"
 
     async def open(self) -> None:
         """Has an answer at hand: from the disk where one holds, else from a responder. Raises StapleError."""
@@ -149,18 +181,22 @@ class Stapler:
                 await self._fetch()
             except (AnswerError, UnreachableError) as error:
                 raise StapleError(
-                    f"bad OCSP status for the certificate in {self.file}: {error}; see that its responder can be "
-                    "reached, or set ocsp: false"
+                    f"bad OCSP status update for certificate at '{self.file}': {error}; see that its responder can be "
+                    "reached, or turn stapling off with ocsp: false"
                 ) from None
         if self.problem:
             raise StapleError(self.problem)
         self._tell("Found")
 
-    async def keep(self) -> None:
-        """Fetches answers as long as it is not called off, or until one says that the server must not run."""
+    async def keep(self, on_answer: Callable[[], None]) -> None:
+        """Fetches answers as long as it is not called off, or until one says that the server must not run.
+
+        ``on_answer`` is called after each fetch, be it in vain or not.
+        """
         while not self.problem:
             await asyncio.sleep(self._delay())
             await self.refresh()
+            on_answer()
 
     async def refresh(self) -> None:
         """Fetches an answer now; the log tells when there is none."""
@@ -189,10 +225,10 @@ class Stapler:
             return
         if answer.status is CertificateStatus.GOOD:
             until = "unknown" if answer.until is None else clock_time(answer.until)
-            LOGGER.info("%s OCSP status for the certificate in '%s': good, next update %s, checking again in %.0fs",
+            LOGGER.info("%s OCSP status for Client certificate at '%s': good, next update %s, checking again in %.0fs",
                         how, self.file, until, self._delay())
         else:
-            LOGGER.error("%s OCSP status for the certificate in '%s': %s", how, self.file, answer.status.value)
+            LOGGER.error("%s OCSP status for Client certificate at '%s': %s", how, self.file, answer.status.value)
 
     async def _fetch(self) -> None:
         """Raises AnswerError and UnreachableError; then the answer before stays."""

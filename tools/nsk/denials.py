@@ -13,7 +13,8 @@ from tools.nsk.errors import NskError
 _TEXT: Final = r'"((?:[^"\\]|\\.)*)"'
 _PUBLISH: Final = re.compile(rf"Publish Violation - (Subject|Reply) {_TEXT}")
 _SUBSCRIBE: Final = re.compile(rf"Subscription Violation - Subject {_TEXT}(?:, Queue: {_TEXT})?")
-_AUTHENTICATION: Final = "authentication error"
+_LOGINS: Final = ("authentication error", "TLS handshake error", "client certificate revoked")
+"""What lines hold that are about who may connect."""
 _WHO: Final = re.compile(r'- "([^"]*)/((?:user|nkey|jwt):[^"]*|token)" - ')
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
 _SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -53,7 +54,7 @@ def find_denial(lines: Iterable[str], denial: str) -> Denial:
         if subscribe := _SUBSCRIBE.search(message):
             queue = None if subscribe[2] is None else _unquoted(subscribe[2])
             return Denial(denial, "subscribe", reason, _unquoted(subscribe[1]), queue, account, user)
-        if _AUTHENTICATION in message:
+        if any(words in message for words in _LOGINS):
             return Denial(denial, "connect", reason)
     raise NskError(f"the log has no denial {denial}")
 

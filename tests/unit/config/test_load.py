@@ -31,6 +31,7 @@ from broker.config.options import (
     UserOptions,
     WriteTimeout,
 )
+from tls.revocation.settings import CacheKind, CacheSettings, StapleMode, StapleSettings
 
 USER_KEY = KeyPair.generate(KeyKind.USER).public
 ACCOUNT_KEY = KeyPair.generate(KeyKind.ACCOUNT).public
@@ -126,10 +127,9 @@ def test_options_need_nothing() -> None:
         ('https: "h:-1"', Options(monitor=MonitorOptions(host="h", https_port=-1))),
         ("http_base_path: a//b/", Options(monitor=MonitorOptions(base_path="/a/b"))),
         ("foo: 4333\nport: $foo", Options(port=4333)),
-        ("feature_flags { x: true }\nstore_dir: /x\nprof_block_rate: 1", Options(feature_flags={"x": True})),
         ("jetstream: true", Options(jetstream=JetStreamOptions())),
         ("jetstream: false\njetstream: enabled", Options(jetstream=JetStreamOptions())),
-        ("storedir: /x\njetstream {}", Options(jetstream=JetStreamOptions(store_dir="/x"))),
+        ("storedir: /x\njetstream {}", Options(jetstream=JetStreamOptions(store_dir="/x"), store_dir="/x")),
         (
             "jetstream { store: /x, max_mem: '64M', max_file: '1T', domain: hub, strict: false, sync: always }",
             Options(
@@ -163,6 +163,19 @@ def test_options_need_nothing() -> None:
                 )
             ),
         ),
+        ("feature_flags { x: true }\nprof_block_rate: 1", Options(feature_flags={"x": True})),
+        ("store_dir: /x", Options(store_dir="/x")),
+        ("ocsp: true\nocsp_cache: true", Options()),
+        ("ocsp: false\nocsp_cache: false", Options(
+            ocsp=StapleSettings(mode=StapleMode.NEVER), ocsp_cache=CacheSettings(kind=CacheKind.NONE)
+        )),
+        ("ocsp { mode: MUST, url: 'http://r:80/x' }", Options(
+            ocsp=StapleSettings(mode=StapleMode.MUST, urls=("http://r:80/x",))
+        )),
+        ("ocsp { urls: ['http://a', 'https://b'] }", Options(ocsp=StapleSettings(urls=("http://a", "https://b")))),
+        ("ocsp_cache { Type: Local, local_store: d, preserve_revoked: true, save_interval: 2 }", Options(
+            ocsp_cache=CacheSettings(directory="d", preserve_revoked=True, save_interval=2.0)
+        )),
     ],
 )
 def test_a_key_sets(text: str, expected: Options) -> None:
@@ -179,8 +192,6 @@ def test_a_key_sets(text: str, expected: Options) -> None:
         "gateway {}",
         "leafnodes {}",
         'mqtt { ack_wait: "1s" }',
-        "ocsp: false",
-        "ocsp: never",
         "mappings {}",
         "proxies {}",
         "syslog: false",

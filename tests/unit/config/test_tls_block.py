@@ -12,6 +12,7 @@ from broker.config.load import read_options
 from broker.config.options import TLSOptions
 from tests.support.certificates import Certificates, make_certificates
 from tls.policy import CertificatePair
+from tls.revocation.settings import PeerSettings
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,10 @@ def test_everything_at_once(certificates: Certificates) -> None:
           pinned_certs: [ "{certificates.pins["plain"].upper()}" ]
           connection_rate_limit: 10
           handshake_first: "200ms"
+          ocsp_peer {{ verify: true, ca_timeout: 0, Allowed_Clockskew: 1.5, warn_only: true, unknown_is_good: true,
+            allow_when_ca_unreachable: true, cache_ttl_when_next_update_unset: "2h" }}
+          crl_files: [ a.crl, b.crl, a.crl ]
+          allow_without_crl: true
         }}"""
     )
     assert found == TLSOptions(
@@ -72,6 +77,12 @@ def test_everything_at_once(certificates: Certificates) -> None:
         pinned_certs=frozenset({certificates.pins["plain"]}),
         connection_rate_limit=10,
         handshake_first=0.2,
+        ocsp_peer=PeerSettings(
+            verify=True, timeout=2.0, clock_skew=1.5, warn_only=True, unknown_is_good=True, allow_when_unreachable=True,
+            default_validity=7200.0,
+        ),
+        crl_files=("a.crl", "b.crl"),
+        allow_without_crl=True,
     )
 
 
@@ -120,7 +131,6 @@ def test_handshake_first(certificates: Certificates, text: str, value: bool | fl
         ("tls { curve_preferences: [X] }", "t.conf:1:26: unrecognized curve preference X; use X25519MLKEM768, X25519,"),
         ("tls { pinned_certs: [a] }", "t.conf:1:21: error parsing tls config, 'pinned_certs' key a does not look like"),
         ("tls { cert_store: WindowsLocalMachine }", 'field "cert_store" needs the certificate store of Windows'),
-        ("tls { ocsp_peer: true }", 'field "ocsp_peer" needs OCSP, which is not available in this version'),
         (
             "tls { verify_cert_and_check_known_urls: true }",
             "t.conf:1:6: verify_cert_and_check_known_urls not supported in this context",

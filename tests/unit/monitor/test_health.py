@@ -9,7 +9,6 @@ import pytest
 from broker.monitor.health import NOT_READY, HealthOptions, healthz
 from broker.monitor.query import Query, QueryError
 from broker.monitor.wording import compact
-from broker.net.certificates import Finding, Outcome
 
 
 def verdict(parameters: dict[str, str], *, is_serving: bool = True) -> tuple[HTTPStatus, str]:
@@ -61,28 +60,7 @@ def test_not_serving() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details", "tls"])
+@pytest.mark.parametrize("name", ["js-enabled", "js-enabled-only", "js-server-only", "js-meta-only", "details"])
 def test_switches_are_booleans(name: str) -> None:
     with pytest.raises(QueryError, match=f"^Error decoding boolean for '{name}'"):
         HealthOptions.read(Query({name: "x"}))
-
-
-@pytest.mark.parametrize("parameters", [{}, {"details": "1"}, {"account": "A"}])
-def test_certificates_are_warnings_unless_they_are_asked_about(parameters: dict[str, str]) -> None:
-    found = [
-        Finding("client", Outcome.EXPIRING, "one ends", "more"),
-        Finding("websocket", Outcome.REFUSED, "another", ""),
-    ]
-    warnings = (
-        '"warnings":[{"type":"CERTIFICATE","listener":"client","warning":"one ends"},'
-        '{"type":"CERTIFICATE","listener":"websocket","warning":"another"}]'
-    )
-    options = HealthOptions.read(Query(parameters))
-    status, health = healthz(options, is_serving=True, certificates=found)
-    assert (status, compact(health).decode()) == (HTTPStatus.OK, f'{{"status":"ok",{warnings}}}')
-    asked = HealthOptions.read(Query({**parameters, "tls": "1"}))
-    status, health = healthz(asked, is_serving=True, certificates=found)
-    assert (status, health.error or health.errors[0].error) == (HTTPStatus.SERVICE_UNAVAILABLE, "one ends; another")
-    # What is worse goes first.
-    assert healthz(asked, is_serving=False, certificates=found)[0] is HTTPStatus.INTERNAL_SERVER_ERROR
-    assert healthz(asked, is_serving=True)[0] is HTTPStatus.OK

@@ -232,6 +232,15 @@ class TestDenials:
                 "[1] [ERR] 1:1 - cid:7 - authentication error - denial 0a1b2c3d: wrong password\n",
                 Denial("0a1b2c3d", "connect", "wrong password"),
             ),
+            (
+                "[1] [ERR] 1:1 - cid:7 - TLS handshake error: not OCSP valid - denial 0a1b2c3d: CN=x: it is so\n",
+                Denial("0a1b2c3d", "connect", "CN=x: it is so"),
+            ),
+            (
+                '{"level":"error","message":"client certificate revoked - denial 0a1b2c3d: CN=x: it is revoked",'
+                '"account":"SHOP","user":"user:web","denial":"0a1b2c3d"}\n',
+                Denial("0a1b2c3d", "connect", "CN=x: it is revoked"),
+            ),
         ],
     )
     def test_are_found_in_either_format(self, line: str, found: Denial) -> None:

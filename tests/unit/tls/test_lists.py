@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.authorities import DAY, Holder, now, root
+from tls.revocation.answers import Finding
 from tls.revocation.lists import REVOKED, RevocationListError, RevocationLists, read_lists
 
 PLACE = "http://lists.test/1.crl"
@@ -162,12 +163,15 @@ def test_every_link_is_looked_at(authority: Holder) -> None:
     assert lists(of_root, of_between).problem_in(chain[:1], at) is None
     assert lists(of_between).problem_in(chain[:2], at) is None
     found = lists(authority.revocations([between]), of_between).problem_in(chain, at)
-    assert found == (between.certificate, REVOKED)
+    assert found == Finding(chain, between.certificate, REVOKED)
     found = lists(of_between).problem_in(chain, at)
-    assert found == (between.certificate, "there is no CRL of CN=Test Root for it")
+    assert found == Finding(chain, between.certificate, "there is no CRL of CN=Test Root for it")
     assert lists(of_between).problem_in(chain, at, lenient=True) is None
+    revoked = lists(between.revocations([client], until=now() - MINUTE, since=now() - DAY))
+    assert revoked.revoked_in(chain) == Finding(chain, client.certificate, REVOKED)
+    assert lists(of_root).revoked_in(chain) is None
     found = lists(of_root, between.revocations([client])).problem_in(chain, at, lenient=True)
-    assert found == (client.certificate, REVOKED)
+    assert found == Finding(chain, client.certificate, REVOKED)
 
 
 # Files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,9 @@ from cryptography import x509
 from tests.support.authorities import OCSP_SIGNING, Holder, root
 from tests.support.ports import reserve_port
 from tests.support.responder import Responder, Script
-from tls.revocation.answers import fingerprint
+from tls.revocation.answers import Finding, fingerprint
 from tls.revocation.cache import AnswerCache, CacheStatistics
-from tls.revocation.peers import Finding, PeerChecker
+from tls.revocation.peers import PeerChecker
 from tls.revocation.responders import LARGEST_ANSWER, Responders
 from tls.revocation.settings import CacheKind, CacheSettings, PeerSettings
 
@@ -75,7 +76,7 @@ class Scene:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with Responder().open() as responder:
+    with Responder().open() as responder:
         scene = Scene(responder, responder.issue(ROOT, "client"), AnswerCache(CacheSettings()))
         try:
             yield scene
@@ -112,7 +113,9 @@ async def test_links_of_a_chain(scene: Scene) -> None:
     scene.ahead = 2 * 3600
     scene.script.until = DAY
     finding = await scene.examined(client)
-    assert finding == Finding(x509.load_der_x509_certificate(between.der), REVOKED)
+    assert finding is not None
+    assert finding.chain == tuple(map(x509.load_der_x509_certificate, client.chain))
+    assert (finding.certificate, finding.reason) == (finding.chain[1], REVOKED)
 
 
 async def test_who_names_no_responder_is_not_asked_about(scene: Scene) -> None:
@@ -162,6 +165,18 @@ async def test_clocks_that_differ(scene: Scene) -> None:
     assert await scene.examine(replace(SETTINGS, clock_skew=5.0)) == TIME
 
 
+async def test_answers_that_leave_their_end_open(scene: Scene) -> None:
+    scene.script.until = None
+    long = replace(SETTINGS, default_validity=7200.0)
+    assert await scene.examine(long) == ""
+    scene.ahead = 2 * 3600 - 60
+    assert await scene.examine(long) == ""
+    assert scene.questions == 1
+    scene.script.since = datetime.timedelta(hours=-1)
+    assert await scene.examine() == TIME
+    assert scene.questions == 2
+
+
 async def test_how_it_is_asked(uncached: Scene) -> None:
     await uncached.examine()
     uncached.script.methods = ("GET",)
@@ -196,13 +211,13 @@ async def test_a_name_that_nobody_has(scene: Scene) -> None:
 
 
 async def test_a_slow_responder_is_given_up(scene: Scene) -> None:
-    scene.script.gate = asyncio.Event()
+    scene.script.gate = threading.Event()
     assert await scene.examine(replace(SETTINGS, timeout=0.05)) == FETCH
     assert await scene.examine(replace(SETTINGS, timeout=0.05, allow_when_unreachable=True)) == ""
 
 
 async def test_a_client_waits_no_longer_than_it_may(scene: Scene) -> None:
-    scene.script.gate = asyncio.Event()
+    scene.script.gate = threading.Event()
     finding = await scene.examined(scene.client, within=0.05)
     assert finding is not None
     assert finding.reason == FETCH
@@ -214,11 +229,11 @@ async def test_a_client_waits_no_longer_than_it_may(scene: Scene) -> None:
 
 
 async def test_a_slow_responder_holds_up_nobody_else(scene: Scene) -> None:
-    async with Responder().open() as slow:
-        slow.script.gate = asyncio.Event()
+    with Responder().open() as slow:
+        slow.script.gate = threading.Event()
         stuck = [slow.issue(ROOT, f"stuck {number}") for number in range(40)]
         waiting = [asyncio.create_task(scene.examined(one)) for one in stuck]
-        await slow.arrived.wait()
+        await slow.question()
         assert await scene.examine() == ""
         assert not any(task.done() for task in waiting)
         slow.script.gate.set()
@@ -227,10 +242,10 @@ async def test_a_slow_responder_holds_up_nobody_else(scene: Scene) -> None:
 
 @pytest.mark.parametrize("revoked", [False, True])
 async def test_one_question_for_many(uncached: Scene, revoked: bool) -> None:
-    uncached.script.gate = asyncio.Event()
+    uncached.script.gate = threading.Event()
     uncached.script.revoked = {uncached.client.serial} if revoked else set()
     waiting = [asyncio.create_task(uncached.examine()) for _ in range(50)]
-    await uncached.responder.arrived.wait()
+    await uncached.responder.question()
     # Those who leave take nobody along.
     waiting.pop(0).cancel()
     uncached.script.gate.set()
@@ -239,9 +254,9 @@ async def test_one_question_for_many(uncached: Scene, revoked: bool) -> None:
 
 
 async def test_the_end_calls_questions_off(scene: Scene) -> None:
-    scene.script.gate = asyncio.Event()
+    scene.script.gate = threading.Event()
     waiting = asyncio.create_task(scene.examine())
-    await scene.responder.arrived.wait()
+    await scene.responder.question()
     await scene.checker.close()
     assert await waiting == FETCH
 

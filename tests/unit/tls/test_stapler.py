@@ -18,8 +18,8 @@ from tests.support.responder import Responder
 from tls.revocation import stapler as module
 from tls.revocation.answers import CertificateStatus, read_answer
 from tls.revocation.responders import Responders
-from tls.revocation.settings import StapleMode, StapleSettings
-from tls.revocation.stapler import StapleError, Stapler, find_issuer, wants_staple
+from tls.revocation.settings import StapleError, StapleMode, StapleSettings
+from tls.revocation.stapler import Stapler, find_issuer, wants_staple
 
 ROOT = root()
 HOUR = datetime.timedelta(hours=1)
@@ -53,7 +53,7 @@ class Scene:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    async with Responder().open() as responder:
+    with Responder().open() as responder:
         scene = Scene(responder, responder.issue(ROOT, "server"))
         try:
             yield scene
@@ -100,7 +100,7 @@ async def test_whom_to_ask_can_be_set(scene: Scene) -> None:
     dead = f"http://127.0.0.1:{reserve_port()}"
     await scene.stapler(urls=(dead, scene.responder.url)).open()
     assert scene.questions == 1
-    with pytest.raises(StapleError, match=r"bad OCSP status for the certificate in server\.pem: .*; see that"):
+    with pytest.raises(StapleError, match=r"bad OCSP status update for certificate at .server\.pem.: .*; see that"):
         await scene.stapler().open()
 
 
@@ -120,7 +120,7 @@ async def test_a_certificate_that_is_not_good(scene: Scene, mode: StapleMode, st
         assert stapler.staple() is not None
         assert stapler.problem == ""
     else:
-        with pytest.raises(StapleError, match=rf"found OCSP status .* server\.pem: {status}; replace"):
+        with pytest.raises(StapleError, match=rf"found OCSP status .*server\.pem.: {status}; replace"):
             await stapler.open()
 
 
@@ -205,7 +205,7 @@ async def test_when_it_is_fetched_anew(scene: Scene, monkeypatch: pytest.MonkeyP
     stapler = scene.stapler()
     await stapler.open()
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
-    keeping = asyncio.ensure_future(stapler.keep())
+    keeping = asyncio.ensure_future(stapler.keep(lambda: None))
     await done.wait()
     keeping.cancel()
     assert waits == pytest.approx(expected, abs=5)
@@ -221,9 +221,11 @@ async def test_a_certificate_that_is_revoked_while_it_is_served(
     stapler = scene.stapler()
     await stapler.open()
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
-    await stapler.keep()
-    assert stapler.problem == "found OCSP status for the certificate in server.pem: revoked; replace the certificate"
-    assert "Received OCSP status for the certificate in 'server.pem': revoked" in caplog.text
+    shown: list[bytes | None] = []
+    await stapler.keep(lambda: shown.append(stapler.staple()))
+    assert len(shown) == 1
+    assert stapler.problem == "found OCSP status for certificate at 'server.pem': revoked; replace the certificate"
+    assert "Received OCSP status for Client certificate at 'server.pem': revoked" in caplog.text
 
 
 # Issuers
