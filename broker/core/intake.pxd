@@ -13,7 +13,7 @@ cdef struct Taken:
     uint32_t reply
     uint32_t header         # NO_HEADER for none
     uint32_t payload
-    uint32_t special        # its headers ask for more than to be stored
+    uint32_t special        # its headers or its reply ask for more than to be stored
 
 
 cdef struct Due:

@@ -1,8 +1,8 @@
 """What is published on a stream's subjects, on its way into the log, and the answers to it.
 
 A message is copied once when it is published, in the turn of its publisher, and stored at the end of the turn, in the
-order of coming. Most are stored without a step of Python: those of a plain stream whose headers ask for nothing. All others
-are handed out one by one. Answers wait until whoever owns the stream says that what they speak of is on disk.
+order of coming. Most are stored without a step of Python: those of a plain stream whose headers and reply subject ask for
+nothing. All others are handed out one by one. Answers wait until whoever owns the stream says that what they speak of is on disk.
 """
 
 from cython cimport unlikely
@@ -32,6 +32,11 @@ cdef bint asks_for_more(const char *header, size_t length) noexcept:
             return False
         at += 1
     return False
+
+
+cdef bint steers(const char *reply, size_t length) noexcept:
+    """Whether a reply subject says what the message is in a fast batch: it ends with `.$FI`."""
+    return length > 4 and memcmp(reply + length - 4, b".$FI", 4) == 0
 
 
 cdef class Queue:
@@ -111,7 +116,8 @@ cdef class Intake(Client):
         taken.header = NO_HEADER if message.header < 0 else <uint32_t> header
         taken.payload = <uint32_t> (message.size - header)
         taken.special = (header > 0 and (header > LONGEST_HEADER or asks_for_more(message.body, header))
-                         or self.largest >= 0 and message.size > <size_t> self.largest)
+                         or self.largest >= 0 and message.size > <size_t> self.largest
+                         or steers(message.reply, message.reply_length))
         at = <char *> taken + sizeof(Taken)
         memcpy(at, <char *> plan + target.head + 5, subject_length)
         at += subject_length

@@ -62,6 +62,8 @@ class Settings:
     """Atomic batches that wait for their commit."""
     staged: int = 0
     """Bytes of their messages."""
+    fast_batches: int = 0
+    """Fast batches that are not committed yet."""
     max_memory: int = field(init=False)
     """Bytes that streams in memory may take together; -1 takes as much as the machine gives."""
     max_store: int = field(init=False)

@@ -18,7 +18,7 @@ from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
 from broker.jetstream.config.words import Discard, Retention
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import atomic, counters, expectations, headers, rollup, room, schedules
+from broker.jetstream.publish import atomic, counters, expectations, fast, headers, rollup, room, schedules
 from broker.jetstream.publish.duplicates import Duplicates
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
 from broker.jetstream.publish.ready import Ready
@@ -55,6 +55,7 @@ class Ingest:
         intake.speak(self._before, _BEHIND)
         self.lifetimes = Lifetimes()
         self._atomic = atomic.Atomic(stream)
+        self._fast = fast.Fast(stream)
         self._schedules = schedules.Schedules(stream)
         self._republisher: Republisher | None = None
 
@@ -78,6 +79,8 @@ class Ingest:
         self._intake.plain = not looks_at_each
         if not config.allow_atomic:
             self._atomic.close()
+        if not config.allow_batched:
+            self._fast.close()
 
     def listen(self, subjects: Iterable[str]) -> None:
         """Takes what is published on these subjects, and on no others any more."""
@@ -95,6 +98,7 @@ class Ingest:
         self.listen(())
         self._intake.close()
         self._atomic.close()
+        self._fast.close()
         self._schedules.close(deleted=deleted)
 
     def recall(self) -> None:
@@ -140,16 +144,22 @@ class Ingest:
             self._intake.give(until)
         else:
             error = ApiError.STREAM_STORE_FAILED.error(err=problem)
-            self._intake.refuse(until, self._refusal(error))
+            self._intake.refuse(until, self.refusal(error))
 
-    def _refusal(self, error: JetStreamError) -> bytes:
+    def refusal(self, error: JetStreamError) -> bytes:
+        """The answer to a message that is not stored."""
         return dumps({"error": error.plain(), "stream": self._stream.name, "seq": 0})
 
     def _judge(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes, moment: int) -> None:
         """Stores a message where nothing stands against it, and says so when that is on disk."""
-        if self._stream.config.no_ack:
-            reply = None
+        is_silent = self._stream.config.no_ack
         try:
+            if reply is not None and reply.endswith(fast.SUFFIX):
+                # Where nothing is acknowledged either, a publisher of a fast batch has to know how far it has come.
+                for answer in self._fast.take(atomic.Message(subject, header, payload), reply, moment):
+                    self._intake.owe_text(reply, answer)
+                return
+            reply = None if is_silent else reply
             if header is not None and atomic.IDENTIFIER in header and headers.own_lines(header).get(atomic.IDENTIFIER):
                 answer = self._atomic.take(atomic.Message(subject, header, payload), moment)
                 if reply is not None:
@@ -157,8 +167,8 @@ class Ingest:
                 return
             sequence, behind = self._store(subject, header, payload, moment)
         except JetStreamError as error:
-            if reply is not None:
-                self._intake.owe_text(reply, self._refusal(error))
+            if reply is not None and not is_silent:
+                self._intake.owe_text(reply, self.refusal(error))
             return
         if reply is not None and behind != _BEHIND:
             self._intake.owe_text(reply, b"%b%d%b" % (self._before, sequence, behind))
