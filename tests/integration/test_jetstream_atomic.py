@@ -12,6 +12,9 @@ from nats.aio.client import Client
 
 from broker import Server
 from broker.config.options import JetStreamCeilings
+from broker.jetstream.publish import atomic
+from broker.jetstream.store.environment import Environment
+from broker.jetstream.store.tables import StoreError
 from tests.support.streams import SECONDS, ask, connected, keeping, made, reached, said
 
 ABANDONED = "$JS.EVENT.ADVISORY.STREAM.BATCH_ABANDONED.S"
@@ -190,3 +193,31 @@ async def test_batches_that_wait_are_gone_with_their_stream(tmp_path: Path) -> N
         await stage(client, "s", 1)
         assert (await said(client, "s", b"", batch(2, "1")))["count"] == 2
         await reached(client, "S", "messages", 2)
+
+
+async def test_a_batch_that_cannot_be_written_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Environment, changes: object) -> None:
+        raise StoreError("no space left")
+
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        await made(client, "S", subjects=["s.*"], allow_atomic=True)
+        await stage(client, "s.1", 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Environment, "write", full)
+            assert await refused(client, "s.2", batch(2, "1")) == 10077
+        assert await held(client) == 0
+        await stage(client, "s.1", 1)
+        assert (await said(client, "s.2", b"", batch(2, "1")))["seq"] == 2
+
+
+async def test_what_waits_for_commits_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "STAGED_AT_MOST", 2000)
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        abandoned = await client.subscribe(ABANDONED)
+        await made(client, "S", subjects=["s"], storage="memory", allow_atomic=True)
+        await stage(client, "s", 1, b"x" * 1000)
+        await stage(client, "s", 1, b"x" * 700, identifier="other")
+        assert await refused(client, "s", batch(2), b"x" * 1000) == 10023
+        assert await told(abandoned) == ("one", "large")
+        await stage(client, "s", 2, b"x" * 1000, identifier="other")
+        assert (await said(client, "s", b"", batch(3, "1", identifier="other")))["count"] == 3
