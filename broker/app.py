@@ -341,6 +341,9 @@ class Server:
         LOGGER.info("  ID:       %s", self.identity.server_id)
         if plain_secrets:
             LOGGER.warning("Plaintext passwords detected, use nkeys or bcrypt")
+        if any(tls is not None and tls.insecure for tls in (options.tls, options.websocket.tls)):
+            LOGGER.warning("'insecure' does nothing in the TLS of a listener: clients show certificates where 'verify' "
+                           "asks for them")
         if options.config_file:
             LOGGER.info("Using configuration file: %s (%s)", options.config_file, options.config_digest)
         if options.max_payload > DISCOURAGED_PAYLOAD:

@@ -15,6 +15,7 @@ from accounts.permissions import Permissions
 from accounts.subject import overlaps
 from auth.envelope import JwtError, open_unverified
 from broker.config.options import UNLIMITED, Options, TLSOptions
+from tls.policy import TLS13_SUITES
 from tls.revocation.settings import CacheKind, StapleMode
 
 Condition: TypeAlias = "Callable[[Options], bool]"
@@ -145,6 +146,26 @@ def _names_responders(options: Options) -> bool:
 
 def _must_staple(options: Options) -> bool:
     return options.ocsp.mode in {StapleMode.ALWAYS, StapleMode.MUST} and bool(_listeners(options))
+
+
+def _names_tls13_suites(options: Options) -> bool:
+    return any(not set(TLS13_SUITES).isdisjoint(tls.cipher_suites) for tls in _listeners(options))
+
+
+def _orders_curves(options: Options) -> bool:
+    return any(len(tls.curve_preferences) > 1 for tls in _listeners(options))
+
+
+def _leaves_suites_open(options: Options) -> bool:
+    return any(not tls.cipher_suites and tls.min_version == "1.2" for tls in _listeners(options))
+
+
+def _names_broken_suites(options: Options) -> bool:
+    return any("_RC4_" in suite or "_3DES_" in suite for tls in _listeners(options) for suite in tls.cipher_suites)
+
+
+def _verifies_certificates(options: Options) -> bool:
+    return any(tls.verify for tls in _listeners(options))
 
 
 def _has_pid_file(options: Options) -> bool:
@@ -315,6 +336,36 @@ DIFFERENCES: Final = (
         "Refused; a header has 4 KiB at most",
         "An address that was garbled is nobody's",
         _has_proxies,
+    ),
+    Difference(
+        "`cipher_suites` chooses among the suites of TLS 1.2 alone; those of 1.3 that it names mean nothing",
+        "Where it names some of 1.3, no others are used",
+        "What is named is meant",
+        _names_tls13_suites,
+    ),
+    Difference(
+        "The order of `curve_preferences` means nothing",
+        "It is the order of preference",
+        "As its name says",
+        _orders_curves,
+    ),
+    Difference(
+        "Without `cipher_suites`, clients of TLS 1.2 may use CBC",
+        "Only suites with authenticated encryption",
+        "CBC is secure only by an extension that older clients lack (RFC 7366)",
+        _leaves_suites_open,
+    ),
+    Difference(
+        "Suites with RC4 or 3DES can be allowed",
+        "Beside others they are left out, and alone they are refused",
+        "OpenSSL has none of them",
+        _names_broken_suites,
+    ),
+    Difference(
+        "A session resumes with the certificate that the client showed once",
+        "Where certificates are verified each handshake is a full one",
+        "One that has expired or was revoked must not come back by a ticket",
+        _verifies_certificates,
     ),
     Difference(
         "A frame that must not be ends the connection without a word",

@@ -72,17 +72,20 @@ class Pair:
     chain: tuple[x509.Certificate, ...]
     """The certificate itself first."""
     key: _Key
+    which: str = ""
+    """Which of several pairs it is, as errors call it."""
 
     @classmethod
-    def read(cls, files: CertificatePair) -> Pair:
+    def read(cls, files: CertificatePair, which: str = "") -> Pair:
         """Reads the files. Raises TLSSettingsError where one cannot be used."""
-        chain_text, key_text = (_read(path, f"{WHAT}: ") for path in (files.cert_file, files.key_file))
-        chain, key = _chain(chain_text, files.cert_file), _key(key_text, files.key_file)
+        what = f"{WHAT}{which}: "
+        chain_text, key_text = (_read(path, what) for path in (files.cert_file, files.key_file))
+        chain, key = _chain(chain_text, files.cert_file, what), _key(key_text, files.key_file, what)
         if key.public_key() != chain[0].public_key():
             raise TLSSettingsError(
-                f"{WHAT}: the private key {files.key_file} does not belong to the certificate {files.cert_file}"
+                f"{what}the private key {files.key_file} does not belong to the certificate {files.cert_file}"
             )
-        return cls(files, chain, key)
+        return cls(files, chain, key, which)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,26 +128,26 @@ def _read(path: str, what: str) -> bytes:
         raise TLSSettingsError(f"{what}open {path}: {reason[:1].lower()}{reason[1:]}") from None
 
 
-def _chain(text: bytes, path: str) -> tuple[x509.Certificate, ...]:
+def _chain(text: bytes, path: str, what: str) -> tuple[x509.Certificate, ...]:
     try:
         return tuple(x509.load_pem_x509_certificates(text))
     except ValueError:
-        raise TLSSettingsError(f"{WHAT}: {path} holds no certificate in PEM format") from None
+        raise TLSSettingsError(f"{what}{path} holds no certificate in PEM format") from None
 
 
-def _key(text: bytes, path: str) -> _Key:
+def _key(text: bytes, path: str, what: str) -> _Key:
     """The first private key of a file, in which other things may stand as well."""
     block = _PRIVATE_KEY.search(text)
     try:
         key = load_pem_private_key(block.group() if block else b"", password=None)
     except TypeError:
         raise TLSSettingsError(
-            f"{WHAT}: the private key {path} is encrypted; decrypt it with: openssl pkey -in {path}"
+            f"{what}the private key {path} is encrypted; decrypt it with: openssl pkey -in {path}"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise TLSSettingsError(f"{WHAT}: {path} holds no private key in PEM format") from None
+        raise TLSSettingsError(f"{what}{path} holds no private key in PEM format") from None
     if not isinstance(key, _KEYS):
-        raise TLSSettingsError(f"{WHAT}: the key {path} cannot be used for TLS; use RSA, ECDSA or Ed25519")
+        raise TLSSettingsError(f"{what}the key {path} cannot be used for TLS; use RSA, ECDSA or Ed25519")
     return key
 
 

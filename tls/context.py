@@ -86,7 +86,9 @@ def _apply_curve(context: ssl.SSLContext, settings: TLSSettings, groups: tuple[s
 def _pairs(settings: TLSSettings) -> tuple[CertificatePair, ...]:
     if settings.certificates:
         if settings.cert_file or settings.key_file:
-            raise TLSSettingsError("cannot combine 'cert_file' option with 'certs' option; keep one of them")
+            raise TLSSettingsError(
+                "error parsing tls config, cannot combine 'cert_file' option with 'certs' option; keep one of them"
+            )
         pairs = settings.certificates
     elif settings.cert_file or settings.key_file:
         pairs = (CertificatePair(settings.cert_file, settings.key_file),)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from types import TracebackType
 from typing import ClassVar, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -65,7 +66,8 @@ class ServerContext:
         """Raises TLSSettingsError: a file cannot be read, a certificate and a key do not belong together."""
         self._settings = settings
         self._terms = terms(settings)
-        loaded = [Pair.read(pair) for pair in pairs]
+        count = len(pairs) if settings.certificates else 0
+        loaded = [Pair.read(pair, f" {number}/{count}" if count else "") for number, pair in enumerate(pairs, 1)]
         self.certificates = tuple(map(ServerCertificate, loaded))
         """In the order of the settings."""
         self._authorities = read_authorities(settings.ca_file) if settings.ca_file else b""
@@ -118,7 +120,7 @@ class ServerContext:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         _apply_terms(context, self._terms, settings)
         context.set_options(_OPTIONS)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS | native.MODE_NO_AUTO_CHAIN)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_session_id(_SESSION_SCOPE)
         if settings.verify:
@@ -280,7 +282,7 @@ def _load(pair: Pair, context: SSL.Context) -> None:
         reason = _reason(error)
         if "too small" in reason:
             reason = f"the key of {path} is too small; use RSA of 2048 bits or more, ECDSA P-256 or Ed25519"
-        raise TLSSettingsError(f"{WHAT}: {reason}") from None
+        raise TLSSettingsError(f"{WHAT}{pair.which}: {reason}") from None
 
 
 def _apply_terms(context: SSL.Context, wanted: Terms, settings: TLSSettings) -> None:
@@ -295,14 +297,21 @@ def _apply_terms(context: SSL.Context, wanted: Terms, settings: TLSSettings) -> 
         raise TLSSettingsError(
             f"none of the cipher suites {', '.join(settings.cipher_suites)} is available in {library}"
         ) from None
-    groups = wanted.groups
-    if native.set_groups(context, ":".join(groups)):
+    if native.set_groups(context, _in_order(wanted.groups)):
         return
-    lacking = ", ".join(name for name in groups if name in HYBRID)
-    if settings.curve_preferences or not native.set_groups(
-        context, ":".join(name for name in groups if name not in HYBRID)
-    ):
+    others = tuple(name for name in wanted.groups if name not in HYBRID)
+    if settings.curve_preferences or not native.set_groups(context, ":".join(others)):
+        lacking = ", ".join(name for name in wanted.groups if name in HYBRID)
         raise TLSSettingsError(f"curve preference {lacking} is not available in {library}; it needs OpenSSL 3.5")
+
+
+def _in_order(groups: tuple[str, ...]) -> str:
+    """Groups as OpenSSL takes them: whoever has one before a slash is asked for it, though it costs a round trip.
+
+    Otherwise a client that has begun with another one, as most do, would never be held to what is preferred.
+    """
+    parts = [":".join(part) for _, part in groupby(groups, HYBRID.__contains__)]
+    return "/".join(parts)
 
 
 class _Tickets:

@@ -23,6 +23,9 @@ _FOREIGN: Final = _openssl.ffi
 OP_PRIORITIZE_CHACHA: Final = 1 << 21
 """A client that prefers ChaCha20 has no hardware for AES, and gets what it prefers (SSL_CTX_set_options(3))."""
 
+MODE_NO_AUTO_CHAIN: Final = 8
+"""A certificate is sent with what stands in its file, and nothing out of the authorities (SSL_CTX_set_mode(3))."""
+
 _OF_RECORDS: Final = (
     "BIO_get_mem_data",
     "BIO_new",

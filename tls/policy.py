@@ -16,6 +16,7 @@ class TLSSettingsError(ValueError):
 
 
 VERSIONS: Final = ("1.2", "1.3")
+_OLD_VERSIONS: Final = ("1.0", "1.1")
 
 # In the order of preference: 128 bits are as safe as can be asked for, and a third quicker than 256.
 TLS13_SUITES: Final = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
@@ -55,6 +56,8 @@ _DEFAULT_SUITES: Final = tuple(dict.fromkeys(name for suite, name in SECURE_SUIT
 
 CURVES: Final = {
     "X25519MLKEM768": "X25519MLKEM768",
+    "SecP384r1MLKEM1024": "SecP384r1MLKEM1024",
+    "SecP256r1MLKEM768": "SecP256r1MLKEM768",
     "X25519": "X25519",
     "CurveP256": "prime256v1",
     "CurveP384": "secp384r1",
@@ -62,7 +65,7 @@ CURVES: Final = {
 }
 """Groups for the exchange of keys, in the order of preference, each with OpenSSL's name for it."""
 
-HYBRID: Final = frozenset({"X25519MLKEM768"})
+HYBRID: Final = frozenset({"X25519MLKEM768", "SecP384r1MLKEM1024", "SecP256r1MLKEM768"})
 """Those that hold against quantum computers too, which older libraries lack."""
 
 DEFAULT_WATCH: Final = 1.0
@@ -165,8 +168,10 @@ def check_version(name: str) -> None:
     Raises:
         TLSSettingsError: it is another; versions below 1.2 are refused (RFC 8996).
     """
+    if name in _OLD_VERSIONS:
+        raise TLSSettingsError(f"unsupported TLS version: TLS {name}; use {_either(VERSIONS)}")
     if name not in VERSIONS:
-        raise TLSSettingsError(f"unsupported TLS version: {name}; use {_either(VERSIONS)}")
+        raise TLSSettingsError(f"unknown version: {name}; use {_either(VERSIONS)}")
 
 
 def check_curve(name: str) -> None:

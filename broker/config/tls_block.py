@@ -135,8 +135,15 @@ def _certificates(entry: Entry, problems: Problems) -> tuple[CertificatePair, ..
         if not isinstance(element.content, Table):
             raise wrong_type(entry, "a list of maps with 'cert_file' and 'key_file'", element)
         unknown = 'error parsing tls certs config, unknown field "{}"'
+        before = len(problems.errors)
         fields = read_block(element.content, _PAIR, problems, unknown, exact=True)
-        pairs.append(CertificatePair(fields.get("cert_file", ""), fields.get("key_file", "")))
+        pair = CertificatePair(fields.get("cert_file", ""), fields.get("key_file", ""))
+        if len(problems.errors) == before and not (pair.cert_file and pair.key_file):
+            raise ConfigError.at(
+                element.position,
+                "error parsing certificates config: both 'cert_file' and 'key_file' options are required",
+            )
+        pairs.append(pair)
     return tuple(pairs)
 
 
@@ -157,7 +164,9 @@ def _handshake_first(entry: Entry, _: Problems) -> bool | float:
         delay = seconds_of(content)
     except ValueError:
         delay = -1.0
-    if delay <= 0:
+    if delay == 0:
+        return True
+    if delay < 0:
         raise fail(
             entry,
             f'field "{entry.key}"\'s value "{content}" is invalid; use true, false, auto or a duration like "50ms"',
@@ -216,7 +225,13 @@ TLS: Final[Keys] = {
         read=boolean,
         doc="The same, and find the user by the names in the certificate.",
     ),
-    **keys("insecure", field="insecure", read=boolean, doc="Without effect on a listener."),
+    **keys(
+        "insecure",
+        field="insecure",
+        read=boolean,
+        doc="For servers that are dialled, as in `resolver_tls`: accept any certificate, which the log warns of. "
+        "Without effect on a listener.",
+    ),
     **keys(
         "allow_insecure_cipher_suites",
         field="allow_insecure_cipher_suites",
@@ -229,15 +244,18 @@ TLS: Final[Keys] = {
         read=_ciphers,
         kind="list of IANA names",
         default="the secure ones",
-        doc="The only suites.",
+        doc="The only suites, in the order of preference. Where none of TLS 1.3 is named, all of those may be used "
+        "besides; where none of TLS 1.2 is, that is not spoken.",
     ),
     **keys(
         "curve_preferences",
         field="curve_preferences",
         read=_curves,
         kind="list of names",
-        default="those of OpenSSL",
-        doc="`X25519MLKEM768`, `X25519`, `CurveP256`, `CurveP384`, `CurveP521`, in the order of preference.",
+        default="all of them",
+        doc="Groups for the exchange of keys, in the order of preference: `X25519MLKEM768`, `SecP384r1MLKEM1024`, "
+        "`SecP256r1MLKEM768`, `X25519`, `CurveP256`, `CurveP384`, `CurveP521`. The first three hold against quantum "
+        "computers too.",
     ),
     **keys(
         "timeout",

@@ -123,10 +123,18 @@ class AccountSupply:
         source: Source = module.UrlSource(self._options.url, None if tls is None else client_context(tls))
         return source
 
+    def _warn_of_insecurity(self) -> None:
+        tls = self._service.options.resolver_tls
+        if tls is not None and tls.insecure:
+            LOGGER.warning(
+                "TLS certificate chain and hostname of account servers will not be verified. DO NOT USE IN PRODUCTION!"
+            )
+
     def start(self) -> None:
         """Begins to look for accounts, and to compare what is here with what others have."""
         control, system = self._control, self._control.system_account
         if self.keeper is None:
+            self._warn_of_insecurity()
             self._fetcher = Fetcher(control, self._url_source(), self._hold, lambda: self._options.timeout)
         else:
             internal = self._internal = control.internal(system)
@@ -188,6 +196,7 @@ class AccountSupply:
             limit_index(self._resolver, self._options)
             await self.preload(self._service.options)
         elif self._fetcher is not None:
+            self._warn_of_insecurity()
             self._fetcher.turn_to(self._url_source())
 
     # Other servers

@@ -279,6 +279,20 @@ async def test_https_is_verified_by_resolver_tls(tmp_path: Path) -> None:
                 pass
 
 
+async def test_an_insecure_resolver_tls_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    estate = Estate()
+    directory = make_certificates(tmp_path).directory
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "server.pem", directory / "server-key.pem")
+    with account_server(context) as accounts:
+        options = replace(accounts.options(estate, estate.realm), resolver_tls=TLSSettings(insecure=True))
+        async with serving(options) as server:
+            assert await (await estate.realm.connect(server)).ping() == []
+    (warning,) = [one for one in caplog.records if "will not be verified. DO NOT USE IN PRODUCTION!" in one.message]
+    assert warning.levelname == "WARNING"
+    assert warning.message.startswith("TLS certificate chain and hostname of account servers")
+
+
 @in_every_loop
 async def test_exporters_come_with_who_imports_from_them() -> None:
     estate = Estate()

@@ -267,6 +267,17 @@ async def test_cipher_suites(certificates: Certificates, text: str, suite: str) 
         assert suite in cipher[0]
 
 
+async def test_insecure_does_nothing(certificates: Certificates, caplog: pytest.LogCaptureFixture) -> None:
+    """It would be read as a switch that turns verification off, which it must not be."""
+    text = f'insecure: true, verify: true, ca_file: "{certificates.directory}/ca.pem"'
+    async with serving(secured(certificates, text)) as server:
+        context = trusting(certificates.directory)
+        context.load_cert_chain(certificates.directory / "evil.pem", certificates.directory / "evil-key.pem")
+        with pytest.raises((ssl.SSLError, EOFError, ConnectionError)):
+            await (await SecureClient.secured(server, context)).ping()
+    assert "'insecure' does nothing in the TLS of a listener" in caplog.text
+
+
 async def test_lowest_version(certificates: Certificates) -> None:
     async with serving(secured(certificates, 'min_version: "1.3"')) as server:
         client = await SecureClient.secured(server, trusting(certificates.directory))

@@ -79,7 +79,7 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
     for row in (ROOT / "docs" / "differences.md").read_text().splitlines():
         section = row[3:] if row.startswith("## ") else section
         if row.startswith("| ") and section in {
-            "Permissions", "Limits", "WebSocket", "Time", "Auth callout", "Monitoring",
+            "Permissions", "Limits", "TLS", "WebSocket", "Time", "Auth callout", "Monitoring",
             "The configuration file", "Revoked certificates", "The log", "Reload",
         }:
             reference = row.strip("|").split("|")[0].strip()
@@ -96,6 +96,11 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (Options(proxy_protocol=ProxyOptions()), "It trusts loopback, private and link-local addresses"),
         (Options(resolver_preload={"A": token("account", limits={"data": 5})}), "maximum account data exceeded"),
         (Options(tls=TLSOptions()), "Its files are watched"),
+        (Options(tls=TLSOptions()), "Only suites with authenticated encryption"),
+        (Options(tls=TLSOptions(cipher_suites=("TLS_AES_128_GCM_SHA256",))), "no others are used"),
+        (Options(tls=TLSOptions(curve_preferences=("CurveP256", "X25519"))), "the order of preference"),
+        (Options(tls=TLSOptions(cipher_suites=("TLS_RSA_WITH_RC4_128_SHA",))), "alone they are refused"),
+        (Options(websocket=WebSocketOptions(port=1, tls=TLSOptions(verify=True))), "each handshake is a full one"),
         (Options(tls=TLSOptions(connection_rate_limit=5)), "when its ClientHello arrives"),
         (options_of('mappings { "a.*": b, "a.b": c }'), "the most specific source"),
         (options_of("trace: true"), "Every secret is blanked"),

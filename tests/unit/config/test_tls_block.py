@@ -11,7 +11,7 @@ from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from broker.config.options import TLSOptions
 from tests.support.certificates import Certificates, make_certificates
-from tls.policy import CertificatePair
+from tls.policy import CURVES, CertificatePair
 from tls.revocation.settings import PeerSettings
 
 
@@ -94,7 +94,10 @@ def test_several_certificates(certificates: Certificates) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("true", True), ("on", True), ("off", False), ('"false"', False), ("auto", 0.05), ("auto_fallback", 0.05)],
+    [
+        ("true", True), ("on", True), ("off", False), ('"false"', False), ("auto", 0.05), ('"AUTO_fallback"', 0.05),
+        ('"0"', True), ('"0s"', True), ("70ms", 0.07),
+    ],
 )
 def test_handshake_first(certificates: Certificates, text: str, value: bool | float) -> None:
     found = read(f"tls {{ {pair(certificates)}, first: {text} }}").handshake_first
@@ -118,17 +121,23 @@ def test_handshake_first(certificates: Certificates, text: str, value: bool | fl
         ("tls { certs: [ {Cert_File: a, key_file: b} ] }", 'error parsing tls certs config, unknown field "Cert_File"'),
         (
             "tls { cert_file: a, key_file: b, certs: [ {cert_file: c, key_file: d} ] }",
-            "cannot combine 'cert_file' option with 'certs' option",
+            "t.conf:1:0: error parsing tls config, cannot combine 'cert_file' option with 'certs' option",
+        ),
+        (
+            "tls { certs: [ {cert_file: c} ] }",
+            "t.conf:1:16: error parsing certificates config: both 'cert_file' and 'key_file' options are required",
         ),
         ("tls { timeout: x }", "t.conf:1:6: error parsing tls config, 'timeout' time: invalid duration \"x\""),
         ("tls { first: maybe }", 't.conf:1:6: field "first"\'s value "maybe" is invalid; use true, false, auto or'),
-        ('tls { first: "0s" }', 'field "first"\'s value "0s" is invalid'),
+        ('tls { first: "-1s" }', 'field "first"\'s value "-1s" is invalid'),
+        ("tls { first: 3 }", "takes a boolean, auto or a duration in quotes, not an integer"),
         ("tls { min_version: 1.2 }", "t.conf:1:6: error parsing tls config: 'min_version' wrong type: 1.2; put it in"),
-        ('tls { min_version: "1.1" }', "error parsing tls config: unsupported TLS version: 1.1; use 1.2 or 1.3"),
+        ('tls { min_version: "1.1" }', "error parsing tls config: unsupported TLS version: TLS 1.1; use 1.2 or 1.3"),
+        ('tls { min_version: "1.4" }', "error parsing tls config: unknown version: 1.4; use 1.2 or 1.3"),
         ("tls { cipher_suites: [] }", "t.conf:1:6: error parsing tls config, 'cipher_suites' cannot be empty"),
         ("tls { cipher_suites: [X] }", "t.conf:1:22: unrecognized cipher X; use an IANA name such as TLS_ECDHE"),
         ("tls { curve_preferences: [] }", "error parsing tls config, 'curve_preferences' cannot be empty"),
-        ("tls { curve_preferences: [X] }", "t.conf:1:26: unrecognized curve preference X; use X25519MLKEM768, X25519,"),
+        ("tls { curve_preferences: [X] }", "t.conf:1:26: unrecognized curve preference X; use X25519MLKEM768, SecP"),
         ("tls { pinned_certs: [a] }", "t.conf:1:21: error parsing tls config, 'pinned_certs' key a does not look like"),
         ("tls { cert_store: WindowsLocalMachine }", 'field "cert_store" needs the certificate store of Windows'),
         (
@@ -157,6 +166,18 @@ def test_a_key_of_another_certificate_is_refused(certificates: Certificates) -> 
         "t.conf:1:0: error parsing X509 certificate/key pair: the private key "
         f"{directory}/plain-key.pem does not belong to the certificate {directory}/server.pem"
     )
+
+
+def test_which_of_several_pairs_is_wrong(certificates: Certificates) -> None:
+    right, missing = pair(certificates), 'cert_file: "none.pem", key_file: "none.pem"'
+    assert refusal(f"tls {{ certs: [ {{ {right} }}, {{ {missing} }} ] }}") == (
+        "t.conf:1:0: error parsing X509 certificate/key pair 2/2: open none.pem: no such file or directory"
+    )
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_every_curve_has_its_name(certificates: Certificates, curve: str) -> None:
+    assert read(f"tls {{ {pair(certificates)}, curve_preferences: [{curve}] }}").curve_preferences == (curve,)
 
 
 def test_an_authority_that_is_none_is_refused(certificates: Certificates) -> None:

@@ -204,10 +204,16 @@ class TestGroups:
         listening = server_context(replace(server, curve_preferences=("CurveP521", "CurveP384")))
         assert Peers(client_context(client), listening).server.group == "secp521r1"
 
+    def test_what_is_preferred_is_asked_for(self, server: TLSSettings) -> None:
+        """A client that has begun with another group is asked to begin again."""
+        assert group_of(server_context(server), "X25519:X25519MLKEM768") == "X25519MLKEM768"
+        classical = server_context(replace(server, curve_preferences=("X25519", "X25519MLKEM768")))
+        assert group_of(classical, "X25519MLKEM768:X25519") == "x25519"
+
     def test_the_hybrid_one_is_taken_where_the_client_has_it(self, server: TLSSettings) -> None:
-        assert hybrid_group(server_context(server)) == "X25519MLKEM768"
-        assert hybrid_group(server_context(replace(server, curve_preferences=("X25519MLKEM768",)))) == "X25519MLKEM768"
-        assert hybrid_group(server_context(replace(server, curve_preferences=("X25519",)))) == "x25519"
+        assert group_of(server_context(server)) == "X25519MLKEM768"
+        assert group_of(server_context(replace(server, curve_preferences=("X25519MLKEM768",)))) == "X25519MLKEM768"
+        assert group_of(server_context(replace(server, curve_preferences=("X25519",)))) == "x25519"
 
     def test_whoever_lacks_the_only_one_is_refused(self, server: TLSSettings, client: TLSSettings) -> None:
         listening = server_context(replace(server, curve_preferences=("X25519MLKEM768",)))
@@ -341,10 +347,10 @@ def exchanged(listening: ServerContext, dialling: SSL.Connection) -> SSL.Connect
     return dialling
 
 
-def hybrid_group(listening: ServerContext) -> str | None:
-    """The group that a client takes that has all of them."""
+def group_of(listening: ServerContext, offered: str = "X25519MLKEM768:X25519") -> str | None:
+    """The group that a server agrees on with a client that has these, and begins with the first."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    assert native.set_groups(context, "X25519MLKEM768:X25519")
+    assert native.set_groups(context, offered)
     return exchanged(listening, SSL.Connection(context, None)).get_group_name()
 
 
@@ -456,7 +462,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"min_version": "1.1"}, "unsupported TLS version: 1.1; use 1.2 or 1.3"),
+            ({"min_version": "1.1"}, "unsupported TLS version: TLS 1.1; use 1.2 or 1.3"),
             ({"cipher_suites": ("X",)}, "unrecognized cipher X"),
             ({"cipher_suites": ("TLS_RSA_WITH_AES_128_CBC_SHA",)}, "insecure cipher suites configured without"),
             ({"curve_preferences": ("X",)}, "unrecognized curve preference X"),
