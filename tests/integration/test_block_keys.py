@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from OpenSSL import SSL
 
 from auth.nkey import KeyKind, KeyPair
 from broker import Server
@@ -16,6 +21,8 @@ from broker.config.options import Options
 from tests.integration.test_monitor import ask
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.serving import Client, SecureClient, serving
+from tls import native
+from tls.certificates import encoded
 
 
 def options(text: str) -> Options:
@@ -323,3 +330,79 @@ async def test_monitoring_over_https(certificates: Certificates, text: str) -> N
     async with serving(options(f"{text}\n{tls}")) as server:
         reply = await ask(server, "/varz", context=trusting(directory))
         assert (reply.json["https_port"], reply.json["http_port"]) == (server.monitor_port, 0)
+
+
+LISTENERS = ("client", "websocket", "monitoring")
+
+
+async def agreed(server: Server, listener: str, context: SSL.Context, name: bytes) -> tuple[str, str, str, bytes]:
+    """Version, suite, group and certificate that a listener agrees on with a client of this context."""
+    ports = {"client": server.port, "websocket": server.websocket_port, "monitoring": server.monitor_port}
+
+    def shake_hands() -> tuple[str, str, str, bytes]:
+        with socket.create_connection(("127.0.0.1", ports[listener]), 20) as sock:
+            if listener == "client":
+                assert sock.recv(4096).startswith(b"INFO ")
+            sock.settimeout(None)
+            connection = SSL.Connection(context, sock)
+            connection.set_tlsext_host_name(name)
+            connection.set_connect_state()
+            connection.do_handshake()
+            shown = connection.get_peer_certificate(as_cryptography=True)
+            assert shown is not None
+            return (
+                connection.get_protocol_version_name(), connection.get_cipher_name() or "",
+                connection.get_group_name() or "", encoded(shown),
+            )  # fmt: skip
+
+    return await asyncio.to_thread(shake_hands)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered", "expected"),
+    [
+        ("", {}, ("TLSv1.3", "TLS_AES_128_GCM_SHA256", "X25519MLKEM768")),
+        ("", {"version": SSL.TLS1_2_VERSION}, ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", "x25519")),
+        ("", {"suites": b"ECDHE-ECDSA-AES128-SHA", "version": SSL.TLS1_2_VERSION}, None),
+        ("cipher_suites: [TLS_CHACHA20_POLY1305_SHA256]", {}, ("TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256", None)),
+        ("cipher_suites: [TLS_CHACHA20_POLY1305_SHA256]", {"suites_13": b"TLS_AES_128_GCM_SHA256"}, None),
+        ("curve_preferences: [CurveP384, CurveP256]", {"groups": "X25519:P-256"}, ("TLSv1.3", None, "secp256r1")),
+        ("curve_preferences: [CurveP384, CurveP256]", {"groups": "X25519"}, None),
+        (
+            "curve_preferences: [SecP256r1MLKEM768]", {"groups": "SecP256r1MLKEM768"},
+            ("TLSv1.3", None, "SecP256r1MLKEM768"),
+        ),
+        ('min_version: "1.3"', {"version": SSL.TLS1_2_VERSION}, None),
+    ],
+)
+async def test_all_listeners_agree_to_the_same(
+    certificates: Certificates, text: str, offered: dict[str, Any], expected: tuple[str | None, ...] | None
+) -> None:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    if "version" in offered:
+        context.set_max_proto_version(offered["version"])
+    if "suites" in offered:
+        context.set_cipher_list(offered["suites"])
+    if "suites_13" in offered:
+        context.set_tls13_ciphersuites(offered["suites_13"])
+    if "groups" in offered:
+        assert native.set_groups(context, offered["groups"])
+    directory = certificates.directory
+    pairs = ", ".join(
+        f'{{cert_file: "{directory}/{name}.pem", key_file: "{directory}/{name}-key.pem"}}' for name in ("server", "dns")
+    )
+    block = f"tls {{ certs: [ {pairs} ], {text} }}"
+    listening = options(f"https_port: -1\n{block}\nwebsocket {{ port: -1, {block} }}")
+    own = {name: (directory / f"{name}.pem").read_bytes() for name in ("server", "dns")}
+    async with serving(listening) as server:
+        for listener in LISTENERS:
+            for name, file in ((b"localhost", "server"), (b"app.nats.test", "dns")):
+                if expected is None:
+                    with pytest.raises(SSL.Error):
+                        await agreed(server, listener, context, name)
+                    continue
+                *found, shown = await agreed(server, listener, context, name)
+                assert [one for one, wanted in zip(found, expected, strict=True) if wanted] == [
+                    wanted for wanted in expected if wanted
+                ]
+                assert shown == encoded(x509.load_pem_x509_certificate(own[file]))

@@ -54,11 +54,15 @@ class Peers:
         except ssl.SSLWantReadError:
             return b""
 
-    def pass_on(self) -> None:
-        """Hands the client what the server has sealed."""
-        sealed = bytes(self.records.sealed())
+    def pass_on(self, count: int | None = None) -> None:
+        """Hands the client what the server has sealed, or its first bytes."""
+        sealed = bytes(self.records.sealed()[:count])
         self.records.sent(len(sealed))
         self._to_client.write(sealed)
+
+    def sealed_by_client(self) -> bytes:
+        """What the client has sealed, on its way to the server."""
+        return self._to_server.read()
 
     def received(self, size: int = 1 << 16) -> bytes:
         """What the server can read."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import broker.net.channel
 from broker.net.channel import CIPHERTEXT_BUFFER, Channel, Ciphertext
 from tests.support.certificates import make_certificates
 from tls.context import server_context
@@ -27,14 +28,16 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Ends:
     """A channel and the client on the other end of its socket."""
 
-    def __init__(self, directory: Path, version: ssl.TLSVersion, *, send_buffer: int = 0) -> None:
+    def __init__(
+        self, directory: Path, version: ssl.TLSVersion, *, send_buffer: int = 0, shared: Ciphertext | None = None
+    ) -> None:
         self.ours, self.theirs = socket.socketpair()
         for sock in (self.ours, self.theirs):
             sock.setblocking(False)
         if send_buffer:
             self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         settings = TLSSettings(cert_file=str(directory / "server.pem"), key_file=str(directory / "server-key.pem"))
-        self.channel = Channel(self.ours, server_context(settings), Ciphertext())
+        self.channel = Channel(self.ours, server_context(settings), shared or Ciphertext())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(str(directory / "ca.pem"))
         context.maximum_version = version
@@ -191,3 +194,49 @@ def test_garbage_is_no_handshake(directory: Path, garbage: bytes) -> None:
         ends.channel.handshake()
     ends.ours.close()
     ends.theirs.close()
+
+
+def test_tickets_wait_for_something_to_go_out_with(directory: Path) -> None:
+    """They would wake the client for nothing; where there is no TLS 1.3 the server's last word ends the handshake."""
+    for version, waits in ((ssl.TLSVersion.TLSv1_3, True), (ssl.TLSVersion.TLSv1_2, False)):
+        ends = Ends(directory, version)
+        ends.shake_hands()
+        assert bool(ends.channel._records.waiting) is waits
+        assert ends.channel.waiting == 0
+        assert ends.channel.write(memoryview(b"")) == 0
+        assert bool(ends.channel._records.waiting) is waits
+        ends.channel.write(memoryview(b"words"))
+        assert ends.channel._records.waiting == 0
+        assert ends.read() == b"words"
+        assert ends.client.session is not None
+        assert ends.client.session.has_ticket
+        ends.ours.close()
+        ends.theirs.close()
+
+
+def test_those_that_moved_much_last_keep_their_buffers(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker.net.channel, "MOST_KEPT", 2)
+    shared = Ciphertext()
+    three = [Ends(directory, ssl.TLSVersion.TLSv1_3, shared=shared) for _ in range(3)]
+
+    def move(ends: Ends) -> None:
+        ends.client.write(b"x" * 60_000)
+        ends.push()
+        assert len(ends.open()) == 60_000
+
+    for ends in three:
+        ends.shake_hands()
+        ends.channel.write(memoryview(b"INFO"))
+    move(three[0])
+    move(three[1])
+    move(three[0])
+    assert all(ends.channel._records.largest > 60_000 for ends in three[:2])
+    move(three[2])
+    assert [ends.channel._records.largest > 60_000 for ends in three] == [True, False, True]
+    for ends in three:
+        # Who gave them back goes on as before.
+        move(ends)
+        ends.channel.let_go()
+        ends.ours.close()
+        ends.theirs.close()
+    assert not shared._grown
