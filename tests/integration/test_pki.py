@@ -6,6 +6,8 @@ With NATSKEEP_REFERENCE=/path/to/nats-server that server, whose library is stric
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from pathlib import Path
 import nats
 import nats.errors
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.ports import reserve_port
 from tests.support.servers import ServerProcess, Target, targets
@@ -51,6 +54,8 @@ class Stage:
 
     folder: Folder
     port: int
+    server: ServerProcess
+    target: Target
 
     def context(self, client: str, authority: Path | None = None) -> ssl.SSLContext:
         """The context of a client that is as strict as it can be."""
@@ -87,17 +92,18 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 def stage(request: pytest.FixtureRequest, folder: Folder, tmp_path: Path) -> Iterator[Stage]:
     target: Target = request.param
     port = reserve_port()
+    watch = "" if target.is_reference else 'watch: "50ms"'
     users = ", ".join(f'{{ user: "{user}" }}' for user in MAPPED)
     configuration = tmp_path / "server.conf"
     configuration.write_text(
         f'listen: "127.0.0.1:{port}"\n'
         f'tls {{ cert_file: "{folder.certificate_path("server")}", key_file: "{folder.key_path("server")}"\n'
-        f'  ca_file: "{folder.certificate_path("ca")}", verify_and_map: true }}\n'
+        f'  ca_file: "{folder.certificate_path("ca")}", verify_and_map: true, {watch} }}\n'
         f"authorization {{ users = [ {users} ] }}\n"
     )
-    with ServerProcess(target, ["-c", str(configuration)], tmp_path) as server:
+    with ServerProcess(target, ["-c", str(configuration)], tmp_path, preforked=True) as server:
         assert server.wait_until_ready(), server.output
-        yield Stage(folder, port)
+        yield Stage(folder, port, server, target)
 
 
 def test_every_user_is_known_by_its_certificate(stage: Stage) -> None:
@@ -123,3 +129,28 @@ def test_a_server_s_certificate_and_a_stranger_s_open_nothing(stage: Stage, tmp_
         return [await refused(name) for name in ("server", "stranger")]
 
     assert asyncio.run(work()) == [True, True]
+
+
+def shown(stage: Stage, client: str) -> bytes:
+    """The certificate that the server shows, in DER."""
+    with socket.create_connection(("127.0.0.1", stage.port), 30) as sock:
+        while sock.recv(1) != b"\n":
+            pass
+        with stage.context(client).wrap_socket(sock, server_hostname="localhost") as secured:
+            return secured.getpeercert(binary_form=True) or b""
+
+
+def test_a_server_takes_up_what_is_renewed(stage: Stage) -> None:
+    """natskeep by itself, and never a certificate without its key; nats-server when it is told to reload."""
+    folder, server = stage.folder, stage.server
+    old = shown(stage, "mail")
+    nsk("--dir", str(folder.directory), "renew", "--all")
+    if stage.target.is_reference:
+        server.send_signal(signal.SIGHUP)
+        assert server.wait_for("Reloaded server configuration")
+    else:
+        assert server.wait_for("Renewed the certificate of")
+        assert "[ERR]" not in server.output
+    new = shown(stage, "mail")
+    assert new == folder.certificates("server")[0].public_bytes(Encoding.DER) != old
+    assert asyncio.run(stage.answer("mail")) == b"mail"

@@ -19,6 +19,7 @@ from cryptography.x509.verification import PolicyBuilder, VerificationError
 from cryptography.x509.verification import Store as Trusted
 
 from tests.unit.nsk.tool import Tool, tool_at
+from tls.revocation.lists import REVOKED, read_lists
 from tools.nsk.errors import NskError
 from tools.nsk.pki.folder import Folder
 from tools.nsk.pki.issue import Request, Role, issue, request_of
@@ -383,6 +384,20 @@ def test_the_revoked_are_kept_out_by_the_crl_and_others_are_not(tool: Tool) -> N
     assert first.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.key_compromise
     tool.ok("pki", "revoke", "web")
     assert "was revoked before" in tool.err
+
+
+@pytest.mark.parametrize("words", [[], ["--intermediate"]])
+def test_servers_take_the_crls_of_the_whole_chain(tool: Tool, tmp_path: Path, words: list[str]) -> None:
+    """As natskeep holds them against a chain, the one of the root included."""
+    folder = Folder(tmp_path / "chain")
+    where = ("pki", "--dir", str(folder.directory))
+    for line in (["init", *words], ["client", "app"], ["client", "web"], ["revoke", "app"]):
+        tool.ok(*where, *line)
+    lists = read_lists({str(path): path.read_bytes() for path in map(folder.crl_path, folder.issuers)})
+    root = folder.certificates("ca")[0]
+    found = {name: lists.problem_in([*folder.certificates(name), root], NOW.timestamp()) for name in ("app", "web")}
+    assert found == {"app": (folder.certificates("app")[0], REVOKED), "web": None}
+    assert lists.problem_in([*folder.certificates("web"), root], (NOW + 31 * DAY).timestamp()) is not None
 
 
 def test_a_crl_that_cannot_be_trusted_is_not_built_upon(tool: Tool, tmp_path: Path) -> None:

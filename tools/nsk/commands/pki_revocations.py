@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 from cryptography import x509
@@ -74,11 +74,26 @@ def _revoke(session: Session, flags: Flags) -> RevocationLists:
         else:
             report.ok(f"{what} was revoked before")
     issuers = list(dict.fromkeys(issuer for _, _, issuer in wanted))
+    issuers += _complete(folder, life, report)
     lists = _report_lists(folder, issuers, report)
     for name in flags.arguments:
         report.message(f"another one with the same names: {program_of(session, flags)} renew {shlex.quote(name)}")
     session.finish(report)
     return RevocationLists(str(folder.directory), lists)
+
+
+def _complete(folder: Folder, life: timedelta, report: Report) -> list[str]:
+    """Make the first CRL of the other CAs: servers ask for one of each in a chain."""
+    made = []
+    for issuer in folder.issuers:
+        if folder.crl(issuer) is not None:
+            continue
+        if folder.key(issuer) is None:
+            report.warn(f"there is no CRL of {quote(issuer)} so far: nsk pki crl makes it where its key is")
+            continue
+        publish(folder, issuer, lifetime=life)
+        made.append(issuer)
+    return made
 
 
 def _crl(session: Session, flags: Flags) -> RevocationLists:
@@ -118,7 +133,7 @@ def _report_lists(folder: Folder, issuers: Iterable[str], report: Report) -> lis
     if made:
         there = (issuer for issuer in folder.issuers if folder.crl(issuer) is not None)
         paths = ", ".join(quoted_path(folder.crl_path(issuer)) for issuer in there)
-        report.message(f"servers read it where their tls block names it:\n  crl_files: [ {paths} ]")
+        report.message(f"servers that verify clients read it where their tls block names it:\n  crl_files: [ {paths} ]")
     return made
 
 
