@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.ports import reserve_port
-from tests.support.servers import ServerProcess, Target, targets
+from tests.support.servers import NATSKEEP, ServerProcess, Target, targets
 from tools.nsk.__main__ import main
 from tools.nsk.pki.folder import Folder
 
@@ -91,14 +92,20 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
 @pytest.fixture(params=targets(), ids=lambda target: target.name)
 def stage(request: pytest.FixtureRequest, folder: Folder, tmp_path: Path) -> Iterator[Stage]:
     target: Target = request.param
+    with staged(target, folder, tmp_path, "" if target.is_reference else 'watch: "50ms"') as made:
+        yield made
+
+
+@contextmanager
+def staged(target: Target, folder: Folder, tmp_path: Path, more: str) -> Iterator[Stage]:
+    """A server that knows all users by their certificates; ``more`` stands in its tls block besides."""
     port = reserve_port()
-    watch = "" if target.is_reference else 'watch: "50ms"'
     users = ", ".join(f'{{ user: "{user}" }}' for user in MAPPED)
     configuration = tmp_path / "server.conf"
     configuration.write_text(
         f'listen: "127.0.0.1:{port}"\n'
         f'tls {{ cert_file: "{folder.certificate_path("server")}", key_file: "{folder.key_path("server")}"\n'
-        f'  ca_file: "{folder.certificate_path("ca")}", verify_and_map: true, {watch} }}\n'
+        f'  ca_file: "{folder.certificate_path("ca")}", verify_and_map: true, {more} }}\n'
         f"authorization {{ users = [ {users} ] }}\n"
     )
     with ServerProcess(target, ["-c", str(configuration)], tmp_path, preforked=True) as server:
@@ -113,22 +120,36 @@ def test_every_user_is_known_by_its_certificate(stage: Stage) -> None:
     assert asyncio.run(work()) == [name.encode() for name in USERS]
 
 
+async def refused(stage: Stage, *names: str) -> list[bool]:
+    """Whether clients with these certificates are kept out."""
+    found = []
+    for name in names:
+        try:
+            await stage.answer(name)
+        except (nats.errors.Error, OSError):
+            found.append(True)
+        else:
+            found.append(False)
+    return found
+
+
 def test_a_server_s_certificate_and_a_stranger_s_open_nothing(stage: Stage, tmp_path: Path) -> None:
     """One is of the CA and for servers, the other is for clients and of another CA."""
     other = make(tmp_path / "other")
     stage.folder.write("stranger", other.pair("mail"))
+    assert asyncio.run(refused(stage, "server", "stranger")) == [True, True]
 
-    async def refused(name: str) -> bool:
-        try:
-            await stage.answer(name)
-        except (nats.errors.Error, OSError):
-            return True
-        return False
 
-    async def work() -> list[bool]:
-        return [await refused(name) for name in ("server", "stranger")]
-
-    assert asyncio.run(work()) == [True, True]
+@pytest.mark.parametrize("words", [(), ("--intermediate",)])
+def test_whom_a_crl_names_is_kept_out(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Until there is another certificate; only natskeep reads CRLs."""
+    folder = make(tmp_path / "pki", *words)
+    nsk("--dir", str(folder.directory), "revoke", "mail")
+    files = ", ".join(f'"{folder.crl_path(issuer)}"' for issuer in folder.issuers)
+    with staged(NATSKEEP, folder, tmp_path, f"crl_files: [{files}]") as stage:
+        assert asyncio.run(refused(stage, "mail", "host")) == [True, False]
+        nsk("--dir", str(folder.directory), "renew", "mail")
+        assert asyncio.run(refused(stage, "mail")) == [False]
 
 
 def shown(stage: Stage, client: str) -> bytes:

@@ -19,7 +19,6 @@ from cryptography.x509.verification import PolicyBuilder, VerificationError
 from cryptography.x509.verification import Store as Trusted
 
 from tests.unit.nsk.tool import Tool, tool_at
-from tls.revocation.lists import REVOKED, read_lists
 from tools.nsk.errors import NskError
 from tools.nsk.pki.folder import Folder
 from tools.nsk.pki.issue import Request, Role, issue, request_of
@@ -386,18 +385,18 @@ def test_the_revoked_are_kept_out_by_the_crl_and_others_are_not(tool: Tool) -> N
     assert "was revoked before" in tool.err
 
 
-@pytest.mark.parametrize("words", [[], ["--intermediate"]])
-def test_servers_take_the_crls_of_the_whole_chain(tool: Tool, tmp_path: Path, words: list[str]) -> None:
-    """As natskeep holds them against a chain, the one of the root included."""
-    folder = Folder(tmp_path / "chain")
-    where = ("pki", "--dir", str(folder.directory))
-    for line in (["init", *words], ["client", "app"], ["client", "web"], ["revoke", "app"]):
-        tool.ok(*where, *line)
-    lists = read_lists({str(path): path.read_bytes() for path in map(folder.crl_path, folder.issuers)})
-    root = folder.certificates("ca")[0]
-    found = {name: lists.problem_in([*folder.certificates(name), root], NOW.timestamp()) for name in ("app", "web")}
-    assert found == {"app": (folder.certificates("app")[0], REVOKED), "web": None}
-    assert lists.problem_in([*folder.certificates("web"), root], (NOW + 31 * DAY).timestamp()) is not None
+def test_every_ca_of_a_chain_has_its_crl(tool: Tool, tmp_path: Path) -> None:
+    """Servers ask for one of each, so the first revocation makes them all, or says where one is to be made."""
+    for is_away in (False, True):
+        folder = Folder(tmp_path / f"chain-{is_away}")
+        where = ("pki", "--dir", str(folder.directory))
+        for line in (["init", "--intermediate"], ["client", "app"]):
+            tool.ok(*where, *line)
+        if is_away:
+            folder.key_path("ca").unlink()
+        tool.ok(*where, "revoke", "app")
+        assert [folder.crl(issuer) is None for issuer in folder.issuers] == [is_away, False]
+        assert ('there is no CRL of "ca" so far' in tool.err) == is_away
 
 
 def test_a_crl_that_cannot_be_trusted_is_not_built_upon(tool: Tool, tmp_path: Path) -> None:
