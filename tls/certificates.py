@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -38,6 +38,13 @@ _KEYS: Final = (
     rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey,
 )  # fmt: skip
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+UNREADABLE: Final = (
+    ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)  # fmt: skip
+"""What the library raises where something is not as RFC 5280 has it."""
+
+ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 WHAT: Final = "error parsing X509 certificate/key pair"
 
 
@@ -58,9 +65,7 @@ def read_peer(der: bytes) -> PeerCertificate:
             public_key_sha256=hashlib.sha256(_public_key_info(certificate)).hexdigest(),
             not_after=certificate.not_valid_after_utc,
         )
-    except (
-        ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
-    ) as error:
+    except UNREADABLE as error:
         raise CertificateFormatError(f"the peer's certificate cannot be read: {error}") from None
 
 
@@ -160,6 +165,16 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.hex()
+
+
+def extension_of(certificate: x509.Certificate, kind: type[ExtensionT]) -> ExtensionT | None:
+    """An extension of a certificate; None where it has none of that kind. Raises CertificateFormatError."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+    except UNREADABLE as error:
+        raise CertificateFormatError(f"a certificate cannot be read: {error}") from None
 
 
 def public_key_bits(certificate: x509.Certificate) -> bytes:

@@ -15,11 +15,12 @@ from itertools import chain
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tls.authorities import bundles_of_the_system, called
+from tls.certificates import UNREADABLE
 from tls.identity import CertificateFormatError
 from tls.policy import TLSSettingsError
 from tls.revocation.answers import promises_staple
@@ -27,10 +28,6 @@ from tls.served import Chain
 
 Issuer = tuple[bytes, bytes]
 
-_UNREADABLE: Final = (
-    ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
-    UnsupportedAlgorithm,
-)
 _SERVERS: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 
 
@@ -57,7 +54,7 @@ def read_chain(file: str, pem: bytes) -> tuple[Chain, tuple[x509.Certificate, ..
             issuer=_issuer(links[-1]),
             promises_staple=promises_staple(own),
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CertificateFormatError(str(error)) from None
     return found, links
 
@@ -88,7 +85,7 @@ def check_chain(
     try:
         is_for_servers = _is_for_servers(links[0])
         stray = [link for link in links[1:] if not _may_issue(link)]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise TLSSettingsError(f"the certificate in {file} cannot be read: {error}; issue it anew") from None
     if not is_for_servers:
         raise TLSSettingsError(
@@ -121,7 +118,7 @@ def _is_issued_by(one: x509.Certificate, other: x509.Certificate) -> bool:
         return False
     try:
         one.verify_directly_issued_by(other)
-    except (InvalidSignature, *_UNREADABLE):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -36,6 +36,26 @@ class PeerCounts(msgspec.Struct, kw_only=True):
     leafs: int = 0
 
 
+class WebSocketPort(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The settings of the WebSocket port; what holds nothing is left out."""
+
+    host: str = ""
+    port: int = 0
+    advertise: str = ""
+    no_auth_user: str = ""
+    jwt_cookie: str = ""
+    handshake_timeout: int = 0
+    auth_timeout: int | float = 0
+    no_tls: bool = False
+    tls_map: bool = False
+    tls_pinned_certs: list[str] = msgspec.field(default_factory=list)
+    same_origin: bool = False
+    allowed_origins: list[str] = msgspec.field(default_factory=list)
+    compression: bool = False
+    tls_ocsp_peer_verify: bool = False
+    tls_cert_not_after: str = ""
+
+
 class PeerCache(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The OCSP answers about clients that are kept."""
 
@@ -94,7 +114,7 @@ class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
     gateway: dict[str, Any]
     leaf: dict[str, Any]
     mqtt: dict[str, Any]
-    websocket: dict[str, Any]
+    websocket: WebSocketPort
     jetstream: dict[str, Any]
     tls_timeout: int | float
     write_deadline: int
@@ -231,30 +251,29 @@ def _operator(token: str) -> OperatorClaims:
     return OperatorClaims.from_token(token)
 
 
-def _websocket(watched: Watched) -> dict[str, Any]:
-    """The settings of the WebSocket port; nothing where it is off. What holds nothing is left out."""
-    options = watched.options.websocket
+def _websocket(watched: Watched) -> WebSocketPort:
+    """The settings of the WebSocket port; nothing where it is off."""
+    options, tls = watched.options.websocket, watched.options.websocket.tls
     if not watched.websocket_port:
-        return {}
+        return WebSocketPort()
     ends = watched.websocket_certificate_ends
-    shown = {
-        "host": options.host,
-        "port": watched.websocket_port,
-        "advertise": options.advertise,
-        "no_auth_user": options.no_auth_user,
-        "jwt_cookie": options.jwt_cookie,
-        "handshake_timeout": nanoseconds(options.handshake_timeout),
-        "auth_timeout": number(options.authorization_timeout or 0.0),
-        "no_tls": options.no_tls,
-        "tls_map": options.tls is not None and options.tls.verify_and_map,
-        "tls_pinned_certs": [] if options.tls is None else sorted(options.tls.pinned_certs),
-        "same_origin": options.same_origin,
-        "allowed_origins": list(options.allowed_origins),
-        "compression": options.compression,
-        "tls_ocsp_peer_verify": options.tls is not None and options.tls.ocsp_peer.verify,
-        "tls_cert_not_after": "" if ends is None else moment(ends),
-    }
-    return {name: value for name, value in shown.items() if value}
+    return WebSocketPort(
+        host=options.host,
+        port=watched.websocket_port,
+        advertise=options.advertise,
+        no_auth_user=options.no_auth_user,
+        jwt_cookie=options.jwt_cookie,
+        handshake_timeout=nanoseconds(options.handshake_timeout),
+        auth_timeout=number(options.authorization_timeout or 0.0),
+        no_tls=options.no_tls,
+        tls_map=tls is not None and tls.verify_and_map,
+        tls_pinned_certs=[] if tls is None else sorted(tls.pinned_certs),
+        same_origin=options.same_origin,
+        allowed_origins=list(options.allowed_origins),
+        compression=options.compression,
+        tls_ocsp_peer_verify=tls is not None and tls.ocsp_peer.verify,
+        tls_cert_not_after="" if ends is None else moment(ends),
+    )
 
 
 def _peer_cache(service: Service) -> PeerCache | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+
 from tests.parity.forms import FORMS
 from tests.parity.questions import CONNECTIONS
 from tests.parity.situations import HTTP, situation
 from tests.parity.stage import Stage
+from tests.support.authorities import LOCAL, PEM, root
+from tests.support.responder import Responder
 
 SYSTEM_USER = "accounts { $SYS { users: [{user: s, password: p}] }, A { users: [{user: a, password: p}] } }\n"
 
@@ -31,6 +35,47 @@ tls {
     gone.close()
     stage.until_closed(1)
     stage.get("/varz", "/connz", "/connz?auth=1", "/connz?auth=1&state=closed")
+
+
+@situation
+def revoked_certificates(stage: Stage) -> None:
+    """Clients whose certificates an OCSP responder knows."""
+    authority, directory = root(), stage.directory
+    with Responder().open() as responder:
+        names = ("good", "revoked", "unknown")
+        clients = {name: responder.issue(authority, name) for name in names}
+        responder.script.revoked = {clients["revoked"].serial}
+        responder.script.unknown = {clients["unknown"].serial}
+        for name, holder in {**clients, "server": authority.issue("localhost", names=LOCAL)}.items():
+            holder.write(directory, name)
+        (directory / "ca.pem").write_bytes(authority.certificate.public_bytes(PEM))
+        stage.start(
+            HTTP
+            + SYSTEM_USER
+            + """
+tls { cert_file: server.pem, key_file: server-key.pem, ca_file: ca.pem, verify: true, ocsp_peer: true }
+websocket {
+  port: -1, handshake_timeout: "5s"
+  tls { cert_file: server.pem, key_file: server-key.pem, ca_file: ca.pem, verify: true, ocsp_peer: true }
+}
+"""
+        )
+
+        def context(name: str) -> ssl.SSLContext:
+            made = ssl.create_default_context(cafile=directory / "ca.pem")
+            made.load_cert_chain(directory / f"{name}.pem", directory / f"{name}-key.pem")
+            return made
+
+        system = stage.client("s", FORMS["go"], tls=context("good"))
+        system.send("SUB $SYS.SERVER.*.OCSP.> 1")
+        system.settle()
+        for name in ("revoked", "unknown", "revoked"):
+            refused = stage.open(context(name))
+            refused.until_closed()
+            subjects = (f"$SYS.SERVER.<id>.OCSP.PEER.{what}" for what in ("LINK.INVALID", "CONN.REJECT"))
+            stage.told(system, *subjects, what=name)
+        stage.get("/varz", "/healthz")
+        stage.ask(system, "$SYS.REQ.SERVER.<id>.VARZ")
 
 
 @situation

@@ -16,12 +16,11 @@ from enum import Enum
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
 
-from tls.certificates import public_key_bits
+from tls.certificates import UNREADABLE, extension_of, public_key_bits
 from tls.identity import CertificateFormatError
 from tls.revocation.signatures import SignatureError, Signed, check_issued
 
@@ -118,7 +117,7 @@ def read_chain(chain: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
     """Certificates out of DER. Raises CertificateFormatError for one that the library cannot read."""
     try:
         return tuple(map(x509.load_der_x509_certificate, chain))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CertificateFormatError(f"a certificate of the chain cannot be read: {error}") from None
 
 
@@ -138,14 +137,13 @@ def subject_of(certificate: x509.Certificate) -> str:
 
 
 def responders(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The addresses over HTTP and HTTPS of the responders that a certificate names (RFC 5280 section 4.2.2.1)."""
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, ValueError):
-        return ()
+    """The addresses over HTTP and HTTPS of the responders that a certificate names (RFC 5280 section 4.2.2.1).
+
+    Raises CertificateFormatError.
+    """
     named = (
         one.access_location.value
-        for one in access
+        for one in extension_of(certificate, x509.AuthorityInformationAccess) or ()
         if one.access_method == AuthorityInformationAccessOID.OCSP
         and isinstance(one.access_location, x509.UniformResourceIdentifier)
     )
@@ -153,12 +151,12 @@ def responders(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def promises_staple(certificate: x509.Certificate) -> bool:
-    """Whether a certificate is must-staple: its holder promises to show an answer about it (RFC 7633)."""
-    try:
-        features = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    return x509.TLSFeatureType.status_request in features
+    """Whether a certificate is must-staple: its holder promises to show an answer about it (RFC 7633).
+
+    Raises CertificateFormatError.
+    """
+    features = extension_of(certificate, x509.TLSFeature)
+    return features is not None and x509.TLSFeatureType.status_request in features
 
 
 def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
@@ -201,7 +199,7 @@ def read_answer(der: bytes, certificate: x509.Certificate, issuer: x509.Certific
         raise
     except SignatureError as error:
         raise AnswerError(str(error)) from None
-    except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
+    except (KeyError, *UNREADABLE) as error:
         raise AnswerError(f"it cannot be read: {error}") from None
 
 
@@ -244,11 +242,8 @@ def _check_delegate(delegate: x509.Certificate, issuer: x509.Certificate, moment
         check_issued(delegate, issuer)
     except SignatureError as error:
         raise DelegationError(f"the certificate of its signer is not the authority's: {error}") from None
-    try:
-        usage = delegate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    if ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
+    usage = extension_of(delegate, x509.ExtendedKeyUsage)
+    if usage is None or ExtendedKeyUsageOID.OCSP_SIGNING not in usage:
         raise DelegationError("the authority has not named its signer for OCSP")
     begins, ends = delegate.not_valid_before_utc.timestamp(), delegate.not_valid_after_utc.timestamp()
     if not begins - DEFAULT_SKEW <= moment <= ends + DEFAULT_SKEW:

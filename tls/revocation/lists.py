@@ -16,9 +16,8 @@ from itertools import pairwise
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
-from tls.certificates import public_key_bits
+from tls.certificates import UNREADABLE, extension_of, public_key_bits
 from tls.der import INTEGER, SEQUENCE, bounds, elements, sequence
 from tls.policy import TLSSettingsError
 from tls.revocation.answers import DEFAULT_SKEW, Finding, clock_time
@@ -72,7 +71,7 @@ class RevocationList:
             return False
         try:
             self.signed.check(authority.public_key())
-        except (SignatureError, ValueError, UnsupportedAlgorithm):
+        except (SignatureError, *UNREADABLE):
             return False
         return True
 
@@ -106,7 +105,7 @@ class RevocationLists:
         """Why a certificate is not to be accepted, nothing where it is; its authority is the one that issued it.
 
         What any list of the authority revokes is revoked, be the list of today or not. Otherwise one of them must be
-        in force that covers the certificate; ``lenient`` does without.
+        in force that covers the certificate; ``lenient`` does without. Raises CertificateFormatError.
         """
         covering = [
             one
@@ -130,7 +129,8 @@ class RevocationLists:
     ) -> Finding | None:
         """The first certificate of a verified chain that is not to be accepted, with the reason; None where all are.
 
-        The chain begins with the peer's own; its last certificate is trusted as it stands.
+        The chain begins with the peer's own; its last certificate is trusted as it stands. Raises
+        CertificateFormatError.
         """
         for certificate, authority in pairwise(chain):
             problem = self.problem_of(certificate, authority, moment, lenient=lenient)
@@ -158,7 +158,7 @@ def read_lists(contents: Mapping[str, bytes | None]) -> RevocationLists:
                 found.append(_read(file, der))
             except RevocationListError:
                 raise
-            except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+            except UNREADABLE as error:
                 raise RevocationListError(
                     f"{file} holds no CRL that can be read: {error}; fetch it anew from the authority"
                 ) from None
@@ -289,31 +289,20 @@ def _uris(names: Iterable[x509.GeneralName]) -> Iterator[str]:
 
 
 def _published_at(certificate: x509.Certificate) -> set[str]:
-    try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except (x509.ExtensionNotFound, ValueError):
-        return set()
+    points = extension_of(certificate, x509.CRLDistributionPoints) or ()
     return {uri for point in points for uri in _uris(point.full_name or ())}
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        return False
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def _may_sign_lists(authority: x509.Certificate) -> bool:
-    try:
-        return authority.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
-    except x509.ExtensionNotFound:
-        return True
-    except ValueError:
-        return False
+    usage = extension_of(authority, x509.KeyUsage)
+    return usage is None or usage.crl_sign
 
 
 def _key_identifier(authority: x509.Certificate) -> bytes | None:
-    try:
-        return authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
-    except (x509.ExtensionNotFound, ValueError):
-        return None
+    identifier = extension_of(authority, x509.SubjectKeyIdentifier)
+    return None if identifier is None else identifier.key_identifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 
@@ -246,6 +247,20 @@ def test_an_answer_cut_short(authority: Holder, holder: Holder) -> None:
     for end in range(len(der)):
         with pytest.raises(AnswerError):
             read(der[:end], holder)
+
+
+@pytest.mark.parametrize("by_delegate", [False, True])
+def test_no_change_of_a_byte_makes_it_say_something_else(
+    authority: Holder, holder: Holder, by_delegate: bool
+) -> None:
+    delegate = authority.issue("responder", usage=OCSP_SIGNING) if by_delegate else None
+    der = bytearray(answer(Script(revoked={holder.serial}, delegate=delegate), holder, authority))
+    for place, byte in enumerate(der):
+        for other in (byte ^ 1, byte ^ 0x80, 0):
+            der[place] = other
+            with contextlib.suppress(AnswerError):
+                assert read(bytes(der), holder) is CertificateStatus.REVOKED
+        der[place] = byte
 
 
 def test_a_refusal_to_answer(authority: Holder, holder: Holder) -> None:

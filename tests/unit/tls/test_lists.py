@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import time
 
@@ -225,6 +226,16 @@ def test_a_list_cut_short(authority: Holder, holder: Holder) -> None:
             lists(der[:end])
     with pytest.raises(RevocationListError, match="something follows it"):
         lists(der + b"\0")
+
+
+def test_no_change_of_a_byte_takes_anybody_off_it(authority: Holder, holder: Holder) -> None:
+    der = bytearray(authority.revocations([holder]))
+    for place, byte in enumerate(der):
+        for other in (byte ^ 1, byte ^ 0x80, 0):
+            der[place] = other
+            with contextlib.suppress(RevocationListError):
+                assert problem(lists(bytes(der)), holder) != ""
+        der[place] = byte
 
 
 @settings(max_examples=30, deadline=None)
