@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -51,10 +52,15 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
     _put_threshold(config)
     consumer = stream.consumers[name] = Consumer(stream, name, config, now())
     consumer.save()
-    consumer.open()
+    account.store.after(partial(_open_next, consumer))
     if not config.direct:
         account.advisories.consumer("CREATED", "create", stream.name, name)
     return consumer
+
+
+def _open_next(consumer: Consumer, _: Exception | None) -> None:
+    """Who made a consumer hears of that before it hears of messages."""
+    consumer.stream.account.clock.call_later(0.0, consumer.open)
 
 
 def pause(consumer: Consumer, until: int | None) -> None:

@@ -66,6 +66,8 @@ class Consumer:
 
     def open(self) -> None:
         """Begins to deliver."""
+        if self.is_closed:
+            return
         self.delivery.open()
         self._wait_out_pause()
         self._watch_idle()

@@ -38,8 +38,8 @@ class LocalFollower:
         self._closed = False
 
     def open(self) -> None:
-        """Begins to copy."""
-        self.wake()
+        """Begins to copy, when whoever made the stream has heard of that."""
+        self._later(0.0)
 
     def close(self, *, deleted: bool) -> None:
         """Copies nothing more."""
@@ -136,5 +136,7 @@ class LocalFollower:
     def info(self) -> Plain:
         """What answers tell of it."""
         other = self.stream.account.streams.get(self.origin.name)
-        lag = 0 if other is None else other.log.remaining(self._filter, self._position or 1)
+        lag = 0
+        if other is not None and self._position is not None:
+            lag = other.log.remaining(self._filter, self._position)
         return self.origin.info(lag)
