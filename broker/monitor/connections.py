@@ -15,7 +15,7 @@ from broker.monitor.certificates import PeerCertificate, describe
 from broker.monitor.query import Query, QueryError
 from broker.monitor.sorting import Clocks, Order, arrange, find_order
 from broker.monitor.wording import duration, indented, uptime
-from broker.session.record import ConnectionRecord, is_global, shown_user
+from broker.session.record import ConnectionRecord, active_at, is_global, round_trip, shown_user
 from broker.session.session import shown as text_of
 from broker.wire.values import moment, readable
 from tls.names import suite_name, version_name
@@ -231,8 +231,13 @@ def _parts(watched: Watched, options: ConnzOptions, order: Order) -> Iterator[by
 
 def _entries(listed: list[Source], options: ConnzOptions, clocks: Clocks) -> list[ConnectionEntry]:
     now, monotonic = clocks.now, clocks.monotonic
+    is_plain = not (options.auth or options.subscriptions or options.subscriptions_detail)
     return [
-        entry(one if isinstance(one, ConnectionRecord) else ConnectionRecord.of(one, now, monotonic), options, now)
+        entry(one, options, now)
+        if isinstance(one, ConnectionRecord)
+        else plain_entry(one, clocks)
+        if is_plain and one.session.close_reason is None
+        else entry(ConnectionRecord.of(one, now, monotonic), options, now)
         for one in listed
     ]
 
@@ -328,13 +333,11 @@ def entry(record: ConnectionRecord, options: ConnzOptions, now: float) -> Connec
         name=readable(record.name),
         lang=readable(record.language),
         version=readable(record.version),
-        tls_first=record.tls_first,
         proxy=Proxy(record.proxy_key) if record.proxy_key else None,
         unix=_unix(record),
     )
     if record.tls is not None:
-        shown.tls_version = version_name(record.tls[0])
-        shown.tls_cipher_suite = suite_name(record.tls[1])
+        _add_tls(shown, record.tls, is_first=record.tls_first)
     if options.auth:
         _add_identity(shown, record)
     if options.subscriptions_detail:
@@ -354,6 +357,44 @@ def _unix(record: ConnectionRecord) -> UnixPeer | None:
     peer = record.peer
     path = readable(record.socket_path)
     return UnixPeer(path) if peer is None else UnixPeer(path, peer.uid, peer.gid, peer.pid)
+
+
+def plain_entry(carrier: Carrier, clocks: Clocks) -> ConnectionEntry:
+    """An open connection as `entry` shows it when nothing more is asked for; thousands of them are listed at once."""
+    session, client, connect = carrier.session, carrier.client, carrier.session.connect
+    started, active, rtt = carrier.started, active_at(carrier, clocks.now, clocks.monotonic), round_trip(carrier)
+    shown = ConnectionEntry(
+        cid=session.cid,
+        kind="Client",
+        type=session.arrival.shown_type,
+        ip=session.remote_ip,
+        port=session.remote_port,
+        start=moment(started),
+        last_activity=moment(active),
+        rtt=duration(rtt) if rtt else "",
+        uptime=uptime(clocks.now - started),
+        idle=uptime(clocks.now - active),
+        pending_bytes=client.pending,
+        in_msgs=client.in_messages,
+        out_msgs=client.out_messages,
+        in_bytes=client.in_bytes,
+        out_bytes=client.out_bytes,
+        stalls=carrier.stalls,
+        subscriptions=len(session.subscriptions),
+        name=readable(connect.name),
+        lang=readable(connect.lang),
+        version=readable(connect.version),
+    )
+    if carrier.tls is not None:
+        _add_tls(shown, carrier.tls, is_first=carrier.tls_first)
+    proxy_key = "" if session.principal is None or session.tenant is None else session.principal.proxy_key
+    if proxy_key:
+        shown.proxy = Proxy(proxy_key)
+    return shown
+
+
+def _add_tls(shown: ConnectionEntry, tls: tuple[str, str], *, is_first: bool) -> None:
+    shown.tls_version, shown.tls_cipher_suite, shown.tls_first = version_name(tls[0]), suite_name(tls[1]), is_first
 
 
 def _add_identity(shown: ConnectionEntry, record: ConnectionRecord) -> None:

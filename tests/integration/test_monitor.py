@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,10 @@ from broker.config.options import (
     TLSOptions,
     UserOptions,
 )
+from broker.monitor.connections import ConnzOptions, entry, plain_entry
+from broker.monitor.sorting import Clocks
 from broker.net.listener import ListenError
+from broker.session.record import ConnectionRecord
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.serving import Client, SecureClient, closed_record, connect_line, serving, until
 
@@ -495,6 +499,33 @@ async def test_connections_that_said_nothing_yet() -> None:
         [shown] = await connections(server, "auth=1")
         assert shown["name_tag"] == "$G"
         client.close()
+
+
+async def test_a_listing_without_more_has_the_same_entries(certificates: Certificates) -> None:
+    async with serving(Options()) as server, serving(Options(tls=server_tls(certificates))) as secured:
+        clients = [
+            await Client.connect(server, name="ü <b>", lang="go", version="1.2.3"),
+            await Client.open(server),
+            await SecureClient.secured(secured, client_context(certificates)),
+        ]
+        await clients[0].send(b"SUB a 1\r\nPUB a 2\r\nhi\r\n")
+        await clients[0].ping()
+        living = [*server.service.connections.values(), *secured.service.connections.values()]
+        clocks = Clocks(time.time(), time.monotonic())
+        # What no client here can bring about: a proxy, a stall, and TLS before INFO.
+        principal = living[0].session.principal
+        assert principal is not None
+        object.__setattr__(principal, "proxy_key", "KEY")
+        living[0].stalls = living[2].stalls = 3
+        living[2].tls_first = True
+        shown = [plain_entry(one, clocks) for one in living]
+        records = [ConnectionRecord.of(one, clocks.now, clocks.monotonic) for one in living]
+        assert shown == [entry(record, ConnzOptions(), clocks.now) for record in records]
+        assert [(one.out_msgs, one.subscriptions, bool(one.proxy), bool(one.tls_version)) for one in shown] == [
+            (1, 1, True, False), (0, 0, False, False), (0, 0, False, True)
+        ]  # fmt: skip
+        for client in clients:
+            client.close()
 
 
 async def test_tokens_of_operator_and_tenant(tmp_path: Path) -> None:
