@@ -157,8 +157,9 @@ def resolver_tls(entry: Entry, problems: Problems) -> TLSSettings:
     """TLS towards an account server. Raises ConfigError where its certificates cannot be used."""
     before = len(problems.errors)
     fields = tls_fields(entry, problems)
-    if fields.get("crl_files"):
-        raise fail(entry, "crl_files not supported in this context; they are about the certificates of clients")
+    peers = fields.get("ocsp_peer")
+    if fields.get("crl_files") or (peers is not None and peers.verify):
+        raise fail(entry, "crl_files and ocsp_peer not supported in this context; they are about clients")
     settings = TLSSettings(**{name: fields[name] for name in fields if name in TLSSettings.__dataclass_fields__})
     if len(problems.errors) == before:
         try:
