@@ -58,6 +58,9 @@ FIRST_RETRY: Final = 5.0
 
 LONGEST_RETRY: Final = 120.0
 
+LONGEST_SLEEP: Final = 3600.0
+"""Seconds between two looks at the clock."""
+
 
 def wants_staple(certificate: x509.Certificate, settings: StapleSettings) -> bool:
     """Whether an answer is stapled for a certificate."""
@@ -193,10 +196,16 @@ class Stapler:
 
         ``on_answer`` is called after each fetch, be it in vain or not.
         """
+        due = self._clock() + self._delay()
         while not self.problem:
-            await asyncio.sleep(self._delay())
+            left = due - self._clock()
+            if left > 0:
+                # The clock that answers go by can be set, and stands for nobody while a machine sleeps.
+                await asyncio.sleep(min(left, LONGEST_SLEEP))
+                continue
             await self.refresh()
             on_answer()
+            due = self._clock() + self._delay()
 
     async def refresh(self) -> None:
         """Fetches an answer now; the log tells when there is none."""

@@ -195,13 +195,17 @@ async def test_when_it_is_fetched_anew(scene: Scene, monkeypatch: pytest.MonkeyP
         if len(waits) == len(expected):
             done.set()
             await asyncio.Event().wait()
+        script = scene.responder.script
+        scene.ahead += seconds
+        script.since = datetime.timedelta(seconds=scene.ahead)
+        script.until = datetime.timedelta(seconds=scene.ahead + 3600)
         if len(waits) == 2:
-            scene.responder.script.status = 500
+            script.status = 500
         if len(waits) == 10:
-            scene.responder.script.status = 200
-            scene.responder.script.until = None
+            script.status = 200
+            script.until = None
 
-    expected = [1800, 1800, 5, 10, 20, 40, 80, 120, 120, 120, 24 * 3600]
+    expected = [1800, 1800, 5, 10, 20, 40, 80, 120, 120, 120, 3600, 3600]
     stapler = scene.stapler()
     await stapler.open()
     monkeypatch.setattr(module.asyncio, "sleep", sleep)
@@ -215,7 +219,9 @@ async def test_when_it_is_fetched_anew(scene: Scene, monkeypatch: pytest.MonkeyP
 async def test_a_certificate_that_is_revoked_while_it_is_served(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def sleep(_: float) -> None:
+    async def sleep(seconds: float) -> None:
+        scene.ahead += seconds
+        scene.responder.script.until = 2 * HOUR
         scene.responder.script.revoked = {scene.holder.serial}
 
     stapler = scene.stapler()
