@@ -166,7 +166,7 @@ class Stapler:
     def staple(self) -> bytes | None:
         """What is shown to clients now; None where no answer holds, and the certificate must not be shown."""
         answer = self._answer
-        return None if answer is None or answer.problem_at(self._clock(), 0.0) else answer.der
+        return None if answer is None or self._has_ended(answer) else answer.der
 
     @property
     def problem(self) -> str:
@@ -249,11 +249,14 @@ class Stapler:
     def _read(self, der: bytes) -> Answer:
         now = self._clock()
         answer = read_answer(der, self.certificate, self._issuer, now)
-        # Clients of other clocks look at it as well; only the future is given the usual tolerance.
-        problem = answer.problem_at(now) or answer.problem_at(max(now, answer.since), 0.0)
+        problem = answer.problem_at(now) or self._has_ended(answer)
         if problem:
             raise OutOfDateError(problem)
         return answer
+
+    def _has_ended(self, answer: Answer) -> str:
+        """Why it is not to be shown any more: clients have clocks of their own, so its end is given no tolerance."""
+        return answer.problem_at(max(self._clock(), answer.since), 0.0)
 
     def _stored(self) -> Answer | None:
         if self._path is None:

@@ -94,6 +94,17 @@ async def test_what_is_shown(scene: Scene) -> None:
     assert stapler.staple() is not None
 
 
+async def test_a_clock_that_is_behind(scene: Scene) -> None:
+    scene.ahead = -20
+    stapler = scene.stapler()
+    scene.responder.script.since = datetime.timedelta(0)
+    await stapler.open()
+    assert stapler.staple() is not None
+    scene.ahead = -100
+    with pytest.raises(StapleError, match="in the future"):
+        await scene.stapler().open()
+
+
 async def test_whom_to_ask_can_be_set(scene: Scene) -> None:
     scene.holder = ROOT.issue("server", ocsp=[f"http://127.0.0.1:{reserve_port()}"])
     scene.responder.know(scene.holder)
