@@ -13,6 +13,7 @@ from auth.gojson import quote
 from broker.jetstream.advisories import Advisories
 from broker.jetstream.codec import Int64, Plain, decode, now
 from broker.jetstream.config import metadata
+from broker.jetstream.config.sources_check import check_filters
 from broker.jetstream.config.stream import StreamConfig
 from broker.jetstream.config.stream_check import check_stream
 from broker.jetstream.config.words import Storage
@@ -168,6 +169,7 @@ class AccountJetStream:
                 return existing
             raise ApiError.STREAM_NAME_EXIST.error()
         self.check_room(config)
+        check_filters(config)
         self.check_overlap(config)
         first = max(config.first_seq, 1)
         stream_id, log = self.store.create(memory=config.storage is Storage.MEMORY, first=first)

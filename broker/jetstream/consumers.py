@@ -48,7 +48,6 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
         _check_work_queue(stream, config, name)
     check_name_length(config.durable_name)
     name = name or _new_name(stream)
-    config.name = name
     _put_threshold(config)
     consumer = stream.consumers[name] = Consumer(stream, name, config, now())
     consumer.save()
@@ -88,7 +87,6 @@ def tell_of_pause(consumer: Consumer) -> None:
 
 def _change(stream: Stream, existing: Consumer, config: ConsumerConfig, action: Action) -> None:
     old = existing.config
-    config.name = existing.name
     if action is Action.CREATE and not _same(config, old):
         raise ApiError.CONSUMER_ALREADY_EXISTS.error()
     if stream.config.retention is Retention.WORK_QUEUE and not _is_unique(stream, config.filters, existing.name):

@@ -2,7 +2,7 @@
 
 from broker.jetstream.codec.decode import decode, is_empty, unmarshal
 from broker.jetstream.codec.encode import Plain, dumps, plain
-from broker.jetstream.codec.kinds import Duration, Int, Int32, Int64, Time, Uint64, Word
+from broker.jetstream.codec.kinds import Duration, Int, Int32, Int64, TextWord, Time, Uint64, Word
 from broker.jetstream.codec.scanner import JsonError
 from broker.jetstream.codec.times import ZERO_TIME, now, parse_time, shown_time
 
@@ -14,6 +14,7 @@ __all__ = [
     "Int64",
     "JsonError",
     "Plain",
+    "TextWord",
     "Time",
     "Uint64",
     "Word",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, 
 import msgspec
 
 from auth.gojson import quote
-from broker.jetstream.codec.kinds import Integer, Moment, Word
+from broker.jetstream.codec.kinds import Integer, Moment, TextWord, Word
 from broker.jetstream.codec.scanner import JsonError, Scanner, SyntaxProblemError, TruncatedError
 from broker.jetstream.codec.times import parse_time
 
@@ -286,8 +286,10 @@ def _map(inner: _Read) -> _Read:
 
 
 def _word(kind: type[Word]) -> _Read:
-    def read(_: _Reading, value: Any, __: tuple[str, ...]) -> Any:
+    def read(reading: _Reading, value: Any, path: tuple[str, ...]) -> Any:
         text = value if isinstance(value, str) and not isinstance(value, _Number) else None
+        if issubclass(kind, TextWord) and text is None and value is not None:
+            return reading.mismatch(value, "string", path)
         try:
             return kind.read(text, msgspec.json.encode(value).decode())
         except ValueError as error:

@@ -48,3 +48,7 @@ class Word(StrEnum):
         """The text of the error about a value, given as it is written in JSON."""
         escaped = raw.replace("\\", "\\\\").replace('"', '\\"')
         return f'can not unmarshal "{escaped}"'
+
+
+class TextWord(Word):
+    """A word that nothing but text may stand for; of all else the error tells the type."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from accounts.subject import SINGLE, contains, is_literal, is_valid, tokens
 from broker.jetstream.config import metadata
-from broker.jetstream.config.durations import MILLISECOND, MINUTE, SECOND
+from broker.jetstream.config.durations import MILLISECOND, MINUTE, SECOND, shown_duration
 from broker.jetstream.config.names import MAXIMUM_DESCRIPTION, MAXIMUM_NAME, is_asset_name, size
 from broker.jetstream.config.stream import UNLIMITED
 from broker.jetstream.config.words import AckPolicy, DeliverPolicy, PriorityPolicy, Retention
@@ -195,7 +195,7 @@ def _check_pending(
             raise ApiError.CONSUMER_MAX_PENDING_ACK_EXCESS.error(limit=limit)
     longest = stream.consumer_limits.inactive_threshold
     if 0 < longest < config.inactive_threshold:
-        raise ApiError.CONSUMER_INACTIVE_THRESHOLD_EXCESS.error(limit=longest)
+        raise ApiError.CONSUMER_INACTIVE_THRESHOLD_EXCESS.error(limit=shown_duration(longest))
     if config.direct:
         if not config.is_push:
             raise ApiError.CONSUMER_DIRECT_REQUIRES_PUSH.error()

@@ -46,6 +46,18 @@ def check_origins(config: StreamConfig, surroundings: Surroundings, *, pedantic:
     _check_circles(config, surroundings)
 
 
+def check_filters(config: StreamConfig) -> None:
+    """Checks the single filters of a new stream's origins. Raises JetStreamError."""
+    mirror = config.mirror
+    if mirror is not None and mirror.filter_subject and not is_valid(mirror.filter_subject):
+        text = f"subject filter '{mirror.filter_subject}' for the mirror invalid subject"
+        raise ApiError.STREAM_CREATE.error(err=text)
+    for source in config.sources:
+        if source.filter_subject and not is_valid(source.filter_subject):
+            text = f"subject filter '{source.filter_subject}' for the source: invalid subject"
+            raise ApiError.STREAM_CREATE.error(err=text)
+
+
 def source_key(source: StreamSource) -> tuple[object, ...]:
     """What tells sources of one stream apart."""
     if source.subject_transforms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from broker.jetstream.codec import Word
+from broker.jetstream.codec import TextWord, Word
 
 
 class Retention(Word):
@@ -35,7 +35,7 @@ class Storage(Word):
     MEMORY = "memory"
 
 
-class Compression(Word):
+class Compression(TextWord):
     """How messages are kept on disk."""
 
     NONE = "none"

@@ -253,7 +253,7 @@ class Consumer:
         if policy in (DeliverPolicy.NEW, DeliverPolicy.LAST_PER_SUBJECT):
             return log.last + 1
         if policy is DeliverPolicy.BY_START_SEQUENCE:
-            return min(max(self.config.opt_start_seq, log.first), log.last + 1)
+            return max(self.config.opt_start_seq, log.first)
         if policy is DeliverPolicy.BY_START_TIME:
             return log.at_time(self.config.opt_start_time or 0)
         if policy is DeliverPolicy.LAST:

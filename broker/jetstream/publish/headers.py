@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from broker.wire.info import API_LEVEL
@@ -20,6 +21,7 @@ REQUEST_INFO: Final = b"Nats-Request-Info"
 REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
 STREAM_SOURCE: Final = b"Nats-Stream-Source"
 
+_NUMBER: Final = re.compile(rb"[+-]?[0-9]{1,18}")
 _OWN: Final = b"Nats-"
 _EMPTY_BLOCK: Final = len(b"NATS/1.0\r\n\r\n")
 
@@ -39,8 +41,8 @@ def own_lines(block: bytes | None) -> dict[bytes, bytes]:
 
 def asks_too_much(block: bytes | None) -> bool:
     """Whether a request wants a newer server than this one (ADR-44)."""
-    level = own_lines(block).get(REQUIRED_API_LEVEL)
-    return level is not None and level != b"" and not (level.isdigit() and int(level) <= API_LEVEL)
+    level = own_lines(block).get(REQUIRED_API_LEVEL, b"")
+    return bool(level) and not (_NUMBER.fullmatch(level) and int(level) <= API_LEVEL)
 
 
 def with_lines(block: bytes | None, lines: Iterable[tuple[bytes, bytes]]) -> bytes:
