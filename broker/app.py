@@ -329,6 +329,7 @@ class Server:
             started_at=self.started_at,
             service=service,
             is_serving=lambda: self.is_ready and not service.control.is_lame_duck,
+            jetstream=lambda: None if self._jetstream is None else self._jetstream.view,
             audit_problem=lambda: self._recorder.problem if self._recorder is not None else "",
             http_host=self.options.monitor.host or self.options.host,
         )

@@ -47,7 +47,8 @@ def auth_settings(options: Options, resolver: AccountResolver | None = None) -> 
     accounts: dict[str, Account] = {}
     unlimited = {EVERY_TIER: JetStreamLimits()}
     # A server that names no accounts has one for all its clients, whose streams they are.
-    keeps = options.jetstream is not None and not any(entry.name != system for entry in options.accounts)
+    named = options.operators or options.trusted_keys or any(entry.name != system for entry in options.accounts)
+    keeps = options.jetstream is not None and not named
     if options.mappings or keeps:
         accounts[GLOBAL_ACCOUNT] = Account(
             GLOBAL_ACCOUNT, origin="built-in", mappings=options.mappings, jetstream=unlimited if keeps else {}

@@ -19,6 +19,7 @@ from broker.jetstream.settings import Settings, account_name, directory_name, di
 from broker.jetstream.store.account import AccountStore
 from broker.jetstream.store.sealing import ServerKeys, Vault
 from broker.jetstream.store.tables import StoreError
+from broker.jetstream.view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +70,8 @@ class JetStream:
         """``settled`` writes out what was said outside a turn of the loop."""
         self.settings = Settings(options, server)
         self._vault = Vault(ServerKeys(options.key, options.previous_key, options.cipher))
+        self.view = View(self.settings)
+        """What monitoring shows."""
         self._control = control
         self._settled = settled
         self._directory = directory_of(options)

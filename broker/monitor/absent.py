@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 
 NO_RAFT: Final = "No Raft nodes registered"
 
-_JETSTREAM_SWITCHES: Final = (
-    "accounts",
-    "streams",
-    "consumers",
-    "direct-consumers",
-    "config",
-    "leader-only",
-    "stream-leader-only",
-    "raft",
-)
-
 
 class Routez(msgspec.Struct, kw_only=True):
     """The routes to other members of a cluster."""
@@ -115,12 +104,8 @@ def leafz(watched: Watched, query: Query) -> Leafz:
     return Leafz(server_id=watched.identity.server_id, now=moment(time.time()))
 
 
-def jsz(watched: Watched, query: Query) -> Jsz:
-    """JetStream is off. Raises QueryError."""
-    for name in _JETSTREAM_SWITCHES:
-        query.boolean(name)
-    query.integer("offset")
-    query.integer("limit")
+def jsz(watched: Watched) -> Jsz:
+    """JetStream is off."""
     return Jsz(server_id=watched.identity.server_id, now=moment(time.time()))
 
 

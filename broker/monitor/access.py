@@ -37,13 +37,18 @@ class Viewer:
     """Who looks: the operator when no account is named, else that tenant."""
 
     account: str = ""
+    is_probe: bool = False
+    """Whether it is somebody without a token, who may learn the state of the server and nothing about accounts."""
 
     def may_see(self, path: str) -> bool:
         """Whether the page is for this viewer."""
+        if self.is_probe:
+            return path in OPEN_PAGES
         return not self.account or path in OWN_PAGES or path.startswith("/ui/")
 
 
 OPERATOR: Final = Viewer()
+PROBE: Final = Viewer(is_probe=True)
 
 
 def token_of(authorization: str) -> str:
@@ -75,7 +80,7 @@ class Access:
             return OPERATOR
         token = token_of(authorization)
         if not token:
-            return OPERATOR if path in OPEN_PAGES else None
+            return PROBE if path in OPEN_PAGES else None
         if access is not self._of:
             self._of, self._known, self._refused = access, {}, set()
         # What is found is kept beside the rules that it was found by, whatever takes their place meanwhile.
@@ -110,9 +115,12 @@ def _match(stored: list[tuple[str, Viewer]], token: str) -> Viewer | None:
 def limited(parameters: Mapping[str, str], viewer: Viewer, path: str) -> Mapping[str, str] | None:
     """The parameters that a viewer's request has in effect: a tenant's are about its own account.
 
-    None where a tenant asks for another one.
+    None where a tenant asks for another one, or a probe for any.
     """
-    if not viewer.account or path == "/healthz":
+    if path == "/healthz":
+        asked = parameters.get("account", "")
+        return parameters if viewer == OPERATOR or asked in ("", viewer.account) else None
+    if not viewer.account:
         return parameters
     asked = parameters.get("acc", "")
     if asked not in ("", viewer.account):

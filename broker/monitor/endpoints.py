@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from broker.monitor.absent import NO_RAFT, gatewayz, ipqueuesz, jsz, leafz, routez
+from broker.monitor.absent import NO_RAFT, gatewayz, ipqueuesz, leafz, routez
 from broker.monitor.access import OPERATOR, Viewer, limited
 from broker.monitor.connections import ConnzOptions, connz_in_parts
 from broker.monitor.health import HealthOptions, healthz
+from broker.monitor.jetstream import JszOptions, jsz
 from broker.monitor.metrics import CONTENT_TYPE, metrics
 from broker.monitor.query import Query, QueryError
 from broker.monitor.runtime import stacks, variables
@@ -133,6 +134,7 @@ def _healthz(watched: Watched, query: Query) -> Answer:
         is_serving=watched.is_serving(),
         audit_problem=watched.audit_problem(),
         certificates=watched.certificates,
+        jetstream=watched.jetstream(),
     )
     return Answer(status, JSON, compact(health))
 
@@ -160,7 +162,7 @@ _ENDPOINTS: Final[Mapping[str, tuple[str, Callable[[Watched, Query], Answer]]]] 
     "/subscriptionsz": ("/subsz", _subsz),
     "/accountz": ("/accountz", lambda watched, query: _json(accountz(watched, query.text("acc")))),
     "/accstatz": ("/accstatz", _accstatz),
-    "/jsz": ("/jsz", _page(jsz)),
+    "/jsz": ("/jsz", lambda watched, query: _json(jsz(watched, JszOptions.read(query)))),
     "/healthz": ("/healthz", _healthz),
     "/ipqueuesz": ("", _page(ipqueuesz)),
     "/raftz": ("", _raftz),

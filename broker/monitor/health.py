@@ -15,6 +15,7 @@ from broker.monitor.query import Query
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from broker.monitor.jetstream import Streams
     from broker.net.certificates import Finding as CertificateFinding
 
 LOGGER: Final = logging.getLogger("natskeep.monitor")
@@ -26,13 +27,19 @@ CERTIFICATE: Final = "CERTIFICATE"
 """The type of what is found about certificates."""
 
 _SWITCHES: Final = ("js-enabled", "js-enabled-only", "js-server-only", "js-meta-only")
-"""Which parts of JetStream to look at; without JetStream there is nothing to find in any of them."""
+"""Which parts of JetStream to look at, in place of all accounts and streams."""
+
+UNAVAILABLE: Final = "unavailable"
+UNWRITTEN: Final = "JetStream cannot write what is published; the log of the server says where and why"
 
 
 class Finding(msgspec.Struct, omit_defaults=True):
     """One reason not to be healthy."""
 
     type: str
+    account: str = ""
+    stream: str = ""
+    consumer: str = ""
     error: str = ""
 
 
@@ -63,15 +70,17 @@ class HealthOptions:
     stream: str = ""
     consumer: str = ""
     details: bool = False
+    server_only: bool = False
+    """Whether accounts, streams and consumers are not to be looked at."""
     tls: bool = False
     """Whether what is only worth a warning is to be an error; natskeep's own."""
 
     @classmethod
     def read(cls, query: Query) -> HealthOptions:
         """From the parameters of a request. Raises QueryError."""
-        for name in _SWITCHES:
-            query.boolean(name)
+        switches = [query.boolean(name) for name in _SWITCHES]
         return cls(
+            server_only=any(switches),
             details=query.boolean("details"),
             tls=query.boolean("tls"),
             account=query.text("account"),
@@ -86,8 +95,10 @@ def healthz(
     is_serving: bool,
     audit_problem: str = "",
     certificates: Iterable[CertificateFinding] = (),
+    jetstream: Streams | None = None,
 ) -> tuple[HTTPStatus, Health]:
-    """The verdict and its status: 200, 400 for a question that makes no sense, 500 when no clients are accepted.
+    """The verdict and its status: 200, 400 for a question that makes no sense, 500 when no clients are accepted, 404
+    where the stream that is asked about is not there.
 
     A server whose audit ledger cannot be written is not healthy either, though it may serve. Certificates that end or
     were not renewed are warnings, or 503 where they are asked about: to start a server anew helps with none of them,
@@ -104,15 +115,44 @@ def healthz(
     found = [Warned(CERTIFICATE, one.listener, one.brief) for one in certificates]
     if options.tls and found:
         text = "; ".join(one.warning for one in found)
-        return _failed(HTTPStatus.SERVICE_UNAVAILABLE, text, options, "unavailable", CERTIFICATE)
+        return _failed(HTTPStatus.SERVICE_UNAVAILABLE, text, options, UNAVAILABLE, Finding(CERTIFICATE))
+    if jetstream is not None and not options.server_only:
+        missing = _missing(options, jetstream) or _unwritten(options, jetstream)
+        if missing is not None:
+            return missing
     return HTTPStatus.OK, Health(status="ok", warnings=found)
 
 
+def _missing(options: HealthOptions, jetstream: Streams) -> tuple[HTTPStatus, Health] | None:
+    """What is asked about and is not there."""
+    account, stream, consumer = options.account, options.stream, options.consumer
+    if account and not jetstream.has(account):
+        found = Finding("ACCOUNT", account)
+        text = f"JetStream account {quote(account)} not found"
+    elif stream and not jetstream.has(account, stream):
+        found = Finding("STREAM", account, stream)
+        text = f"JetStream stream {quote(stream)} not found on account {quote(account)}"
+    elif consumer and not jetstream.has(account, stream, consumer):
+        found = Finding("CONSUMER", account, stream, consumer)
+        where = f"for stream {quote(stream)} on account {quote(account)}"
+        text = f"JetStream consumer {quote(consumer)} not found {where}"
+    else:
+        return None
+    return _failed(HTTPStatus.NOT_FOUND, text, options, UNAVAILABLE, found)
+
+
+def _unwritten(options: HealthOptions, jetstream: Streams) -> tuple[HTTPStatus, Health] | None:
+    """Accounts that cannot keep what is published; the log says which, not whoever may ask for the state."""
+    if jetstream.is_writable():
+        return None
+    return _failed(HTTPStatus.SERVICE_UNAVAILABLE, UNWRITTEN, options, UNAVAILABLE, Finding("ACCOUNT"))
+
+
 def _failed(
-    status: HTTPStatus, text: str, options: HealthOptions, word: str = "error", kind: str = "CONNECTION"
+    status: HTTPStatus, text: str, options: HealthOptions, word: str = "error", found: Finding | None = None
 ) -> tuple[HTTPStatus, Health]:
     LOGGER.warning("Healthcheck failed: %s", quote(text))
     if options.details:
-        kind = "BAD_REQUEST" if status is HTTPStatus.BAD_REQUEST else kind
-        return status, Health(status="error", errors=[Finding(kind, text)])
+        found = found or Finding("BAD_REQUEST" if status is HTTPStatus.BAD_REQUEST else "CONNECTION")
+        return status, Health(status="error", errors=[msgspec.structs.replace(found, error=text)])
     return status, Health(status=word, error=text)

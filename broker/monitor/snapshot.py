@@ -12,6 +12,7 @@ import msgspec
 from auth.claims import OperatorClaims
 from auth.creds import parse_decorated_jwt
 from broker.config.options import WriteTimeout
+from broker.monitor.jetstream import summary
 from broker.monitor.watched import resident_bytes
 from broker.monitor.wording import number, uptime
 from broker.net.inspection import wants_answers
@@ -115,7 +116,7 @@ class Varz(msgspec.Struct, kw_only=True, omit_defaults=True):
     leaf: dict[str, Any]
     mqtt: dict[str, Any]
     websocket: WebSocketPort
-    jetstream: dict[str, Any]
+    jetstream: Any
     tls_timeout: int | float
     write_deadline: int
     write_timeout: str = ""
@@ -198,7 +199,7 @@ def varz(watched: Watched) -> Varz:
         leaf={},
         mqtt={},
         websocket=_websocket(watched),
-        jetstream={},
+        jetstream=summary(watched),
         tls_timeout=number(2.0 if options.tls is None else options.tls.timeout),
         write_deadline=nanoseconds(options.write_deadline),
         write_timeout="" if options.write_timeout is WriteTimeout.DEFAULT else options.write_timeout.value,

@@ -86,7 +86,7 @@ def account_detail(watched: Watched, name: str) -> AccountDetail:
         is_system=account.is_system or account.name == watched.system_account,
         expired=account.expires_at is not None and account.expires_at <= now,
         complete=True,
-        jetstream_enabled=False,
+        jetstream_enabled=(streams := watched.jetstream()) is not None and streams.has(account.name),
         leafnode_connections=0,
         client_connections=0 if tenant is None else len(tenant.sessions),
         subscriptions=0 if tenant is None else tenant.subscriptions,

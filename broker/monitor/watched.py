@@ -18,6 +18,7 @@ from broker.net.certificates import CLIENT, WEBSOCKET
 if TYPE_CHECKING:
     from broker.config.options import Options
     from broker.identity import Identity
+    from broker.monitor.jetstream import Streams
     from broker.net.certificates import Finding
     from broker.net.service import Service
 
@@ -67,6 +68,8 @@ class Watched:
     """Whether new clients are accepted."""
     audit_problem: Callable[[], str] = lambda: ""
     """Why the audit ledger cannot be written, empty where it can or where there is none."""
+    jetstream: Callable[[], Streams | None] = lambda: None
+    """The server's streams; None for a server without."""
     http_host: str
     http_port: int = 0
     https_port: int = 0

@@ -12,8 +12,6 @@ from broker.monitor.wording import duration
 if TYPE_CHECKING:
     from broker.system.requests import ProfilezRequest
 
-NO_JETSTREAM: Final = "jetstream not enabled"
-
 LONGEST_PROFILE: Final = 15_000_000_000
 """Nanoseconds over which the reference profiles the processor, at most."""
 

@@ -22,13 +22,14 @@ class Sender(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: str
     host: str
     id: str
+    domain: str = ""
     ver: str
     tags: list[str] = msgspec.field(default_factory=list)
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
     feature_flags: dict[str, bool]
     jetstream: bool
     flags: int
-    """A bit for each part that the server has; no bit stands for a part of this version."""
+    """A bit for each part that the server has: 1 for streams."""
     seq: int
     time: str
 
@@ -52,12 +53,13 @@ class Voice:
             name=info.server_name,
             host=info.host,
             id=info.server_id,
+            domain=info.domain,
             ver=PROVIDED_RELEASE,
             tags=list(options.server_tags),
             metadata=dict(options.server_metadata),
             feature_flags=feature_flags(options),
-            jetstream=False,
-            flags=0,
+            jetstream=info.jetstream,
+            flags=int(info.jetstream),
             seq=self.spoken,
             time=moment(time.time()),
         )

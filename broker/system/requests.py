@@ -9,6 +9,7 @@ import msgspec
 
 from broker.monitor.connections import ConnzOptions, Listed
 from broker.monitor.health import HealthOptions
+from broker.monitor.jetstream import JszOptions, Shown
 from broker.monitor.query import QueryError
 from broker.monitor.subscriptions import SubszOptions
 from broker.wire.values import readable
@@ -43,7 +44,7 @@ class Filters(msgspec.Struct, kw_only=True):
             if wanted and (wanted != own if self.exact_match else wanted not in own):
                 return False
         tags = {tag.lower() for tag in watched.options.server_tags}
-        return not self.domain and all(tag.lower() in tags for tag in self.tags)
+        return self.domain in ("", info.domain) and all(tag.lower() in tags for tag in self.tags)
 
 
 class ConnzRequest(Filters, kw_only=True):
@@ -132,6 +133,43 @@ class HealthzRequest(Filters, kw_only=True):
         """What is asked about."""
         return HealthOptions(
             account=self.account, stream=self.stream, consumer=self.consumer, details=self.details, tls=self.tls
+        )
+
+
+class JszRequest(Filters, kw_only=True):
+    """Streams."""
+
+    account: str = ""
+    accounts: bool = False
+    streams: bool = False
+    consumer: bool = False
+    direct_consumer: bool = False
+    config: bool = False
+    leader_only: bool = False
+    stream_leader_only: bool = False
+    raft: bool = False
+    offset: int = 0
+    limit: int = 0
+
+    @property
+    def shown(self) -> Shown:
+        """How much of each account."""
+        return Shown(
+            streams=self.streams,
+            consumers=self.consumer,
+            direct_consumers=self.direct_consumer,
+            config=self.config,
+        )
+
+    def options(self) -> JszOptions:
+        """What is asked for."""
+        return JszOptions(
+            account=self.account,
+            accounts=self.accounts,
+            shown=self.shown,
+            raft=self.raft,
+            offset=self.offset,
+            limit=self.limit,
         )
 
 

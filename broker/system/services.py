@@ -15,10 +15,11 @@ import msgspec
 
 from accounts.system import EVERYBODY
 from auth.gojson import dumps
-from broker.monitor.absent import gatewayz, ipqueuesz, jsz, leafz, routez
+from broker.monitor.absent import gatewayz, ipqueuesz, leafz, routez
 from broker.monitor.connections import DEFAULT_LIMIT, Connz, connz
 from broker.monitor.health import Health, healthz
-from broker.monitor.query import Query, QueryError
+from broker.monitor.jetstream import account_jsz, jsz
+from broker.monitor.query import Query
 from broker.monitor.runtime import Memory, Variables, variables
 from broker.monitor.snapshot import varz
 from broker.monitor.statistics import AccountStatz, account_stat, accstatz
@@ -37,6 +38,7 @@ from broker.system.requests import (
     CountRequest,
     Filters,
     HealthzRequest,
+    JszRequest,
     ProfilezRequest,
     RequestError,
     StatzRequest,
@@ -144,7 +146,7 @@ class Services:
             "GATEWAYZ": serve(Filters, lambda request, _: gatewayz(watched, NO_QUERY)),
             "LEAFZ": serve(Filters, lambda request, _: leafz(watched, NO_QUERY)),
             "ACCOUNTZ": serve(AccountzRequest, lambda request, _: accountz(watched, request.account)),
-            "JSZ": serve(Filters, lambda request, _: jsz(watched, NO_QUERY)),
+            "JSZ": serve(JszRequest, lambda request, _: jsz(watched, request.options())),
             "HEALTHZ": serve(HealthzRequest, self._health),
             "PROFILEZ": serve(ProfilezRequest, lambda request, _: absent.profilez(request)),
             "EXPVARZ": serve(Filters, lambda request, _: Expvarz.of(variables())),
@@ -159,7 +161,7 @@ class Services:
             "SUBSZ": serve(SubszRequest, self._subscriptions),
             "CONNZ": serve(ConnzRequest, self._connections),
             "LEAFZ": serve(Filters, lambda request, _: leafz(watched, NO_QUERY)),
-            "JSZ": serve(Filters, self._account_jsz),
+            "JSZ": serve(JszRequest, self._account_jsz),
             "INFO": serve(Filters, self._account),
             "STATZ": serve(StatzRequest, self._statz),
             "CONNS": self._connection_count,
@@ -186,6 +188,7 @@ class Services:
             is_serving=self._watched.is_serving(),
             audit_problem=self._watched.audit_problem(),
             certificates=self._watched.certificates,
+            jetstream=self._watched.jetstream(),
         )
         health.status_code = status
         return health
@@ -208,8 +211,8 @@ class Services:
         """Whether somebody asks who does not belong to the system account."""
         return self._desk.account_of(asked) not in {None, self._watched.system_account}
 
-    def _account_jsz(self, request: Filters, asked: Received) -> object:
-        raise QueryError(absent.NO_JETSTREAM)
+    def _account_jsz(self, request: JszRequest, asked: Received) -> object:
+        return account_jsz(self._watched, account_in(asked.subject), request.shown)
 
     def _statz(self, request: StatzRequest, asked: Received) -> AccountStatz:
         account = account_in(asked.subject)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from broker.monitor.jetstream import summary
 from broker.monitor.snapshot import PeerCounts, traffic
 from broker.monitor.statistics import Moved
 from broker.monitor.watched import resident_bytes
@@ -38,6 +39,7 @@ class Statsz(msgspec.Struct, kw_only=True, omit_defaults=True):
     stale_connection_stats: PeerCounts | None = None
     stalled_clients: int = 0
     active_servers: int = 0
+    jetstream: Any = msgspec.field(default_factory=dict)
     gomaxprocs: int = 0
 
 
@@ -66,5 +68,6 @@ def statsz(watched: Watched) -> Statsz:
         stale_connection_stats=PeerCounts(clients=service.stale_connections) if service.stale_connections else None,
         stalled_clients=service.stalls,
         active_servers=1,
+        jetstream=summary(watched, with_directory=False),
         gomaxprocs=1,
     )

@@ -160,10 +160,16 @@ class Router:
     def _refuse(self, route: Route, received: Received, error: JetStreamError) -> None:
         if self.account is not None:
             self.account.refused += 1
-        self._say(route, received, {"error": error.plain(), **route.empty}, is_told=True)
+        empty = {} if self._is_system(route) else route.empty
+        self._say(route, received, {"error": error.plain(), **empty}, is_told=True)
+
+    def _is_system(self, route: Route) -> bool:
+        """Whether it is the system account that asks for what it cannot have."""
+        return self._internal.tenant.account.is_system and route.handle is not account_info
 
     def _say(self, route: Route, received: Received, facts: Plain, *, is_told: bool) -> None:
-        body = dumps({"type": f"{_TYPES}{route.kind}_response", **facts})
+        kind = "system" if self._is_system(route) else route.kind
+        body = dumps({"type": f"{_TYPES}{kind}_response", **facts})
         if received.reply:
             self._internal.publish(received.reply, body)
         if is_told:

@@ -13,7 +13,7 @@ import pytest
 from broker.config.errors import ConfigError
 from broker.config.load import load
 from broker.config.options import AccountOptions, MonitorAccess, Options, UserOptions
-from broker.monitor.access import OPERATOR, OWN_PAGES, REMEMBERED, Access, Viewer, token_of
+from broker.monitor.access import OPERATOR, OWN_PAGES, PROBE, REMEMBERED, Access, Viewer, token_of
 from broker.monitor.endpoints import _ENDPOINTS, FORBIDDEN, answer
 from tests.unit.monitor.scene import gone, watched
 
@@ -55,7 +55,7 @@ def test_who_looks(stored: str) -> None:
         return [await access.viewer(rules, header, path) for header, path in asked]
 
     tenant = Viewer("SHOP")
-    assert asyncio.run(look()) == [None, None, OPERATOR, tenant, OPERATOR, tenant, None]
+    assert asyncio.run(look()) == [None, None, OPERATOR, tenant, PROBE, tenant, None]
     assert SECRET not in repr(rules)
     assert stored not in repr(rules)
 
@@ -102,6 +102,21 @@ def test_a_tenant_sees_its_own_pages_alone(path: str) -> None:
     with watched(OPTIONS) as scene:
         found = answer(scene, "GET", path, {}, Viewer("SHOP"))
     assert (found == FORBIDDEN) == (path not in OWN_PAGES)
+
+
+@pytest.mark.parametrize("path", sorted(_ENDPOINTS))
+def test_a_probe_sees_the_state_alone(path: str) -> None:
+    with watched(OPTIONS) as scene:
+        assert (answer(scene, "GET", path, {}, PROBE) == FORBIDDEN) == (path != "/healthz")
+        assert answer(scene, "GET", path, {"account": "SHOP"}, PROBE) == FORBIDDEN
+
+
+def test_states_of_accounts_are_for_those_who_may_see_them() -> None:
+    with watched(OPTIONS) as scene:
+        tenant = Viewer("SHOP")
+        assert answer(scene, "GET", "/healthz", {"account": "SHOP", "stream": "S"}, tenant).status == HTTPStatus.OK
+        assert answer(scene, "GET", "/healthz", {"account": "B", "stream": "S"}, tenant) == FORBIDDEN
+        assert answer(scene, "GET", "/healthz", {"account": "B"}).status == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("path", ["/connz", "/subsz", "/accountz", "/accstatz", "/metrics"])

@@ -1,0 +1,148 @@
+"""The streams of a server as monitoring shows them; the names and their order are those of nats-server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from broker.jetstream.codec import Plain, plain, shown_time
+from broker.jetstream.config.words import Storage
+from broker.jetstream.settings import directory_of
+from broker.wire.info import API_LEVEL
+
+if TYPE_CHECKING:
+    from broker.jetstream.account import AccountJetStream
+    from broker.jetstream.settings import Settings
+    from broker.jetstream.stream import Stream
+    from broker.monitor.jetstream import Shown
+
+_SYNC_INTERVAL: Final = 120_000_000_000
+_LARGEST: Final = (1 << 64) - 1
+
+
+class View:
+    """See `broker.monitor.jetstream.Streams`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @property
+    def _accounts(self) -> list[AccountJetStream]:
+        return [account for _, account in sorted(self._settings.accounts.items())]
+
+    def stats(self) -> Plain:
+        """What all of them take, and how many requests came."""
+        settings, accounts = self._settings, self._accounts
+        return {
+            "memory": settings.used(Storage.MEMORY),
+            "storage": settings.used(Storage.FILE),
+            "reserved_memory": settings.reserved(Storage.MEMORY),
+            "reserved_storage": settings.reserved(Storage.FILE),
+            "accounts": len(accounts),
+            "ha_assets": 0,
+            "api": {
+                "level": API_LEVEL,
+                "total": sum(account.requests for account in accounts),
+                "errors": sum(account.refused for account in accounts),
+            },
+        }
+
+    def config(self) -> Plain:
+        """What they keep to."""
+        settings = self._settings
+        config: Plain = {
+            "max_memory": settings.max_memory,
+            "max_storage": settings.max_store,
+            "store_dir": str(directory_of(settings.options)),
+            "sync_interval": _SYNC_INTERVAL,
+            "sync_always": True,
+        }
+        if settings.domain:
+            config["domain"] = settings.domain
+        if settings.options.strict:
+            config["strict"] = True
+        return config
+
+    def limits(self) -> Plain:
+        """The ceilings of each stream and consumer; those that are none are left out."""
+        ceilings = self._settings.ceilings
+        found = {
+            "max_request_batch": ceilings.max_request_batch,
+            "max_ack_pending": ceilings.max_ack_pending,
+            "duplicate_window": ceilings.duplicate_window,
+        }
+        return {name: value for name, value in found.items() if value > 0}
+
+    def totals(self) -> Plain:
+        """How many streams, consumers, messages and bytes there are."""
+        streams = [stream for account in self._accounts for stream in account.streams.values()]
+        return {
+            "streams": len(streams),
+            "consumers": sum(stream.visible_consumers for stream in streams),
+            "messages": sum(stream.log.messages for stream in streams),
+            "bytes": sum(stream.log.bytes for stream in streams),
+        }
+
+    def names(self) -> list[str]:
+        """The accounts that have streams, or may have some."""
+        return sorted(self._settings.accounts)
+
+    def account(self, name: str, shown: Shown) -> Plain | None:
+        """One account; None where it has no JetStream."""
+        account = self._settings.accounts.get(name)
+        if account is None:
+            return None
+        limits = list(account.limits.values())
+        detail: Plain = {
+            "name": account.tenant.account.label,
+            "id": name,
+            "memory": account.used(Storage.MEMORY),
+            "storage": account.used(Storage.FILE),
+            "reserved_memory": _promised([tier.memory for tier in limits]),
+            "reserved_storage": _promised([tier.disk for tier in limits]),
+            "accounts": 0,
+            "ha_assets": 0,
+            "api": {"level": 0, "total": account.requests, "errors": account.refused},
+        }
+        if shown.streams or shown.consumers or shown.direct_consumers:
+            streams = [self._stream(stream, shown) for stream in account.listed()]
+            if streams:
+                detail["stream_detail"] = streams
+        return detail
+
+    def _stream(self, stream: Stream, shown: Shown) -> Plain:
+        detail: Plain = {
+            "name": stream.name,
+            "created": shown_time(stream.created),
+            "cluster": {"leader": self._settings.server},
+        }
+        if shown.config:
+            detail["config"] = plain(stream.config)
+        detail["state"] = stream.state()
+        for name, wanted, is_direct in (
+            ("consumer_detail", shown.consumers, False),
+            ("direct_consumer_detail", shown.direct_consumers, True),
+        ):
+            consumers = [one for _, one in sorted(stream.consumers.items()) if one.config.direct is is_direct]
+            if wanted and consumers:
+                detail[name] = [one.info(as_stored=True) for one in consumers]
+                if not shown.config:
+                    for info in detail[name]:
+                        del info["config"]
+        return detail
+
+    def has(self, account: str, stream: str = "", consumer: str = "") -> bool:
+        """Whether there is such an account, such a stream in it, such a consumer of that."""
+        found = self._settings.accounts.get(account)
+        if found is None or not stream:
+            return found is not None
+        kept = found.streams.get(stream)
+        return kept is not None and (not consumer or consumer in kept.consumers)
+
+    def is_writable(self) -> bool:
+        """Whether the changes of all accounts can be written."""
+        return all(account.store.failure is None for account in self._accounts)
+
+
+def _promised(limits: list[int]) -> int:
+    """What an account may keep; without a limit, the largest number that there is, as nats-server shows it."""
+    return _LARGEST if any(limit < 0 for limit in limits) else sum(limits)
