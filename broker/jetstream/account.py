@@ -147,6 +147,8 @@ class AccountJetStream:
         for stream in [stream for stream in self.streams.values() if not stream.is_memory]:
             del self.streams[stream.name]
             stream.close(deleted=False)
+        # Where its consumers stood is no more true than the rest of what could not be written.
+        self.store.forget()
         self.load()
 
     def close(self) -> None:

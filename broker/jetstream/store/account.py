@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 LOGGER: Final = logging.getLogger("natskeep.jetstream")
 
+RETRY: Final = 0.25
+"""Seconds after a commit failed before the next: a disk is not less full for being tried at once."""
+
 KEPT_IN_MEMORY: Final = 8 << 20
 """Bytes of records that one stream keeps in memory after they are on disk."""
 
@@ -72,7 +75,8 @@ class AccountStore:
         """The tables are taking what the journal says."""
         self._compacting = False
         self.reloaded: Callable[[StoreError], None] = lambda error: None
-        """Is called after a commit failed, when all logs are again what is on disk."""
+        """Is called after a commit failed, when all logs are again what is on disk. Who is called ends what stood on
+        something else, calls `forget`, and begins anew."""
         self.failure: StoreError | None = None
         """Why the last commit failed; None after one that did not."""
         self.commits = 0
@@ -142,6 +146,10 @@ class AccountStore:
 
     # Committing
 
+    def forget(self) -> None:
+        """Leaves undone what was changed since the last commit, apart from logs."""
+        self._changes, self._changed = [], {}
+
     def after(self, callback: Callable[[StoreError | None], None]) -> None:
         """Calls back when all that was changed before is on disk, with None; or with why it never will be."""
         self._waiting.append(callback)
@@ -160,7 +168,10 @@ class AccountStore:
     def _want(self) -> None:
         if not self._scheduled and self._writing is None and not self._closed:
             self._scheduled = True
-            self._loop.call_soon(self._begin)
+            if self.failure is not None and (self._changes or self._changed):
+                self._loop.call_later(RETRY, self._begin)
+            else:
+                self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
         self._scheduled = False
@@ -214,7 +225,10 @@ class AccountStore:
                 self._succeeded(marks, waiting)
                 self._pass_on(environment)
             if self._changes or self._changed or self._waiting:
-                self._begin()
+                if error is None:
+                    self._begin()
+                else:
+                    self._want()
 
         writing.add_done_callback(written)
 
@@ -254,7 +268,7 @@ class AccountStore:
             LOGGER.error("%s", error)
         self.failure = error
         later, self._waiting = self._waiting, []
-        self._changes, self._changed = [], {}
+        self.forget()
         for identifier, log in self._logs.items():
             log.reset()
             try:
@@ -304,10 +318,11 @@ class AccountStore:
 
     async def close(self) -> None:
         """Commits what is left and closes the files. What is asked for later is not done."""
-        while self._writing is not None or self._scheduled or self._changes or self._changed or self._waiting:
-            self._want()
+        while self._writing is not None or self._changes or self._changed or self._waiting:
             done = self._loop.create_future()
             self.after(partial(_end, done))
+            if self._writing is None:
+                self._begin()
             await done
         self._closed = True
         await self.passed()

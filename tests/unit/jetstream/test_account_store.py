@@ -143,6 +143,34 @@ async def test_a_failed_commit_undoes_what_was_in_memory(tmp_path: Path, monkeyp
         assert told(store.load(name)) == [(1, b"a", None, b"kept"), (2, b"c", None, b"again")]
 
 
+async def test_a_disk_that_is_full_is_not_tried_all_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.jetstream.store.account.RETRY", 3600.0)
+    tried: list[list[Change]] = []
+
+    def full(self: Environment, changes: list[Change]) -> None:
+        tried.append(changes)
+        raise StoreError("no room", full=True)
+
+    async with opened(tmp_path) as store:
+        # Each new beginning has something to write, as streams have whose messages end.
+        store.reloaded = lambda _: store.put("begun", b"anew")
+        with monkeypatch.context() as patch:
+            patch.setattr(Environment, "write", full)
+            store.put("a", b"lost")
+            with pytest.raises(StoreError, match="no room"):
+                await committed(store)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(tried) == 1
+            # Nor does what needs no disk wait for the next try.
+            store.forget()
+            store.when_quiet(lambda: tried.append([]))
+            assert tried[1:] == [[]]
+        store.put("b", b"kept")
+    async with opened(tmp_path) as store:
+        assert store.documents("") == {"b": b"kept"}
+
+
 async def test_what_only_the_journal_says_is_there_after_a_crash(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as executor:
         store = AccountStore(tmp_path, asyncio.get_running_loop(), executor, lambda: None)
