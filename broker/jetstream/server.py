@@ -143,11 +143,14 @@ class JetStream:
     def _adapt(self, tenant: Tenant) -> None:
         """An account is there, or is another than before: gives it JetStream, or takes it away."""
         account, part = tenant.account, self._parts.get(tenant.account.name)
-        if account.name in self._closing:
-            return
         if part is not None and part.tenant is not tenant:
             self._forget(part.tenant)
             part = None
+        if account.name in self._closing and account.jetstream:
+            # Nobody answers until what it had is on disk, so that nobody is told that it is not there.
+            if part is not None:
+                self._forget(tenant)
+            return
         if part is not None and part.router.account is not None and account.jetstream:
             part.router.account.limits = account.jetstream
             return

@@ -20,7 +20,7 @@ from broker.config.options import JetStreamOptions
 from broker.jetstream.store.environment import Environment
 from broker.jetstream.store.tables import StoreError
 from tests.support.realm import Realm
-from tests.support.streams import SECONDS, ask, connected, keeping, made, said
+from tests.support.streams import SECONDS, ask, ask_again, connected, keeping, made, said
 
 
 def options(text: str) -> Options:
@@ -108,11 +108,7 @@ async def test_claims_give_tiers_and_take_them(tmp_path: Path) -> None:
         assert (await ask(client, "INFO"))["error"]["err_code"] == 10039
         realm.account.nats.limits.disk_storage = -1
         server.update_account(realm.account_token())
-        for _ in range(100):
-            found = await ask(client, "STREAM.INFO.S")
-            if "error" not in found:
-                break
-        assert found["state"]["messages"] == 1
+        assert (await ask_again(client, "STREAM.INFO.S"))["state"]["messages"] == 1
         await client.close()
 
 

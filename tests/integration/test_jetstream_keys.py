@@ -13,7 +13,7 @@ from broker import Options, Server
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from tests.support.serving import serving
-from tests.support.streams import ask, connected, made, said
+from tests.support.streams import ask, ask_again, connected, made, said
 
 LISTEN = 'listen: "127.0.0.1:-1"\n'
 
@@ -172,11 +172,11 @@ async def test_a_reload_changes_what_accounts_may_keep(tmp_path: Path) -> None:
         await server.reload(changed("'2M'", "disabled"))
         assert await refusal(client, "INFO", b"") == 10039
         await server.reload(changed("'2M'", "enabled"))
-        assert (await ask(client, "STREAM.INFO.S"))["state"]["messages"] == 1
+        assert (await ask_again(client, "STREAM.INFO.S"))["state"]["messages"] == 1
         await server.reload(options("accounts { A { users: [{user: a, password: p}] } }"))
         with pytest.raises(Exception, match="no responders"):
             await ask(client, "INFO")
         await server.reload(changed("'2M'", "enabled"))
-        assert (await ask(client, "STREAM.NAMES"))["streams"] == ["S", "X"]
+        assert (await ask_again(client, "STREAM.NAMES"))["streams"] == ["S", "X"]
         with pytest.raises(Exception, match="not supported for decreasing jetstream max memory and store"):
             await server.reload(changed("'1M'", "enabled"))

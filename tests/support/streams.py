@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import nats
 from nats.aio.client import Client
+from nats.errors import NoRespondersError
 
 from broker import Options, Server
 from broker.config.options import JetStreamOptions
@@ -41,6 +42,14 @@ async def ask(client: Client, request: str, body: object = b"", header: dict[str
     payload = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer = await client.request(API + request, payload, timeout=SECONDS, headers=header)
     return json.loads(answer.data)
+
+
+async def ask_again(client: Client, request: str) -> Any:
+    """As `ask`, of an account that has just been given its streams back: what it had is still being written."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            with suppress(NoRespondersError):
+                return await ask(client, request)
 
 
 async def said(client: Client, subject: str, body: bytes = b"", header: dict[str, str] | None = None) -> Any:
