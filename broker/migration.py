@@ -257,6 +257,10 @@ def _pins_websocket(options: Options) -> bool:
     return _serves_websocket(options) and tls is not None and bool(tls.pinned_certs)
 
 
+def _serves_web_over_tls(options: Options) -> bool:
+    return bool(options.monitor.https_port) or (_serves_websocket(options) and options.websocket.tls is not None)
+
+
 def _limits_connections(options: Options) -> bool:
     return options.max_connections not in {Options().max_connections, UNLIMITED}
 
@@ -592,6 +596,25 @@ DIFFERENCES: Final = (
         "They go on with a denial id and the rule that decided",
         "The operator is told why",
         _has_permissions,
+    ),
+    Difference(
+        "A handshake that failed is told with all certificates that the client showed, or with the suites or versions "
+        "that it offered; on the WebSocket port as `websocket: TLS handshake error from ADDRESS: …`",
+        "With the certificate that was refused and a denial id; as on the clients' port",
+        "Who was turned away, and why, is found in one way",
+        _has_certificates,
+    ),
+    Difference(
+        "On the WebSocket and monitoring ports, bytes in the clear and handshakes that do not come are errors",
+        "Told in debug logs, as on the clients' port",
+        "Whoever looks whether a port is open is no failure",
+        _serves_web_over_tls,
+    ),
+    Difference(
+        "Who leaves before the first byte of a handshake is an error, closed with `TLS Handshake Failure`",
+        "Closed with `Client Closed`",
+        "As above: load balancers do it all the time",
+        _has_certificates,
     ),
     Difference(
         "`log_max_num` is forgotten when the file is opened anew",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tls.der import INTEGER, bounds, elements
+from tls.failures import Culprit
 from tls.identity import CertificateFormatError, PeerCertificate
 from tls.policy import CertificatePair, TLSSettingsError
 
@@ -110,6 +111,19 @@ class Pair:
 def encoded(certificate: x509.Certificate) -> bytes:
     """A certificate in DER."""
     return certificate.public_bytes(Encoding.DER)
+
+
+def culprit(certificate: x509.Certificate) -> Culprit | None:
+    """What to say of a certificate that was refused; None where it cannot be read."""
+    try:
+        return Culprit(
+            certificate.subject.rfc4514_string(),
+            hashlib.sha256(encoded(certificate)).hexdigest(),
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+        )
+    except (ValueError, TypeError, x509.InvalidVersion):
+        return None
 
 
 def read_authorities(path: str) -> bytes:

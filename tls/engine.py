@@ -9,20 +9,23 @@ resumed where clients show no certificates; where they do, each one is judged an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from types import TracebackType
 from typing import ClassVar, Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509StoreFlags
+from OpenSSL.crypto import X509, X509StoreFlags
 
 from tls import native
-from tls.certificates import WHAT, Pair, encoded, read_authorities
-from tls.failures import HandshakeError, PeerRefusedError
+from tls.certificates import WHAT, Pair, culprit, encoded, read_authorities
+from tls.failures import HandshakeError, PeerRefusedError, handshake_error
 from tls.policy import HYBRID, CertificatePair, Terms, TLSSettings, TLSSettingsError, terms
 
 TICKETS_LIVE: Final = 24 * 3600.0
@@ -76,7 +79,8 @@ class ServerContext:
         self._default = self._context(loaded, range(len(loaded)))
         if len(loaded) > 1:
             self._default.set_tlsext_servername_callback(self._choose)
-        self._tickets = _Tickets.of(self._scope(), self._bare)
+        self._tickets = None if settings.verify else _Tickets.of(self._scope(), partial(_bare, settings, self._terms))
+        """None where there are no tickets."""
 
     def connection(self, judge: Judge | None = None) -> ServerConnection:
         """The server's side of a connection that begins.
@@ -85,8 +89,11 @@ class ServerContext:
         is refused, which :class:`tls.failures.PeerRefusedError` carries, or None. It is asked in the handshake, so that
         the peer learns of it there, and must answer at once.
         """
-        connection = SSL.Connection(self._tickets.context(), None)
-        connection.set_context(self._default)
+        if self._tickets is None:
+            connection = SSL.Connection(self._default, None)
+        else:
+            connection = SSL.Connection(self._tickets.context(), None)
+            connection.set_context(self._default)
         connection.set_accept_state()
         return ServerConnection(connection, self, judge)
 
@@ -108,49 +115,15 @@ class ServerContext:
         chosen = tuple(kinds.values())
         context = self._contexts.get(chosen)
         if context is None:
-            context = self._contexts[chosen] = self._bare()
+            context = self._contexts[chosen] = _bare(self._settings, self._terms)
             for number in reversed(chosen):
                 _load(loaded[number], context)
             context.set_ocsp_server_callback(_staple, [self.certificates[number] for number in chosen])
         return context
 
-    def _bare(self) -> SSL.Context:
-        """A context with everything but certificates."""
-        settings = self._settings
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        _apply_terms(context, self._terms, settings)
-        context.set_options(_OPTIONS)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS | native.MODE_NO_AUTO_CHAIN)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_session_id(_SESSION_SCOPE)
-        if settings.verify:
-            # A session that goes on would bring the client's certificate along without a look at what became of it.
-            context.set_options(SSL.OP_NO_TICKET)
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
-            self._load_authorities(context)
-        return context
-
-    def _load_authorities(self, context: SSL.Context) -> None:
-        path = self._settings.ca_file
-        if not path:
-            context.set_default_verify_paths()
-            return
-        try:
-            context.load_verify_locations(path)
-            context.load_client_ca(path.encode())
-        except SSL.Error:
-            raise TLSSettingsError(
-                f"failed to parse root ca certificate: {path} holds no certificate in PEM format"
-            ) from None
-        # Whoever is in the file is trusted, an intermediate authority too.
-        store = context.get_cert_store()
-        if store is not None:
-            store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
-
     def _scope(self) -> bytes:
         """What must be the same for a session to go on."""
-        what = repr((self._terms, self._settings.verify)).encode()
-        return hashlib.sha256(what + b"\0" + self._authorities).digest()
+        return hashlib.sha256(repr(self._terms).encode() + b"\0" + self._authorities).digest()
 
     def _choose(self, connection: SSL.Connection) -> None:
         """Takes the certificate for the name that the client asks for (RFC 6066, section 3)."""
@@ -184,10 +157,11 @@ class ServerConnection:
         except SSL.Error as error:
             if self._judging is not None:
                 self._judging.check()
-            reason = _reason(error)
-            if "certificate verify failed" in reason:
-                reason += f": {native.verification_failure(self._connection)}"
-            raise HandshakeError(reason) from None
+            connection = self._connection
+            culprit = connection.get_app_data()
+            raise handshake_error(
+                _reasons(error), native.verification_failure(connection), culprit, datetime.now(UTC)
+            ) from None
         # What the handshake alone needs must not outlive a renewal.
         self._context = None
         judging, self._judging = self._judging, None
@@ -245,7 +219,7 @@ class _Judging:
         self._reason: object = None
         self._error: BaseException | None = None
         self.has_judged = False
-        self._callback = native.judge_peer(connection, self._accepts)
+        self._callback = native.judge_peer(connection, self._accepts, partial(_keep, connection))
 
     def _accepts(self, chain: tuple[bytes, ...]) -> bool:
         self.has_judged = True
@@ -269,6 +243,39 @@ class _Judging:
             raise self._error
         if self._reason is not None:
             raise PeerRefusedError(self._reason)
+
+
+def _bare(settings: TLSSettings, wanted: Terms) -> SSL.Context:
+    """A context with everything but certificates."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    _apply_terms(context, wanted, settings)
+    context.set_options(_OPTIONS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | native.MODE_NO_AUTO_CHAIN)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(_SESSION_SCOPE)
+    if settings.verify:
+        # A session that goes on would bring the client's certificate along without a look at what became of it.
+        context.set_options(SSL.OP_NO_TICKET)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verified)
+        _load_authorities(context, settings.ca_file)
+    return context
+
+
+def _load_authorities(context: SSL.Context, path: str) -> None:
+    if not path:
+        context.set_default_verify_paths()
+        return
+    try:
+        context.load_verify_locations(path)
+        context.load_client_ca(path.encode())
+    except SSL.Error:
+        raise TLSSettingsError(
+            f"failed to parse root ca certificate: {path} holds no certificate in PEM format"
+        ) from None
+    # Whoever is in the file is trusted, an intermediate authority too.
+    store = context.get_cert_store()
+    if store is not None:
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
 
 
 def _load(pair: Pair, context: SSL.Context) -> None:
@@ -354,7 +361,24 @@ def _staple(connection: SSL.Connection, certificates: list[ServerCertificate] | 
     return next((certificate.staple for certificate in certificates if certificate.chain[0] == der), b"")
 
 
-def _reason(error: SSL.Error) -> str:
-    """What went wrong, in the library's words."""
+def _verified(connection: SSL.Connection, certificate: X509, error: int, depth: int, is_valid: int) -> bool:
+    """Looks on while certificates are verified, and changes nothing of what is found."""
+    if not is_valid:
+        _keep(connection, certificate)
+    return bool(is_valid)
+
+
+def _keep(connection: SSL.Connection, certificate: X509) -> None:
+    """Keeps the certificate at which verification failed."""
+    with contextlib.suppress(ValueError):
+        connection.set_app_data(culprit(certificate.to_cryptography()))
+
+
+def _reasons(error: SSL.Error) -> list[str]:
+    """What went wrong, in the library's words, what was met first before the rest."""
     details = error.args[0] if error.args else ()
-    return str(details[-1][2]) if isinstance(details, list) and details else "no valid handshake"
+    return [str(detail[2]) for detail in details] if isinstance(details, list) else []
+
+
+def _reason(error: SSL.Error) -> str:
+    return (_reasons(error) or ["no valid handshake"])[-1]

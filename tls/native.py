@@ -71,16 +71,23 @@ def verification_failure(connection: SSL.Connection) -> str:
     return text
 
 
-def judge_peer(connection: SSL.Connection, accepts: Callable[[tuple[bytes, ...]], bool]) -> object:
+def judge_peer(
+    connection: SSL.Connection, accepts: Callable[[tuple[bytes, ...]], bool], failed: Callable[[X509], None]
+) -> object:
     """Asks whether the peer is accepted, once its chain is verified and before it is told so.
 
-    ``accepts`` is given the certificates in DER, the peer's own first, and must not raise. A peer that is not accepted
-    is told "bad certificate". What is returned must be kept until the handshake is over, and :func:`judge_no_more` be
-    called then.
+    ``accepts`` is given the certificates in DER, the peer's own first; ``failed`` is told where the library finds that
+    a certificate is not valid. Neither must raise. A peer that is not accepted is told "bad certificate". What is
+    returned must be kept until the handshake is over, and :func:`judge_no_more` be called then.
     """
 
     def decide(verified: int, store: object) -> int:
-        if not verified or _LIBRARY.X509_STORE_CTX_get_error_depth(store) != 0:
+        if not verified:
+            certificate = _LIBRARY.X509_STORE_CTX_get_current_cert(store)
+            _LIBRARY.X509_up_ref(certificate)
+            failed(X509._from_raw_x509_ptr(certificate))
+            return verified
+        if _LIBRARY.X509_STORE_CTX_get_error_depth(store) != 0:
             return verified
         stack = _LIBRARY.X509_STORE_CTX_get1_chain(store)
         chain = [

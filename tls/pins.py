@@ -12,7 +12,13 @@ _PIN: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class PinMismatchError(Exception):
-    """The peer's certificate is valid but its key is not pinned."""
+    """The peer's certificate is valid but its key is not pinned, or the peer has none."""
+
+    def __init__(self, key_digest: str | None) -> None:
+        super().__init__("certificate not pinned")
+        self.whose = "" if key_digest is None else f"key id: {key_digest}"
+        """The key, by what a pin of it would be; empty where the peer showed no certificate."""
+        self.how = f"for {self.whose}" if self.whose else "as client did not provide a certificate"
 
 
 def parse_pin(text: str) -> str:
@@ -43,4 +49,4 @@ def check_pin(key_digest: str | None, pins: Iterable[str]) -> None:
     """
     accepted = frozenset(pins)
     if accepted and key_digest not in accepted:
-        raise PinMismatchError("certificate not pinned")
+        raise PinMismatchError(key_digest)

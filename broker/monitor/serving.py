@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.monitor.access import Access
 from broker.monitor.endpoints import METHODS, NOT_ALLOWED, UNAUTHORIZED, answer, below, is_page, page
 from broker.monitor.loading import load
 from broker.net.certificates import MONITORING
+from broker.net.failures import described
 from broker.net.listener import BACKLOG
 from broker.net.stream import SecuredStreams
 
@@ -22,10 +26,15 @@ if TYPE_CHECKING:
     from broker.monitor.ui.pages import Pages
     from broker.monitor.watched import Watched
 
+LOGGER: Final = logging.getLogger("natskeep.monitor")
+_NOWHERE: Final = logging.Logger("requests", logging.CRITICAL)
+"""Requests are not logged."""
+
 SHUTDOWN_SECONDS: Final = 1.0
 """How long a request that is being answered may hold up the end of the server."""
 
-KEEP_ALIVE_SECONDS: Final = 75.0
+KEEP_ALIVE_SECONDS: Final = 5.0
+"""Seconds that a connection may go without a whole request, as the reference gives it."""
 
 STREAMED_FROM: Final = 64 * 1024
 """Bytes from which a page is sent in pieces: to hand over megabytes at once would hold up the loop."""
@@ -75,33 +84,60 @@ async def serve(watched: Watched, listening: socket.socket, *, secure: bool) -> 
     application = web.Application(client_max_size=0)
     application.router.add_route("*", "/{path:.*}", respond)
     application.on_response_prepare.append(_hide_library)
-    runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, keepalive_timeout=KEEP_ALIVE_SECONDS
-    )
+    runner = web.AppRunner(application, shutdown_timeout=SHUTDOWN_SECONDS)
+    service = watched.service
+    accepting: SecuredStreams | asyncio.Server
+
+    async def close(_: web.Application) -> None:
+        accepting.close()
+
+    application.on_shutdown.append(close)
+    await runner.setup()
     if secure:
-        service = watched.service
         # It is asked for each time: a reload, or a renewal, may have put another one in place.
         context = partial(service.certificates.context, MONITORING)
-        streams = SecuredStreams(service, listening, context, lambda: _protocol(runner))
-
-        async def close(_: web.Application) -> None:
-            streams.close()
-
-        application.on_shutdown.append(close)
-        await runner.setup()
-        streams.start()
+        accepting = SecuredStreams(service, listening, context, lambda: _Requests(runner, service.loop))
+        accepting.start()
     else:
-        await runner.setup()
-        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        accepting = await service.loop.create_server(
+            lambda: _Requests(runner, service.loop), sock=listening, backlog=BACKLOG
+        )
     return runner
 
 
-def _protocol(runner: web.AppRunner) -> asyncio.Protocol:
-    """What answers on one connection."""
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the server of the monitoring port is gone")
-    return server()
+class _Requests(web.RequestHandler):
+    """What answers on one connection. What the library says of requests may quote them, and the secrets in them."""
+
+    __slots__ = ()
+
+    def __init__(self, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
+        server = runner.server
+        if server is None:
+            raise RuntimeError("the server of the monitoring port is gone")
+        super().__init__(server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, access_log=_NOWHERE)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is no request, or could not be answered."""
+        if isinstance(exc, HttpProcessingError):
+            LOGGER.debug("monitoring: %s - bad request: %s", request.remote, type(exc).__name__)
+        else:
+            self.log_exception(exc_info=exc)
+        if request.writer.output_size:
+            raise ConnectionError("a part of the answer is sent already")
+        response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n", headers={"Server": ""})
+        response.force_close()
+        return response
+
+    def log_exception(self, *_: object, exc_info: object = None, **__: object) -> None:
+        """Writes the kind of a failure that nobody foresaw, and where it was."""
+        what = described(exc_info) if isinstance(exc_info, Exception) else "in the monitoring port"
+        LOGGER.error("Internal error: %s", what)
 
 
 async def _in_parts(

@@ -30,6 +30,11 @@ MOST_KEPT: Final = 128
 """Connections that keep larger buffers than that, those which moved much last."""
 
 
+MOST_BARREN: Final = 64 * 1024
+"""Bytes of ciphertext that may come without a byte of plaintext: four times the largest record. A client that does
+nothing but change its keys costs much more than it sends."""
+
+
 class Ciphertext:
     """What all TLS connections of a loop share: the one buffer that they read into, and how many keep memory."""
 
@@ -63,7 +68,7 @@ class Ciphertext:
 class Channel:
     """One TLS connection on a non-blocking socket."""
 
-    __slots__ = ("_records", "_shared", "_tickets", "connection", "sent", "sock")
+    __slots__ = ("_barren", "_is_barren", "_records", "_shared", "_tickets", "connection", "sent", "sock")
     has_more = False
     """Whether `read_into` has held something back: never here."""
     has_had_turn = False
@@ -77,6 +82,10 @@ class Channel:
         self._shared = shared
         self.connection: ServerConnection = context.connection(judge)
         self._records = shared.records_of(self.connection)
+        self._barren = 0
+        """Bytes of ciphertext that have come since the last byte of plaintext."""
+        self._is_barren = False
+        """Whether they were too many."""
         self.sent = 0
         """Bytes of ciphertext that the socket has taken."""
         self._tickets = 0
@@ -85,12 +94,12 @@ class Channel:
     @property
     def at_end(self) -> bool:
         """Whether nothing more can be read: the peer has ended its stream, or broken it; set by `read_into`."""
-        return self._records.at_end
+        return self._records.at_end or self._is_barren
 
     @property
     def broken(self) -> bool:
         """Whether the stream ended with what is no valid record."""
-        return self._records.broken
+        return self._records.broken or self._is_barren
 
     def receive(self, limit: int = 0) -> int:
         """Reads ciphertext off the socket, up to `limit` bytes where that is not 0. Returns the count, 0 at its end.
@@ -100,6 +109,7 @@ class Channel:
         view = self._shared.view
         count = self.sock.recv_into(view, limit)
         self._records.feed(view[:count])
+        self._barren += count
         return count
 
     def handshake(self) -> bool:
@@ -118,6 +128,7 @@ class Channel:
             self._tickets = self._records.waiting
         else:
             self.send_sealed()
+        self._barren = 0
         return done
 
     def read_into(self, room: memoryview) -> int:
@@ -126,6 +137,10 @@ class Channel:
         What came before the end, or before a record that is not valid, is read first.
         """
         count = self._records.read_into(room)
+        if count:
+            self._barren = 0
+        elif self._barren > MOST_BARREN:
+            self._is_barren = True
         if self._records.largest > LEAST_KEPT:
             self._shared.keep(self)
         return count

@@ -9,13 +9,14 @@ from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
+from broker.log.text import printable
 from broker.net.admission import Guest, Refusal
 from broker.net.certificates import CLIENT
 from broker.net.channel import Channel
 from broker.net.writing import Writing
 from broker.session import journal
 from broker.wire.errors import CloseReason, ErrorText
-from tls.failures import HandshakeError, PeerRefusedError
+from tls.failures import NOT_TLS, HandshakeError, PeerRefusedError, UnverifiedPeerError
 from tls.identity import CertificateFormatError, Secured
 from tls.pins import PinMismatchError
 
@@ -132,11 +133,19 @@ class Securing(Writing):
     def _upgrade_overdue(self) -> None:
         if self._verification is not None:
             self._upgrade_failed("nothing was found out about the certificate within the timeout")
-        else:
-            self._upgrade_failed("no TLS handshake within the timeout", logging.DEBUG)
+            return
+        journal.write(LOGGER, logging.DEBUG, self.session, "TLS handshake timeout")
+        self._end_unsecured()
 
     def _upgrade_failed(self, why: str, level: int = logging.ERROR, *, denial: str = "") -> None:
-        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", why, denial=denial)
+        journal.write(LOGGER, level, self.session, "TLS handshake error: %s", printable(why), denial=denial)
+        self._end_unsecured()
+
+    def _refuse_peer(self, why: str, whose: str = "") -> None:
+        denial = self.service.control.trail.certificate_refused(self.session, whose, why)
+        self._upgrade_failed(f"{why} - denial {denial}" if denial else why, denial=denial)
+
+    def _end_unsecured(self) -> None:
         self.client.discard()
         self.session.close(CloseReason.TLS_HANDSHAKE_FAILURE)
 
@@ -158,7 +167,7 @@ class Securing(Writing):
         elif first == b"":
             self.session.close(CloseReason.CLIENT_CLOSED)
         else:
-            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
+            self._in_the_clear()
 
     def _first_bytes_after_info(self) -> None:
         first = self._peek()
@@ -171,7 +180,10 @@ class Securing(Writing):
         elif self.allows_clear:
             self._stay_in_the_clear()
         else:
-            self._upgrade_failed("bytes in the clear where TLS is required", logging.DEBUG)
+            self._in_the_clear()
+
+    def _in_the_clear(self) -> None:
+        self._upgrade_failed(NOT_TLS, logging.DEBUG)
 
     def _stay_in_the_clear(self) -> None:
         self._in_time()
@@ -224,7 +236,7 @@ class Securing(Writing):
             return
         try:
             if channel.receive(EARLY_READ) == 0:
-                self._upgrade_failed("the client closed the connection")
+                self._upgrade_failed("EOF")
                 return
             done = channel.handshake()
         except (BlockingIOError, InterruptedError):
@@ -232,11 +244,17 @@ class Securing(Writing):
         except PeerRefusedError as error:
             self._certificate_refused(cast("Finding", error.reason))
             return
-        except (HandshakeError, CertificateFormatError) as error:
+        except UnverifiedPeerError as error:
+            self._refuse_peer(str(error), error.subject)
+            return
+        except CertificateFormatError as error:
+            self._refuse_peer(str(error))
+            return
+        except HandshakeError as error:
             self._upgrade_failed(str(error))
             return
         except OSError as error:
-            self._upgrade_failed(error.strerror or "the connection broke")
+            self._upgrade_failed((error.strerror or "connection broken").lower())
             return
         if done:
             self._upgraded(channel)
@@ -246,8 +264,12 @@ class Securing(Writing):
         try:
             self.session.certificate = self.service.check_peer(channel.connection, tls)
             asked = None if tls is None else self._ask(channel, tls)
-        except (CertificateFormatError, PinMismatchError) as error:
-            self._upgrade_failed(str(error))
+        except CertificateFormatError as error:
+            self._refuse_peer(str(error))
+            return
+        except PinMismatchError as error:
+            journal.write(LOGGER, logging.DEBUG, self.session, "Failed pinned cert test %s", error.how)
+            self._refuse_peer(str(error), error.whose)
             return
         if asked is not None:
             self._unwatch()

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from broker.config.options import DEFAULT_TLS_TIMEOUT
 from broker.net.channel import Channel
+from broker.net.clear import answer_in_the_clear
+from broker.net.listener import plain_address
+from broker.net.securing import TLS_HANDSHAKE_RECORD
 from tls.failures import HandshakeError
 
 if TYPE_CHECKING:
@@ -71,7 +76,7 @@ class SecuredStreams:
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, _address = self._listening.accept()
+                sock, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -79,16 +84,16 @@ class SecuredStreams:
                 self.service.loop.remove_reader(self._listening.fileno())
                 self.service.loop.call_later(RETRY_ACCEPT, self._accept_again)
                 return
-            self._begin(sock)
+            self._begin(sock, address)
 
-    def _begin(self, sock: socket.socket) -> None:
+    def _begin(self, sock: socket.socket, address: tuple[str, int]) -> None:
         self._last = context = self._context() or self._last
         if context is None:
             sock.close()
             return
         tls = self.service.options.tls
         sock.setblocking(False)
-        stream = SecuredStream(self, sock, context)
+        stream = SecuredStream(self, sock, address, context)
         self._open.add(stream)
         stream.begin(DEFAULT_TLS_TIMEOUT if tls is None else tls.timeout)
 
@@ -100,10 +105,13 @@ class SecuredStreams:
 class SecuredStream(asyncio.Transport):
     """One connection: the handshake first, and then whatever the protocol reads and writes."""
 
-    def __init__(self, streams: SecuredStreams, sock: socket.socket, context: ServerContext) -> None:
-        names = {"socket": sock, "sslcontext": context}
+    def __init__(
+        self, streams: SecuredStreams, sock: socket.socket, address: tuple[str, int], context: ServerContext
+    ) -> None:
+        names = {"socket": sock, "sslcontext": context, "peername": address}
         with contextlib.suppress(OSError):
-            names |= {"peername": sock.getpeername(), "sockname": sock.getsockname()}
+            names["sockname"] = sock.getsockname()
+        self._peer = f"{plain_address(address[0])}:{address[1]}"
         super().__init__(names)
         self._streams = streams
         self._loop = streams.service.loop
@@ -114,6 +122,8 @@ class SecuredStream(asyncio.Transport):
         self._unsent = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._is_reading = self._is_writing = self._is_closing = self._is_ended = False
+        self._has_begun = False
+        """Whether the first byte was that of a handshake."""
         self._is_paused = False
         """Whether the protocol was asked to pause."""
 
@@ -124,8 +134,15 @@ class SecuredStream(asyncio.Transport):
 
     def begin(self, seconds: float) -> None:
         """Waits for the handshake, so long at most."""
-        self._timer = self._loop.call_later(seconds, self.abort)
+        self._timer = self._loop.call_later(seconds, self._overdue)
         self.resume_reading()
+
+    def _overdue(self) -> None:
+        self._fail("timeout", logging.DEBUG)
+
+    def _fail(self, why: str, level: int = logging.ERROR) -> None:
+        LOGGER.log(level, "monitoring: TLS handshake error from %s: %s", self._peer, why)
+        self._end(None)
 
     # Reading
 
@@ -144,13 +161,23 @@ class SecuredStream(asyncio.Transport):
         if self._is_reading or self._is_closing:
             return
         self._is_reading = True
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._loop.add_reader(self._sock.fileno(), self._something_to_read)
         if self._protocol is not None:
             self._loop.call_soon(self._deliver)
 
+    def _something_to_read(self) -> None:
+        self._readable()
+        # uvloop tells of a reset once, if need be together with the bytes before it, and then watches no more.
+        if self._is_reading and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._broken(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+
     def _readable(self) -> None:
         try:
+            if not self._has_begun and not self._begins():
+                return
             if self._channel.receive() == 0:
+                if self._protocol is None:
+                    self._fail("EOF")
                 self._end(None)
                 return
             if self._protocol is None and not self._shake_hands():
@@ -158,13 +185,28 @@ class SecuredStream(asyncio.Transport):
         except (BlockingIOError, InterruptedError):
             return
         except HandshakeError as error:
-            LOGGER.debug("TLS handshake error of the monitoring port: %s", error)
-            self._end(None)
+            self._fail(str(error))
             return
         except OSError as error:
-            self._end(error)
+            self._broken(error)
             return
         self._deliver()
+
+    def _broken(self, error: OSError) -> None:
+        if self._protocol is None:
+            self._fail((error.strerror or "connection broken").lower())
+        self._end(error)
+
+    def _begins(self) -> bool:
+        """Looks at the first byte, and ends the connection where no handshake begins with it."""
+        first = self._sock.recv(1, socket.MSG_PEEK)
+        self._has_begun = first == TLS_HANDSHAKE_RECORD
+        if not first:
+            # Whoever only looks whether the port is open is no failure.
+            self._end(None)
+        elif not self._has_begun:
+            self._fail(answer_in_the_clear(self._sock), logging.DEBUG)
+        return self._has_begun
 
     def _shake_hands(self) -> bool:
         if not self._channel.handshake():

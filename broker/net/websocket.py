@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from auth.evidence import ConnectionType
 from broker.net.certificates import WEBSOCKET
+from broker.net.clear import answer_in_the_clear
 from broker.net.connection import Connection
 from broker.net.framing import FrameChannel, largest_message
 from broker.net.securing import EARLY_READ, Securing
@@ -111,6 +112,9 @@ class WebSocketConnection(Connection):
         """Answers the request, so that the client can be told that the server takes no further connection."""
         self._is_full = True
         self.start()
+
+    def _in_the_clear(self) -> None:
+        self._upgrade_failed(answer_in_the_clear(self.sock), logging.DEBUG)
 
     def _begin_secured(self, channel: Channel) -> None:
         self._await_request()

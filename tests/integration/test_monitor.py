@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import ssl
 import sys
 import time
@@ -408,18 +409,39 @@ async def test_https_with_the_servers_certificate(certificates: Certificates) ->
     async with serving(options) as server:
         reply = await ask(server, "/varz", context=client_context(certificates))
         assert (reply.json["https_port"], reply.json["http_port"]) == (server.monitor_port, 0)
-        with pytest.raises(ConnectionError):
-            await ask_in_the_clear(server)
+        in_the_clear = await ask(server, "/varz")
+        assert (in_the_clear.status, in_the_clear.headers) == (400, {})
+        assert in_the_clear.body == b"Client sent an HTTP request to an HTTPS server.\n"
 
 
-async def ask_in_the_clear(server: Server) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.monitor_port)
-    writer.write(b"GET /varz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    text = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    if not text.startswith(b"HTTP/"):
-        raise ConnectionError("no answer in the clear")
+@pytest.mark.parametrize("request_line", [b"GET /varz?token={} HTTP/1.1\r\nAuthorization: Bearer {}\0", b"{} / \xff"])
+async def test_what_is_no_request_is_not_quoted(request_line: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(Options(monitor=FREE_PORT)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.monitor_port)
+        writer.write(request_line.replace(b"{}", b"SECRET") + b"\r\n\r\n")
+        text = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert text.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+    assert text.endswith(b"\r\n\r\nBad Request\n")
+    assert b"aiohttp" not in text
+    assert b"Python" not in text
+    assert "monitoring: 127.0.0.1 - bad request: " in caplog.text
+    assert "SECRET" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /varz HTTP/1.1\r\nHost: "])
+async def test_who_asks_for_nothing_does_not_stay(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.monitor.serving.KEEP_ALIVE_SECONDS", 0.05)
+    async with serving(Options(monitor=FREE_PORT)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.monitor_port)
+        writer.write(begun)
+        async with asyncio.timeout(SECONDS):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_lame_duck_is_not_healthy() -> None:

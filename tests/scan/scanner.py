@@ -14,10 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from tests.support.certificates import LOCAL, make_certificates
 from tests.support.outside import at_hand
 from tests.support.ports import reserve_port
 from tests.support.servers import NATSKEEP, ServerProcess
+from tools.nsk.pki.issue import Role
 
 SCANNERS: Final = at_hand([f"{sys.prefix}/scanner/bin/sslyze"], "no sslyze is installed for tests/scan: make scanner")
 
@@ -44,7 +47,7 @@ Findings = dict[str, Any]
 def scan(scanner: str, directory: Path) -> dict[str, Findings]:
     """What the scanner finds, by listener. Raises AssertionError where a check did not come to its end."""
     certificates = make_certificates(directory)
-    certificates.make("rsa", {"CN": "localhost"}, LOCAL, is_rsa=True)
+    certificates.make("rsa", "CN=localhost", Role.SERVER, LOCAL, key=rsa.generate_private_key(65537, 2048))
     ports = {listener: reserve_port() for listener in ("client", "websocket", "monitoring")}
     (directory / "server.conf").write_text(_CONFIGURATION.format(**ports))
     with ServerProcess(NATSKEEP, ["-c", "server.conf"], directory) as server:

@@ -252,6 +252,8 @@ class SecureClient(Client):
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
         self.tls: ssl.SSLObject
+        self.hostname = "localhost"
+        """Who the server is to be, by its certificate."""
 
     @classmethod
     async def secured(cls, server: Server, context: ssl.SSLContext, *, receive_buffer: int = 0, **options: Any) -> Self:
@@ -278,7 +280,7 @@ class SecureClient(Client):
 
     def begin(self, context: ssl.SSLContext) -> bytes:
         """The ClientHello."""
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=self.hostname)
         assert not self.step()
         return self.outgoing.read()
 

@@ -15,6 +15,7 @@ _PUBLISH: Final = re.compile(rf"Publish Violation - (Subject|Reply) {_TEXT}")
 _SUBSCRIBE: Final = re.compile(rf"Subscription Violation - Subject {_TEXT}(?:, Queue: {_TEXT})?")
 _LOGINS: Final = ("authentication error", "TLS handshake error", "client certificate revoked")
 """What lines hold that are about who may connect."""
+_HANDSHAKE: Final = re.compile(r"TLS handshake error: (.*) - denial ([0-9a-f]+)$")
 _WHO: Final = re.compile(r'- "([^"]*)/((?:user|nkey|jwt):[^"]*|token)" - ')
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
 _SHORT: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -44,6 +45,9 @@ def find_denial(lines: Iterable[str], denial: str) -> Denial:
         if denial not in line:
             continue
         message, account, user = _parts(line, denial)
+        handshake = _HANDSHAKE.search(message.rstrip())
+        if handshake and handshake[2] == denial:
+            return Denial(denial, "connect", handshake[1])
         place = message.find(f"denial {denial}: ")
         if place < 0:
             continue

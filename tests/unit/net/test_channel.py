@@ -56,9 +56,9 @@ class Ends:
             self.pull()
         self.client.do_handshake()
 
-    def push(self) -> None:
-        """Sends what the client has sealed."""
-        self.theirs.sendall(self.outgoing.read())
+    def push(self, count: int = -1) -> None:
+        """Sends what the client has sealed, or the first bytes of it."""
+        self.theirs.sendall(self.outgoing.read(count))
 
     def pull(self) -> None:
         """Takes what the server has sent."""
@@ -121,6 +121,22 @@ def test_a_small_room_takes_what_fits(ends: Ends) -> None:
     assert ends.channel.read_into(room) == 6
     assert ends.channel.read_into(room) == 0
     assert not ends.channel.at_end
+
+
+def test_who_sends_and_says_nothing_is_cut_off(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does who changes keys over and over; what of it is shown here is a record that does not end."""
+    monkeypatch.setattr("broker.net.channel.MOST_BARREN", 1000)
+    ends.client.write(bytes(5000))
+    ends.push(900)
+    assert ends.open() == b""
+    assert not ends.channel.at_end
+    ends.push()
+    assert ends.open() == bytes(5000)
+    ends.client.write(bytes(5000))
+    ends.push(1001)
+    assert not ends.channel.at_end
+    assert ends.open() == b""
+    assert (ends.channel.at_end, ends.channel.broken) == (True, True)
 
 
 def test_the_last_words_before_the_end_of_the_stream_are_read(ends: Ends) -> None:

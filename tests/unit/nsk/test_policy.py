@@ -241,6 +241,14 @@ class TestDenials:
                 '"account":"SHOP","user":"user:web","denial":"0a1b2c3d"}\n',
                 Denial("0a1b2c3d", "connect", "CN=x: it is revoked"),
             ),
+            (
+                "[1] [ERR] 1:1 - cid:7 - TLS handshake error: certificate not pinned - denial 0a1b2c3d\n",
+                Denial("0a1b2c3d", "connect", "certificate not pinned"),
+            ),
+            (
+                '{"level":"error","message":"TLS handshake error: a: b - denial 0a1b2c3d","denial":"0a1b2c3d"}\n',
+                Denial("0a1b2c3d", "connect", "a: b"),
+            ),
         ],
     )
     def test_are_found_in_either_format(self, line: str, found: Denial) -> None:
