@@ -158,8 +158,8 @@ def _inner(entry: Entry, what: str, known: Keys, problems: Problems) -> dict[str
     return fields
 
 
-_SEALED: Final = "sealed streams"
-"""What the keys of encryption need."""
+_SEALED: Final = "a TPM"
+"""What keeping the key in one needs."""
 
 BATCH: Final[Keys] = {
     **keys(

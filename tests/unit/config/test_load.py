@@ -215,7 +215,7 @@ def test_a_part_that_is_not_asked_for_does_not_matter(text: str) -> None:
             ],
         ),
         ("jetstream: maybe", ["t.conf:1:0: Expected 'enabled' or 'disabled' for string value, got 'maybe'"]),
-        ("jetstream { tpm: { keys_file: x } }", ["needs sealed streams"]),
+        ("jetstream { tpm: { keys_file: x } }", ['field "tpm" needs a TPM']),
         ("store_dir: /a\njetstream { store: /a }", ["t.conf:1:0: Duplicate 'store_dir' configuration"]),
         ("jetstream { domain: a.b }", ["invalid domain name: may not contain ., * or >"]),
         ("mqtt { listen: 1 }", ['field "mqtt" needs MQTT']),
