@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from broker.monitor.watched import Watched
 
 LOGGER: Final = logging.getLogger("natskeep.monitor")
+MOST_CONNECTIONS: Final = 64
+"""Connections at one time; for one more, the one that came first goes. They are among the few descriptors that are kept
+from clients, whom nobody at this port may shut out."""
+
 _NOWHERE: Final = logging.Logger("requests", logging.CRITICAL)
 """Requests are not logged."""
 
@@ -108,13 +112,21 @@ async def serve(watched: Watched, listening: socket.socket, *, secure: bool) -> 
 class _Requests(web.RequestHandler):
     """What answers on one connection. What the library says of requests may quote them, and the secrets in them."""
 
-    __slots__ = ()
+    __slots__ = ("_server",)
 
     def __init__(self, runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> None:
         server = runner.server
         if server is None:
             raise RuntimeError("the server of the monitoring port is gone")
         super().__init__(server, loop=loop, keepalive_timeout=KEEP_ALIVE_SECONDS, access_log=_NOWHERE)
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """One more is there; where there are too many, the first one goes."""
+        super().connection_made(transport)
+        first, *others = self._server.connections
+        if len(others) >= MOST_CONNECTIONS:
+            first.force_close()
 
     def handle_error(
         self,

@@ -33,6 +33,9 @@ HIGH_WATER: Final = 256 * 1024
 LINGER: Final = 1.0
 """Seconds that a closing connection may take to write out its last bytes."""
 
+MOST_HANDSHAKES: Final = 64
+"""Connections that have not shaken hands, at one time; for one more, the one that came first goes."""
+
 ACCEPTS_A_TURN: Final = 16
 RETRY_ACCEPT: Final = 0.1
 """Seconds to wait when no connection can be accepted, as with too many open files."""
@@ -54,7 +57,7 @@ class SecuredStreams:
         self._context = context
         self._last: ServerContext | None = None
         self._listening = listening
-        self._open: set[SecuredStream] = set()
+        self._open: dict[SecuredStream, None] = {}
 
     def start(self) -> None:
         """Begins to accept."""
@@ -71,7 +74,7 @@ class SecuredStreams:
 
     def ended(self, stream: SecuredStream) -> None:
         """A connection is gone."""
-        self._open.discard(stream)
+        self._open.pop(stream, None)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
@@ -94,7 +97,10 @@ class SecuredStreams:
         tls = self.service.options.tls
         sock.setblocking(False)
         stream = SecuredStream(self, sock, address, context)
-        self._open.add(stream)
+        self._open[stream] = None
+        shaking = [one for one in self._open if not one.is_secured]
+        if len(shaking) > MOST_HANDSHAKES:
+            shaking[0].abort()
         stream.begin(DEFAULT_TLS_TIMEOUT if tls is None else tls.timeout)
 
     def _accept_again(self) -> None:

@@ -10,7 +10,7 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -442,6 +442,35 @@ async def test_who_asks_for_nothing_does_not_stay(begun: bytes, monkeypatch: pyt
             assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_who_comes_takes_the_place_of_who_came_first(
+    secure: bool, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.monitor.serving.MOST_CONNECTIONS", 2)
+    monkeypatch.setattr("broker.net.stream.MOST_HANDSHAKES", 1)
+    monitor = MonitorOptions(https_port=-1) if secure else FREE_PORT
+    context = client_context(certificates) if secure else None
+    async with serving(Options(tls=server_tls(certificates) if secure else None, monitor=monitor)) as server:
+        with ExitStack() as stack:
+            name = "localhost" if secure else None
+            came = []
+            for _ in range(3):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", server.monitor_port, ssl=context, server_hostname=name
+                )
+                stack.callback(writer.close)
+                writer.write(b"GET /varz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                came.append(reader)
+            assert (await came[0].read()).endswith(b"}")
+            assert (await ask(server, "/varz", context=context)).status == 200
+            if secure:
+                silent, writer = await asyncio.open_connection("127.0.0.1", server.monitor_port)
+                stack.callback(writer.close)
+                assert (await ask(server, "/varz", context=context)).status == 200
+                assert await silent.read() == b""
 
 
 async def test_a_lame_duck_is_not_healthy() -> None:
