@@ -140,6 +140,10 @@ def _has_several_certificates(options: Options) -> bool:
     return staples and any(len(tls.certificates) > 1 for tls in _listeners(options))
 
 
+def _keeps_messages(options: Options) -> bool:
+    return options.jetstream is not None
+
+
 def _names_responders(options: Options) -> bool:
     return len(options.ocsp.urls) > 1
 
@@ -671,6 +675,19 @@ DIFFERENCES: Final = (
         "It goes",
         "As at the end of the server",
         _has_pid_file,
+    ),
+    Difference(
+        "A message is acknowledged when the file system has it; it is synced within `sync_interval`, two minutes "
+        "without",
+        "When it is on disk",
+        "What is acknowledged must outlive the machine",
+        _keeps_messages,
+    ),
+    Difference(
+        "`/healthz` names the stream that cannot be written",
+        "It says that something cannot be, and the log what",
+        "Whoever may ask for the state need not know accounts",
+        _watches(_keeps_messages),
     ),
     Difference(
         "An OCSP answer about a client counts whichever certificate it is about, as long as its authority "

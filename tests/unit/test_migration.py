@@ -120,6 +120,8 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (options_of("ocsp { urls: ['http://a', 'http://b'] }"), "One responder after the other"),
         (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.MUST)), "at intervals that grow"),
         (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.ALWAYS)), "It is refused; a certificate"),
+        (options_of("jetstream: enabled"), "When it is on disk"),
+        (options_of("jetstream: enabled, http: 8222"), "something cannot be, and the log what"),
         (options_of("syslog: true"), "counted, dropped and reported"),
         (options_of("authorization { user: a, password: b }"), "They stay while"),
         (options_of("max_connections: 5"), "The newest connections are closed"),

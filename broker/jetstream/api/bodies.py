@@ -124,11 +124,3 @@ class UnpinRequest(msgspec.Struct, kw_only=True):
     GO_NAME: ClassVar[str] = "JSApiConsumerUnpinRequest"
 
     group: str = ""
-
-
-class ResetRequest(msgspec.Struct, kw_only=True):
-    """Where a consumer is to begin again; 0 is behind what was acknowledged last."""
-
-    GO_NAME: ClassVar[str] = "JSApiConsumerResetRequest"
-
-    seq: Uint64 = 0

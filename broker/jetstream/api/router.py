@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "$JS.API"
 _TYPES: Final = "io.nats.jetstream.api.v1."
 _CONSUMER_VERBS: Final = (
-    "CREATE", "DURABLE", "NAMES", "LIST", "INFO", "DELETE", "PAUSE", "RESET", "UNPIN", "LEADER",
+    "CREATE", "DURABLE", "NAMES", "LIST", "INFO", "DELETE", "PAUSE", "UNPIN", "LEADER",
 )  # fmt: skip
 
 SUBJECTS: Final = (
@@ -33,8 +33,8 @@ SUBJECTS: Final = (
     f"{PREFIX}.STREAM.>",
     *(f"{PREFIX}.CONSUMER.{verb}.>" for verb in _CONSUMER_VERBS),
 )
-"""What an account's requests come on. Those for messages go to the consumer or stream itself, so that who asks one that
-is not there learns that nobody is."""
+"""What an account's requests come on. Those for messages, and to begin again, go to the consumer or stream itself, so
+that who asks one that is not there learns that nobody is."""
 
 
 def account_info(request: Request) -> Plain:

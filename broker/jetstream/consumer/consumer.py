@@ -17,6 +17,7 @@ from broker.jetstream.config.words import DeliverPolicy, PriorityPolicy
 from broker.jetstream.consumer import standing
 from broker.jetstream.consumer.pulling import Pulling
 from broker.jetstream.consumer.pushing import Pushing
+from broker.jetstream.consumer.resetting import Resetting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ class Consumer:
         self._pause_timer: Timer | None = None
         self._idle_timer: Timer | None = None
         self.delivery: Pulling | Pushing = self._delivery(kept)
+        self._resetting = Resetting(self)
 
     @classmethod
     def load(cls, stream: Stream) -> Iterator[Consumer]:
@@ -113,6 +115,7 @@ class Consumer:
         for timer in (self._pause_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
+        self._resetting.close()
         self.delivery.close(deleted=deleted)
         if deleted and self.is_kept:
             self.stream.account.store.delete(self._key)

@@ -17,7 +17,7 @@ from broker.core import feed as fates
 from broker.core.feed import Feed
 from broker.core.log import Cursor
 from broker.core.plan import Subscription
-from broker.jetstream.config.words import AckPolicy
+from broker.jetstream.config.words import AckPolicy, Retention
 from broker.jetstream.consumer import acknowledgements, standing
 from broker.jetstream.consumer.acknowledgements import Kind
 from broker.jetstream.consumer.standing import Standing
@@ -409,14 +409,21 @@ class Delivery:
                 self._queue_again(one[0])
 
     def reset(self, sequence: int | None) -> int:
-        """Goes back to a sequence, or to the first that is not settled; forgets what was given. Returns it."""
+        """Goes back to a sequence, or to the first that is not settled, forgets what was given, and counts anew.
+
+        Returns the sequence.
+        """
         position = self._floor[1] + 1 if sequence is None else sequence
         self.feed.clear()
         self._again.clear()
         self._queued.clear()
         self.feed.cursor.seek(position)
-        self.feed.last = max(position - 1, 0)
-        self._floor = (self.feed.number, max(position - 1, 0))
+        self.feed.number, self.feed.last = 0, position - 1
+        self._floor = (0, position - 1)
+        self.last_active = self.last_settled = None
+        self.consumer.start = position
+        if self.stream.config.retention is Retention.INTEREST:
+            self.stream.passed(self.consumer, 0, position - 1)
         self.save()
         self.wake()
         return position
