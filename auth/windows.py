@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from auth.claims.permissions import CLOCK, is_network
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+ADDRESSES = 1024
+"""How many addresses are remembered."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,13 +33,20 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 def is_within(remote_ip: str, networks: Sequence[Network]) -> bool:
     """Whether an address lies in one of the networks; an unknown address lies in none."""
+    address = _address(remote_ip)
+    return address is not None and any(address in network for network in networks)
+
+
+@lru_cache(ADDRESSES)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Clients come again and again from the same addresses, and reading one takes longer than comparing it."""
     try:
-        address = ipaddress.ip_address(remote_ip)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
+        return None
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+        return address.ipv4_mapped
+    return address
 
 
 @dataclass(frozen=True, slots=True)

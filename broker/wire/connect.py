@@ -37,6 +37,7 @@ class ConnectOptions:
     unverified_proxy_signature: str = field(default="", repr=False)
 
 
+_NOTHING: Final = ConnectOptions()
 _FIELDS: Final[dict[str, tuple[str, type]]] = {
     "verbose": ("verbose", bool),
     "pedantic": ("pedantic", bool),
@@ -83,4 +84,5 @@ def parse_connect(argument: bytes, earlier: ConnectOptions) -> ConnectOptions:
         if type(value) is not kind:
             raise ConnectError(f"CONNECT field {target} must be of type {kind.__name__}")
         changes[target] = value
-    return replace(earlier, **changes)
+    # The first CONNECT, which is nearly always the only one, is quicker made than copied.
+    return ConnectOptions(**changes) if earlier == _NOTHING else replace(earlier, **changes)
