@@ -20,12 +20,11 @@ from broker.config.options import (
     WebSocketOptions,
 )
 from tests.integration.test_monitor import ask
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates, client_context, make_certificates
 from tests.support.loops import in_every_loop
 from tests.support.proxies import block, line, other, proxy
 from tests.support.realm import Realm
 from tests.support.serving import Client, serving, until
-from tools.bench.client import client_context
 
 PROXIES = ProxyOptions(trusted=("127.0.0.1/32",), timeout=0.5)
 TOKEN = AuthorizationOptions(token="t")

@@ -27,7 +27,7 @@ from broker.config.options import (
 )
 from broker.ports_file import ports
 from tests.integration.test_monitor import ask
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates, client_context, make_certificates
 from tests.support.loops import in_every_loop
 from tests.support.realm import Realm
 from tests.support.serving import Client, close_reason, connect_line, serving, session_of, until
@@ -44,7 +44,6 @@ from tests.support.websocket import (
     frame,
     request,
 )
-from tools.bench.client import client_context
 
 BROWSER = {"User-Agent": "Mozilla/5.0 Chrome/120 Safari/537.36"}
 HOLLOW = b"\x82\x80"

@@ -18,11 +18,10 @@ from broker.config.errors import ConfigError
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from broker.config.options import Options, WebSocketOptions
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates, client_context, make_certificates
 from tests.support.realm import Realm
 from tests.support.serving import Client, serving, session_of, until
 from tests.support.websocket import DEFLATE, WebSocketClient, frame, request
-from tools.bench.client import client_context
 
 USERS = "accounts { A { users: [ {user: ann, password: x}, {user: web, password: y, clients: websocket} ] } }\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -69,3 +70,11 @@ def make_certificates(directory: Path) -> Certificates:
     made.make("multi", "CN=multi", Role.CLIENT, [email("m@nats.test"), dns_name("m.nats.test")])
     made.make("evil", "CN=plain", Role.CLIENT, issuer="otherca")
     return made
+
+
+def client_context(directory: Path) -> ssl.SSLContext:
+    """A client that trusts the authority in a directory, and speaks TLS 1.3 only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(directory / "ca.pem")
+    return context

@@ -1,7 +1,7 @@
 """A client that only logs in, at little cost to the machine that the server shares.
 
-Connections of the ssl module take about twice the processor time, most of it for objects that a login does not need:
-beside such a generator every server looks much like any other.
+It leaves reading and writing to OpenSSL, on a socket that blocks, and makes no object that a login does not need:
+beside a generator that takes more than the server every server looks much like any other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tls import native
 from tools.bench.client import ANSWER_SECONDS, MAXIMUM_ANSWER, PING, PONG, Target, connect_line
 from tools.bench.config import HOST
 from tools.bench.errors import BenchError
+from tools.bench.secured import NAME
 
 _PATIENCE: Final = struct.pack("ll", int(ANSWER_SECONDS), 0)
 """A struct timeval: with a time-out of the socket module each read would cost one more system call."""
@@ -25,16 +26,13 @@ class Newcomer:
     """Comes, is let in, and goes, over and over: with a full handshake, or with the ticket of the last time."""
 
     def __init__(self, target: Target, name: str, *, resumes: bool = False) -> None:
-        if target.authority is None:
+        if target.tls is None:
             raise BenchError("logins are measured over TLS")
         self._target = target
         self._name = name
         self._resumes = resumes
         self._ticket: SSL.Session | None = None
-        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        self._context.set_min_proto_version(SSL.TLS1_3_VERSION)
-        self._context.load_verify_locations(str(target.authority))
-        self._context.set_verify(SSL.VERIFY_PEER)
+        self._context = target.tls
 
     def visit(self, source: str) -> None:
         """One login from this loopback address, until the answer to a PING behind it.
@@ -61,7 +59,7 @@ class Newcomer:
             info += _some(raw.recv(MAXIMUM_ANSWER))
         connection = SSL.Connection(self._context, raw)
         connection.set_connect_state()
-        connection.set_tlsext_host_name(b"localhost")
+        connection.set_tlsext_host_name(NAME)
         if self._ticket is not None:
             connection.set_session(self._ticket)
         connection.do_handshake()

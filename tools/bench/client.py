@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools.bench.config import HOST
 from tools.bench.errors import BenchError
 from tools.bench.forge import Credentials
 from tools.bench.frames import SID
+from tools.bench.secured import ClientSide, SecureSocket
 from tools.bench.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 ANSWER_SECONDS = 20.0
 PING = b"PING\r\n"
@@ -28,17 +31,9 @@ class Target:
 
     port: int
     users: Sequence[Credentials]
-    tls: ssl.SSLContext | None = None
-    authority: Path | None = None
-    """Who issued the server's certificate, where there is TLS."""
-
-
-def client_context(certificates: Path) -> ssl.SSLContext:
-    """TLS 1.3 only, with the generated authority; every handshake is a full one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(certificates / "ca.pem")
-    return context
+    tls: SSL.Context | None = None
+    is_websocket: bool = False
+    """Whether the port speaks WebSocket, which it does over TLS."""
 
 
 def connect(target: Target, name: str, *, account: int = 0, source: str = HOST) -> socket.socket:
@@ -50,7 +45,7 @@ def connect(target: Target, name: str, *, account: int = 0, source: str = HOST) 
     Raises:
         BenchError: the server refused, or did not answer in time.
     """
-    return _opened(target.port, lambda info: connect_line(target.users[account], info, name), target.tls, source)
+    return _opened(target, lambda info: connect_line(target.users[account], info, name), source)
 
 
 def log_in(port: int, user: str, password: str) -> socket.socket:
@@ -60,38 +55,28 @@ def log_in(port: int, user: str, password: str) -> socket.socket:
         BenchError: as `connect`.
     """
     line = f'CONNECT {{"verbose":false,"protocol":1,"user":"{user}","pass":"{password}"}}\r\n'.encode()
-    return _opened(port, lambda info: line)
+    return _opened(Target(port, ()), lambda info: line)
 
 
-def _opened(
-    port: int, introduction: Callable[[bytes], bytes], tls: ssl.SSLContext | None = None, source: str = HOST
-) -> socket.socket:
+def _opened(target: Target, introduction: Callable[[bytes], bytes], source: str = HOST) -> socket.socket:
     """A connection that was opened with what `introduction` says to the server's INFO."""
-    raw = socket.create_connection((HOST, port), timeout=ANSWER_SECONDS, source_address=(source, 0))
+    connection = socket.create_connection((HOST, target.port), timeout=ANSWER_SECONDS, source_address=(source, 0))
     try:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None and tls.sslsocket_class is WebSocket:
-            connection, info = _upgraded(tls.wrap_socket(raw, server_hostname="localhost"))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if target.is_websocket and target.tls is not None:
+            connection = WebSocket.over(connection, ClientSide(target.tls))
+            connection.upgrade()
+            info = _read_until(connection, b"\r\n", "INFO")
         else:
-            info = _read_until(raw, b"\r\n", "INFO")
-            connection = raw if tls is None else tls.wrap_socket(raw, server_hostname="localhost")
-    except BaseException:
-        raw.close()
-        raise
-    try:
+            info = _read_until(connection, b"\r\n", "INFO")
+            if target.tls is not None:
+                connection = SecureSocket.over(connection, ClientSide(target.tls))
         connection.sendall(introduction(info) + PING)
         _read_until(connection, PONG, "the PONG to CONNECT")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _upgraded(connection: socket.socket) -> tuple[socket.socket, bytes]:
-    """A secured connection as a WebSocket, and the INFO that came over it."""
-    if isinstance(connection, WebSocket):
-        connection.upgrade()
-    return connection, _read_until(connection, b"\r\n", "INFO")
 
 
 def subscribe(connection: socket.socket, subject: str, sid: int = SID) -> None:

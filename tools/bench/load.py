@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from tools.bench.errors import BenchError
 from tools.bench.frames import Ring, Walk
 from tools.bench.progress import Progress, drain
 from tools.bench.receive import STALL_SECONDS, receive
+from tools.bench.secured import SecureSocket
 from tools.bench.workers import Figures, Worker
 
 WINDOW = 8 * 1024 * 1024
@@ -63,21 +63,17 @@ class _Publisher:
         self.size = lane.ring.published.size
         self.growth = lane.ring.growth
         self.sent = 0
-        self._blocked_limit = 0
+        self._is_blocked = False
         self._walk = Walk(lane.ring.published)
 
     def send(self, limit: int = CHUNK) -> int:
-        """Send on in the ring without waiting, at most `limit` bytes; returns how much went out.
-
-        After a send that was blocked, TLS wants the same bytes again, so the limit of that send counts again.
-        """
-        limit = self._blocked_limit or limit
+        """Send on in the ring without waiting, at most `limit` bytes; returns how much went out."""
+        self._is_blocked = False
         try:
             size = self.connection.send(self._walk.rest(limit))
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            self._blocked_limit = limit
+        except BlockingIOError:
+            self._is_blocked = True
             return 0
-        self._blocked_limit = 0
         self.sent += size
         self._walk.advance(size)
         return size
@@ -85,7 +81,7 @@ class _Publisher:
     @property
     def blocked(self) -> bool:
         """Whether the last send found the connection's buffers full."""
-        return self._blocked_limit > 0
+        return self._is_blocked or (isinstance(self.connection, SecureSocket) and self.connection.unsent)
 
     def complete_frame(self) -> None:
         """Send what is missing of the frame that was begun."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,6 +18,7 @@ from typing import Protocol
 from tools.bench.client import PING
 from tools.bench.errors import BenchError
 from tools.bench.progress import Progress, drain
+from tools.bench.secured import SecureSocket
 from tools.bench.websocket import WebSocket
 from tools.bench.workers import Figures
 
@@ -56,7 +56,7 @@ class PlainCounter:
 class SecureCounter:
     """Counts the decrypted bytes of a TLS connection."""
 
-    def __init__(self, connection: ssl.SSLSocket) -> None:
+    def __init__(self, connection: SecureSocket) -> None:
         self._connection = connection
 
     def count(self, data: memoryview) -> int:
@@ -72,7 +72,7 @@ class SecureCounter:
                 if not size:
                     raise BenchError(CLOSED)
                 total += self.count(view[:size])
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except BlockingIOError:
             if not total:
                 raise BlockingIOError from None
         return total
@@ -92,7 +92,7 @@ class FramedCounter(SecureCounter):
 def _counter(connection: socket.socket) -> Counter:
     if isinstance(connection, WebSocket):
         return FramedCounter(connection)
-    return SecureCounter(connection) if isinstance(connection, ssl.SSLSocket) else PlainCounter(connection)
+    return SecureCounter(connection) if isinstance(connection, SecureSocket) else PlainCounter(connection)
 
 
 def receive(connections: Sequence[socket.socket], progress: Progress) -> Figures:

@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.bench.client import Target, client_context
+from tools.bench.client import Target
 from tools.bench.config import server_config
 from tools.bench.errors import BenchError
 from tools.bench.forge import AccountPlan, Trust, forge_certificates, forge_trust
 from tools.bench.report import RowResult, ServerResult
 from tools.bench.rows import Row
+from tools.bench.secured import client_context
 from tools.bench.servers import Program, Server, free_port
 from tools.bench.standin import StandIn
-from tools.bench.websocket import websocket_context
 
 CEILING_ROUNDS = 3
 CEILING_SECONDS = 0.5
@@ -44,7 +44,6 @@ class Bench:
         self._forged: tuple[Sequence[AccountPlan], Trust] | None = None
         forge_certificates(directory)
         self._context = client_context(directory)
-        self._websocket_context = websocket_context(directory)
 
     def run(self, row: Row) -> RowResult:
         """Measure one row on all programs. A failure ends up in the result, not in an exception."""
@@ -112,9 +111,7 @@ class Bench:
             result.ceiling_error = str(failure)
 
     def _target(self, port: int, row: Row) -> Target:
-        context = self._websocket_context if row.websocket else self._context
-        users = self._trust(row).users
-        return Target(port, users, context, self._directory / "ca.pem") if row.tls else Target(port, users)
+        return Target(port, self._trust(row).users, self._context if row.tls else None, row.websocket)
 
     def _trust(self, row: Row) -> Trust:
         """What is issued for a row's accounts: both servers and the stand-in get the same."""

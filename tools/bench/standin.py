@@ -10,23 +10,29 @@ import os
 import re
 import select
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
+from tls.context import server_context
+from tls.policy import TLSSettings
 from tools.bench.client import PING, PONG
 from tools.bench.config import HOST
+from tools.bench.errors import BenchError
 from tools.bench.frames import Side, Walk
+from tools.bench.secured import SecureSocket
 from tools.bench.workers import Figures, Worker
+
+if TYPE_CHECKING:
+    from tls.engine import ServerContext
 
 INFO = b'INFO {"server_id":"STANDIN","headers":true,"max_payload":1048576,"nonce":"bm8gcmVhbCBub25j"}\r\n'
 NAME = re.compile(rb'"name":"([^"]+)"')
 READ_BYTES = 256 * 1024
 WRITE_BYTES = 256 * 1024
-RECORD_BYTES = 16 * 1024
 HANDSHAKE_SECONDS = 10.0
 
 
@@ -47,14 +53,12 @@ class StandIn:
     """The stand-in server, in forked processes of its own; use it as a context manager."""
 
     def __init__(
-        self, routes: Routes, certificates: Path | None = None, processes: int = 1, *, tickets: int = 1
+        self, routes: Routes, certificates: Path | None = None, processes: int = 1
     ) -> None:
         context = None
         if certificates is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-            context.num_tickets = tickets
-            context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
+            certificate, key = (str(certificates / name) for name in ("server.pem", "server-key.pem"))
+            context = server_context(TLSSettings(cert_file=certificate, key_file=key, min_version="1.3"))
         self._listener = socket.create_server((HOST, 0), backlog=1024)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -140,7 +144,7 @@ class _Hub:
         return touched
 
 
-def _serve(listener: socket.socket, routes: Routes, context: ssl.SSLContext | None) -> Figures:
+def _serve(listener: socket.socket, routes: Routes, context: ServerContext | None) -> Figures:
     hub = _Hub(routes)
     peers: dict[int, _Peer] = {}
     poll = select.poll()
@@ -150,18 +154,21 @@ def _serve(listener: socket.socket, routes: Routes, context: ssl.SSLContext | No
     while os.getppid() == parent:
         for descriptor, events in poll.poll(1000):
             if descriptor == listener.fileno():
-                peer = _accept(listener, context)
-                if peer is not None:
-                    peers[peer.connection.fileno()] = peer
-                    poll.register(peer.connection, select.POLLIN)
-                continue
-            peer = peers[descriptor]
-            touched = [peer] if events & select.POLLOUT else []
+                came = _accept(listener, context)
+                if came is None:
+                    continue
+                # Its first words may have come with the end of its handshake, and the socket will not tell of them.
+                peer = peers[came.connection.fileno()] = came
+                poll.register(peer.connection, select.POLLIN)
+                touched = []
+            else:
+                peer = peers[descriptor]
+                touched = [peer] if events & select.POLLOUT else []
             if events & ~select.POLLOUT:
                 size = _read(peer.connection, buffer)
                 if size == 0:
-                    poll.unregister(descriptor)
-                    del peers[descriptor]
+                    poll.unregister(peer.connection)
+                    del peers[peer.connection.fileno()]
                     peer.connection.close()
                     continue
                 if size > 0:
@@ -173,7 +180,7 @@ def _serve(listener: socket.socket, routes: Routes, context: ssl.SSLContext | No
     return {}
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext | None) -> _Peer | None:
+def _accept(listener: socket.socket, context: ServerContext | None) -> _Peer | None:
     try:
         connection, _ = listener.accept()
     except BlockingIOError:
@@ -183,29 +190,22 @@ def _accept(listener: socket.socket, context: ssl.SSLContext | None) -> _Peer | 
         connection.settimeout(HANDSHAKE_SECONDS)
         connection.sendall(INFO)
         if context is not None:
-            connection = context.wrap_socket(connection, server_side=True)
+            connection = SecureSocket.over(connection, context.connection())
         connection.setblocking(False)
-    except OSError:
+    except (OSError, BenchError):
         connection.close()
         return None
     return _Peer(connection)
 
 
 def _read(connection: socket.socket, buffer: memoryview) -> int:
-    """Read what is there, over TLS several records at once; 0 at the end of the connection, -1 if nothing is there."""
-    size = 0
+    """Read what is there; 0 at the end of the connection, -1 if nothing is there."""
     try:
-        size = connection.recv_into(buffer)
-        while size and isinstance(connection, ssl.SSLSocket) and len(buffer) - size >= RECORD_BYTES:
-            more = connection.recv_into(buffer[size:])
-            if not more:
-                break
-            size += more
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return size or -1
+        return connection.recv_into(buffer)
+    except BlockingIOError:
+        return -1
     except OSError:
         return 0
-    return size
 
 
 def _flush(peer: _Peer) -> bool:
@@ -218,7 +218,10 @@ def _flush(peer: _Peer) -> bool:
         if peer.pongs:
             peer.connection.send(PONG * peer.pongs)
             peer.pongs = 0
-    except (BlockingIOError, ssl.SSLWantWriteError):
+        if isinstance(peer.connection, SecureSocket) and peer.connection.unsent:
+            peer.connection.send(b"")
+            return not peer.connection.unsent
+    except BlockingIOError:
         return False
     except OSError:
         peer.owed = peer.pongs = 0

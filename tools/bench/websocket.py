@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import base64
 import os
-import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.bench.errors import BenchError
+from tools.bench.secured import SecureSocket
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -67,7 +66,7 @@ class FrameCounter:
         return pieces
 
 
-class WebSocket(ssl.SSLSocket):
+class WebSocket(SecureSocket):
     """A TLS connection that speaks frames in `sendall` and `recv`; `send` and `recv_into` move bytes as they are."""
 
     frames: FrameCounter
@@ -103,12 +102,3 @@ class WebSocket(ssl.SSLSocket):
             payload = b"".join(self.frames.payload(memoryview(data)))
             if payload or not data:
                 return payload
-
-
-def websocket_context(certificates: Path) -> ssl.SSLContext:
-    """TLS 1.3 only, with the generated authority, for sockets that can be upgraded."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(certificates / "ca.pem")
-    context.sslsocket_class = WebSocket
-    return context

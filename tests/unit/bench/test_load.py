@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.client import Target, client_context
+from tls.engine import _Tickets
+from tools.bench.arriving import Newcomer
+from tools.bench.client import Target
+from tools.bench.config import HOST
 from tools.bench.connects import measure_connects
 from tools.bench.errors import BenchError
 from tools.bench.forge import Trust, forge_certificates, forge_trust
 from tools.bench.frames import Ring, Side, deliver_frame, ring_of
 from tools.bench.load import Lane, Shape, measure
 from tools.bench.rows import Metric, Requests, Streaming
+from tools.bench.secured import client_context
 from tools.bench.standin import Route, StandIn
 
 SECONDS = 0.05
@@ -32,9 +36,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def target_of(standin: StandIn, trust: Trust, certificates: Path | None = None) -> Target:
-    if certificates is None:
-        return Target(standin.port, trust.users)
-    return Target(standin.port, trust.users, client_context(certificates), certificates / "ca.pem")
+    return Target(standin.port, trust.users, None if certificates is None else client_context(certificates))
 
 
 def lanes(subscribers: int) -> Shape:
@@ -101,9 +103,17 @@ def test_connects_are_resumed(trust: Trust, certificates: Path) -> None:
         assert measure_connects(target_of(standin, trust, certificates), 0.3, resumes=True)["rate"] > 0
 
 
-def test_a_server_that_resumes_nothing_is_noticed(trust: Trust, certificates: Path) -> None:
-    with StandIn({}, certificates, tickets=0) as standin, pytest.raises(BenchError, match="did not take a session's"):
-        measure_connects(target_of(standin, trust, certificates), 0.3, resumes=True)
+def test_a_server_that_does_not_resume_is_noticed(trust: Trust, certificates: Path) -> None:
+    with StandIn({}, certificates) as standin:
+        newcomer = Newcomer(target_of(standin, trust, certificates), "newcomer", resumes=True)
+        newcomer.visit(HOST)
+        newcomer.visit(HOST)
+    # Whatever else keeps the keys of tickets in this process.
+    _Tickets._living.clear()
+    with StandIn({}, certificates) as other:
+        newcomer._target = target_of(other, trust, certificates)
+        with pytest.raises(BenchError, match="did not take a session's ticket"):
+            newcomer.visit(HOST)
 
 
 def test_ring_sides_of_different_frames_make_the_growth() -> None:
