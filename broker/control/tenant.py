@@ -147,9 +147,14 @@ class Tenant:
     def leave(self, session: Session) -> None:
         """Lets the session go; what it has moved here stays counted."""
         if session in self.sessions:
-            self._gone = self._gone.plus(self._moved(session))
+            gone, before, client = self._gone, self._before.pop(session, NO_TRAFFIC), session.client
+            self._gone = Traffic(
+                gone.in_messages + client.in_messages - before.in_messages,
+                gone.in_bytes + client.in_bytes - before.in_bytes,
+                gone.out_messages + client.out_messages - before.out_messages,
+                gone.out_bytes + client.out_bytes - before.out_bytes,
+            )
             self.sessions.remove(session)
-            self._before.pop(session, None)
 
     @property
     def traffic(self) -> Traffic:

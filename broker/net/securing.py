@@ -199,8 +199,9 @@ class Securing(Writing):
         journal.write(LOGGER, logging.DEBUG, self.session, "Starting TLS client connection handshake")
         if not self._is_timed:
             self._upgrade_within(self._tls_timeout)
-        self._unwatch()
         self.service.handshakes.take(self, Securing._shake_hands)
+        if self in self.service.handshakes:
+            self._unwatch()
 
     def _shake_hands(self) -> None:
         """The handshake begins: its first step costs most of it."""

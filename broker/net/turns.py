@@ -36,6 +36,10 @@ class Turns:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __contains__(self, connection: Guarded) -> bool:
+        """Whether a connection waits for its turn."""
+        return connection in self._waiting
+
     def take(self, connection: Guarded, step: Callable[[Any], None]) -> None:
         """Does a step of a connection: now, if this turn has time left, else in one of the next."""
         self._waiting[connection] = step
