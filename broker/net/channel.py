@@ -168,8 +168,10 @@ class Channel:
     def send_sealed(self) -> bool:
         """Sends waiting ciphertext; True when none is left. Raises OSError when the socket is broken."""
         records = self._records
+        has_tickets = False
         while waiting := self.waiting:
-            self._tickets = 0
+            if self._tickets:
+                has_tickets, self._tickets = True, 0
             try:
                 count = self.sock.send(records.sealed())
             except (BlockingIOError, InterruptedError):
@@ -178,6 +180,9 @@ class Channel:
             self.sent += count
             if count < waiting:
                 return False
+        if has_tickets:
+            # The handshake is over, whose messages are larger than most that are to come.
+            records.shrink()
         return True
 
     @property

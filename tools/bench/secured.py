@@ -6,6 +6,7 @@ With the ssl module the two ends of the load took more of the machine for TLS th
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -23,6 +24,16 @@ CIPHERTEXT_BYTES: Final = 224 * 1024
 """Read at once: what is in them, and in the part of a record that came before, fits the buffers that are read into."""
 
 NAME: Final = b"localhost"
+
+
+class _Scratch(threading.local):
+    """A buffer of each thread."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(CIPHERTEXT_BYTES))
+
+
+_SCRATCH: Final = _Scratch()
 
 
 def client_context(certificates: Path) -> SSL.Context:
@@ -77,7 +88,6 @@ class SecureSocket(socket.socket):
     what has come, though the socket says nothing of it.
     """
 
-    _scratch: memoryview = memoryview(bytearray(CIPHERTEXT_BYTES))
     _is_installed = False
 
     @classmethod
@@ -140,8 +150,9 @@ class SecureSocket(socket.socket):
                 return count
 
     def _fill(self) -> int:
-        count = super().recv_into(self._scratch)
-        self._records.feed(self._scratch[:count])
+        scratch = _SCRATCH.view
+        count = super().recv_into(scratch)
+        self._records.feed(scratch[:count])
         return count
 
     def _flush(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tls.engine import _Tickets
 from tools.bench.arriving import Newcomer
 from tools.bench.client import Target
 from tools.bench.config import HOST
-from tools.bench.connects import measure_connects
+from tools.bench.connects import hold_idle, measure_connects, require_open
 from tools.bench.errors import BenchError
 from tools.bench.forge import Trust, forge_certificates, forge_trust
 from tools.bench.frames import Ring, Side, deliver_frame, ring_of
@@ -114,6 +115,13 @@ def test_a_server_that_does_not_resume_is_noticed(trust: Trust, certificates: Pa
         newcomer._target = target_of(other, trust, certificates)
         with pytest.raises(BenchError, match="did not take a session's ticket"):
             newcomer.visit(HOST)
+
+
+def test_many_idle_connections_are_opened_at_once(trust: Trust, certificates: Path) -> None:
+    with StandIn({}, certificates) as standin, ExitStack() as stack:
+        connections = hold_idle(target_of(standin, trust, certificates), 100, stack)
+        require_open(connections)
+        assert len(connections) == 100
 
 
 def test_ring_sides_of_different_frames_make_the_growth() -> None:
