@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from accounts.imports import ServiceImport
@@ -17,7 +18,6 @@ from broker.jetstream.api.router import PREFIX, Router
 from broker.jetstream.errors import JetStreamError
 from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
 from broker.jetstream.store.account import AccountStore
-from broker.jetstream.store.sealing import ServerKeys, Vault
 from broker.jetstream.store.tables import StoreError
 from broker.jetstream.view import View
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from broker.config.options import JetStreamOptions
     from broker.control.control import Control
     from broker.control.tenant import Tenant
+    from broker.jetstream.store.sealing import Vault
 
 LOGGER: Final = logging.getLogger("natskeep.jetstream")
 
@@ -69,7 +70,9 @@ class JetStream:
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
         self.settings = Settings(options, server)
-        self._vault = Vault(ServerKeys(options.key, options.previous_key, options.cipher))
+        sealing = import_module("broker.jetstream.store.sealing")
+        keys = sealing.ServerKeys(options.key, options.previous_key, options.cipher)
+        self._vault: Vault = sealing.Vault(keys)
         self.view = View(self.settings)
         """What monitoring shows."""
         self._control = control

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from importlib import import_module
 from typing import Final
 
 import msgspec
-from cryptography import x509
 
 from tls.identity import CertificateFormatError, peer_certificate
 
@@ -28,7 +28,9 @@ def describe(der: bytes) -> PeerCertificate:
     digest = hashlib.sha256(der).hexdigest()
     try:
         facts = peer_certificate(der)
-        subject = x509.load_der_x509_certificate(der).subject.rfc4514_string()
+        # Most servers never show one, so what reads them is loaded with the first.
+        x509 = import_module("cryptography.x509")
+        subject: str = x509.load_der_x509_certificate(der).subject.rfc4514_string()
     except (CertificateFormatError, ValueError):
         return PeerCertificate(cert_sha256=digest)
     return PeerCertificate(subject, facts.public_key_sha256, digest)

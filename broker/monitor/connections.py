@@ -236,7 +236,7 @@ def _entries(listed: list[Source], options: ConnzOptions, clocks: Clocks) -> lis
         entry(one, options, now)
         if isinstance(one, ConnectionRecord)
         else plain_entry(one, clocks)
-        if is_plain and one.session.close_reason is None
+        if is_plain and one.session.close_reason is None and not one.session.arrival.socket_path
         else entry(ConnectionRecord.of(one, now, monotonic), options, now)
         for one in listed
     ]
