@@ -29,8 +29,10 @@ MODE_NO_AUTO_CHAIN: Final = 8
 _OF_RECORDS: Final = (
     "BIO_get_mem_data",
     "BIO_new",
+    "BIO_new_mem_buf",
     "BIO_read",
     "BIO_s_mem",
+    "BIO_set_mem_eof_return",
     "BIO_write",
     "ERR_clear_error",
     "SSL_get_error",

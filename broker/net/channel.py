@@ -9,7 +9,7 @@ import contextlib
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from broker.core.records import Records, install
+from broker.core.records import Outlet, Records, install
 from tls.failures import HandshakeError
 
 if TYPE_CHECKING:
@@ -18,17 +18,7 @@ if TYPE_CHECKING:
     from tls.engine import Judge, ServerConnection, ServerContext
 
 CIPHERTEXT_BUFFER: Final = 256 * 1024
-PLAINTEXT_TURN: Final = 256 * 1024
-"""Bytes of plaintext that are sealed in one go before the socket is asked to take them."""
-
 TLS_1_3: Final = "TLSv1.3"
-
-LEAST_KEPT: Final = 32 * 1024
-"""Bytes that the buffers of a connection may have grown to without being given back."""
-
-MOST_KEPT: Final = 128
-"""Connections that keep larger buffers than that, those which moved much last."""
-
 
 MOST_BARREN: Final = 64 * 1024
 """Bytes of ciphertext that may come without a byte of plaintext: four times the largest record. A client that does
@@ -36,12 +26,14 @@ nothing but change its keys costs much more than it sends."""
 
 
 class Ciphertext:
-    """What all TLS connections of a loop share: the one buffer that they read into, and how many keep memory."""
+    """What all TLS connections of a loop share: the one buffer that they read into, and the one that they send from."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(CIPHERTEXT_BUFFER))
-        self._grown: dict[Channel, None] = {}
+        self._outlet = Outlet()
         self._is_installed = False
+        self._borrower: Records | None = None
+        """Whose records stand in the buffer that is read into."""
 
     def records_of(self, connection: ServerConnection) -> Records:
         """What moves the records of a connection."""
@@ -49,20 +41,19 @@ class Ciphertext:
             # The library is loaded where there is TLS, and only there.
             install(import_module("tls.native").functions())
             self._is_installed = True
-        return Records(connection, connection.handle)
+        return Records(connection, connection.handle, self._outlet)
 
-    def keep(self, channel: Channel) -> None:
-        """The channel has large buffers; some other that has moved nothing for longest gives back its own."""
-        self._grown.pop(channel, None)
-        self._grown[channel] = None
-        if len(self._grown) > MOST_KEPT:
-            oldest = next(iter(self._grown))
-            del self._grown[oldest]
-            oldest.shrink()
+    def lend(self, records: Records) -> memoryview:
+        """The buffer to read into; what has not been opened of it yet is kept."""
+        if self._borrower is not None:
+            self._borrower.keep()
+        self._borrower = records
+        return self.view
 
-    def let_go(self, channel: Channel) -> None:
-        """The channel is at its end."""
-        self._grown.pop(channel, None)
+    def let_go(self, records: Records) -> None:
+        """A connection is at its end."""
+        if self._borrower is records:
+            self._borrower = None
 
 
 class Channel:
@@ -106,9 +97,10 @@ class Channel:
 
         Raises BlockingIOError and OSError.
         """
-        view = self._shared.view
+        records = self._records
+        view = self._shared.lend(records)
         count = self.sock.recv_into(view, limit)
-        self._records.feed(view[:count])
+        records.feed(view, count)
         self._barren += count
         return count
 
@@ -141,8 +133,6 @@ class Channel:
             self._barren = 0
         elif self._barren > MOST_BARREN:
             self._is_barren = True
-        if self._records.largest > LEAST_KEPT:
-            self._shared.keep(self)
         return count
 
     def write(self, plaintext: memoryview) -> int:
@@ -156,29 +146,27 @@ class Channel:
         sealed = 0
         size = len(plaintext)
         while sealed < size:
-            piece = plaintext[sealed : sealed + PLAINTEXT_TURN]
-            records.seal(piece)
-            sealed += len(piece)
+            sealed += records.seal(plaintext[sealed:] if sealed else plaintext)
             if not self.send_sealed():
                 break
-        if records.largest > LEAST_KEPT:
-            self._shared.keep(self)
         return sealed
 
     def send_sealed(self) -> bool:
         """Sends waiting ciphertext; True when none is left. Raises OSError when the socket is broken."""
         records = self._records
         has_tickets = False
-        while waiting := self.waiting:
+        while self.waiting:
             if self._tickets:
                 has_tickets, self._tickets = True, 0
+            sealed = records.sealed()
+            size = len(sealed)
             try:
-                count = self.sock.send(records.sealed())
+                count = self.sock.send(sealed)
             except (BlockingIOError, InterruptedError):
-                return False
+                count = 0
             records.sent(count)
             self.sent += count
-            if count < waiting:
+            if count < size:
                 return False
         if has_tickets:
             # The handshake is over, whose messages are larger than most that are to come.
@@ -191,10 +179,6 @@ class Channel:
         waiting = self._records.waiting
         return 0 if waiting == self._tickets else waiting
 
-    def shrink(self) -> None:
-        """Gives the memory of its buffers back, unless they hold something."""
-        self._records.shrink()
-
     def finish(self) -> None:
         """Says the end of the stream, if the socket takes it at once."""
         self.connection.end()
@@ -203,4 +187,4 @@ class Channel:
 
     def let_go(self) -> None:
         """Nothing is read or written any more."""
-        self._shared.let_go(self)
+        self._shared.let_go(self._records)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core import records
-from broker.core.records import RecordError, Records
+from broker.core.records import Outlet, RecordError, Records
 from tests.support.certificates import make_certificates
 from tests.support.handshakes import SHARED, Peers
 from tls.context import client_context, server_context
@@ -50,7 +50,7 @@ def test_what_comes_is_opened_however_it_is_cut(
     while ciphertext:
         cut = cuts[turn % len(cuts)]
         turn += 1
-        both.records.feed(memoryview(ciphertext[:cut]))
+        both.records.feed(memoryview(ciphertext), min(cut, len(ciphertext)))
         ciphertext = ciphertext[cut:]
         while count := both.records.read_into(space):
             opened += space[:count]
@@ -64,21 +64,38 @@ def test_what_comes_is_opened_however_it_is_cut(
 def test_what_is_sealed_is_sent_however_it_is_taken(
     listening: ServerContext, version: ssl.TLSVersion, messages: list[bytes], cuts: list[int]
 ) -> None:
-    both = peers(listening, version)
+    both, other = peers(listening, version), peers(listening, version)
     turn = 0
     for message in messages:
-        both.records.seal(memoryview(message))
-        # The socket takes some of it now, and the rest behind the next message.
-        taken = min(cuts[turn % len(cuts)], both.records.waiting)
-        turn += 1
-        both.pass_on(taken)
-    while both.records.waiting:
-        both.pass_on(min(cuts[turn % len(cuts)], both.records.waiting))
-        turn += 1
+        assert both.records.seal(memoryview(message)) == len(message)
+        while both.records.waiting:
+            # Others send by the same outlet, before any of it was taken and whenever some of it was.
+            other.records.seal(memoryview(b"other"))
+            other.pass_on()
+            both.pass_on(cuts[turn % len(cuts)])
+            turn += 1
     received = b""
     while len(received) < sum(map(len, messages)):
         received += both.client.read(1 << 20)
     assert received == b"".join(messages)
+    assert other.client.read(1 << 20).startswith(b"other")
+
+
+def test_very_much_is_sealed_in_parts(listening: ServerContext) -> None:
+    both = peers(listening, ssl.TLSVersion.TLSv1_3)
+    data = bytes(range(256)) * 4096
+    sealed, received = 0, b""
+    while sealed < len(data):
+        count = both.records.seal(memoryview(data)[sealed:])
+        assert 0 < count < 400 * 1024
+        sealed += count
+        with pytest.raises(RecordError, match="older bytes wait"):
+            both.pass_on(1)
+            both.records.seal(memoryview(b"x"))
+        both.pass_on()
+    while len(received) < len(data):
+        received += both.client.read(1 << 20)
+    assert received == data
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -94,7 +111,7 @@ def test_a_bit_that_is_turned_ends_the_stream(
     both.client.write(message)
     forged = bytearray(both.sealed_by_client())
     forged[place % len(forged)] ^= 1 << bit
-    both.records.feed(memoryview(before + bytes(forged)))
+    both.records.feed(memoryview(before + bytes(forged)), len(before) + len(forged))
     space = memoryview(bytearray(1 << 16))
     assert bytes(space[: both.records.read_into(space)]) == b"before"
     assert both.records.read_into(space) == 0
@@ -107,30 +124,36 @@ class TestMemory:
     def test_buffers_are_given_back_when_they_hold_nothing(self, listening: ServerContext) -> None:
         both = peers(listening, ssl.TLSVersion.TLSv1_3)
         both.client.write(b"x" * 100_000)
-        both.records.feed(memoryview(both.sealed_by_client()))
-        assert both.records.largest > 100_000
+        sealed = both.sealed_by_client()
+        both.records.feed(memoryview(sealed), len(sealed))
+        assert not both.records.shrink()
+        both.records.keep()
         assert not both.records.shrink()
         space = memoryview(bytearray(1 << 17))
         assert both.records.read_into(space) == 100_000
         assert both.records.shrink()
-        assert both.records.largest == 0
         both.records.seal(memoryview(b"y" * 50_000))
-        assert not both.records.shrink()
-        both.pass_on()
         assert both.records.shrink()
+        both.pass_on()
         # It goes on as if nothing had been.
         both.client.write(b"still there")
         assert both.received() == b"still there"
+
+    @pytest.mark.parametrize("count", [-1, 5])
+    def test_no_more_is_taken_than_the_buffer_holds(self, listening: ServerContext, count: int) -> None:
+        both = peers(listening, ssl.TLSVersion.TLSv1_3)
+        with pytest.raises(ValueError, match="does not hold so much"):
+            both.records.feed(memoryview(b"four"), count)
 
     def test_a_record_that_has_come_in_part_stays(self, listening: ServerContext) -> None:
         both = peers(listening, ssl.TLSVersion.TLSv1_3)
         both.client.write(b"in two parts")
         ciphertext = both.sealed_by_client()
-        both.records.feed(memoryview(ciphertext[:7]))
+        both.records.feed(memoryview(ciphertext), 7)
         space = memoryview(bytearray(100))
         assert both.records.read_into(space) == 0
         assert both.records.shrink()
-        both.records.feed(memoryview(ciphertext[7:]))
+        both.records.feed(memoryview(ciphertext)[7:], len(ciphertext) - 7)
         assert bytes(space[: both.records.read_into(space)]) == b"in two parts"
 
 
@@ -150,7 +173,7 @@ class TestMistakes:
     def test_a_connection_must_stand_there(self, listening: ServerContext) -> None:
         SHARED.records_of(listening.connection())
         with pytest.raises(ValueError, match="no connection stands there"):
-            Records(object(), 0)
+            Records(object(), 0, Outlet())
 
     def test_every_function_must_be_there(self) -> None:
         with pytest.raises(KeyError):

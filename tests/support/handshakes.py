@@ -43,10 +43,14 @@ class Peers:
 
     def _server_goes_on(self) -> bool:
         try:
-            self.records.feed(memoryview(self._to_server.read()))
+            self._feed()
             return self.server.handshake()
         finally:
             self.pass_on()
+
+    def _feed(self) -> None:
+        sealed = self._to_server.read()
+        self.records.feed(memoryview(sealed), len(sealed))
 
     def _client_reads(self) -> bytes:
         try:
@@ -66,7 +70,7 @@ class Peers:
 
     def received(self, size: int = 1 << 16) -> bytes:
         """What the server can read."""
-        self.records.feed(memoryview(self._to_server.read()))
+        self._feed()
         room = memoryview(bytearray(size))
         return bytes(room[: self.records.read_into(room)])
 

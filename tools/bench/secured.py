@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from OpenSSL import SSL
 
-from broker.core.records import Records, install
+from broker.core.records import Outlet, Records, install
 from tls import native
 from tls.failures import HandshakeError
 from tools.bench.errors import BenchError
@@ -31,6 +31,15 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(CIPHERTEXT_BYTES))
+        self.outlet = Outlet()
+        self._borrower: Records | None = None
+
+    def lend(self, records: Records) -> memoryview:
+        """The buffer to read into; what has not been opened of it yet is kept."""
+        if self._borrower is not None:
+            self._borrower.keep()
+        self._borrower = records
+        return self.view
 
 
 _SCRATCH: Final = _Scratch()
@@ -83,7 +92,7 @@ class ClientSide:
 class SecureSocket(socket.socket):
     """A socket whose bytes are those inside TLS.
 
-    Without blocking, `send` takes all it is given, or nothing while older bytes wait; `unsent` tells whether some do,
+    Without blocking, `send` takes what it is given, or nothing while older bytes wait; `unsent` tells whether some do,
     and the next `send`, of nothing if need be, sends them. A smaller buffer to read into than 256 KiB may leave some of
     what has come, though the socket says nothing of it.
     """
@@ -99,7 +108,7 @@ class SecureSocket(socket.socket):
         timeout = raw.gettimeout()
         made = cls(raw.family, raw.type, raw.proto, raw.detach())
         made.settimeout(timeout)
-        made._records = Records(side, side.handle)
+        made._records = Records(side, side.handle, _SCRATCH.outlet)
         try:
             while not side.handshake():
                 made._flush()
@@ -122,19 +131,19 @@ class SecureSocket(socket.socket):
         return self._records.waiting > 0
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:
-        """Takes all of it; raises BlockingIOError while older bytes wait for room."""
+        """Takes it, or the beginning of very much; raises BlockingIOError while older bytes wait for room."""
         if not self._flush():
             raise BlockingIOError
-        view = memoryview(data)
-        self._records.seal(view)
+        count = self._records.seal(memoryview(data))
         self._flush()
-        return len(view)
+        return count
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Sends all of it; the socket must block."""
-        self._records.seal(memoryview(data))
-        while not self._flush():
-            continue
+        rest = memoryview(data)
+        while rest or self.unsent:
+            if self._flush():
+                rest = rest[self._records.seal(rest) :]
 
     def recv(self, buflen: int, flags: int = 0) -> bytes:
         """What is there, b"" at the end."""
@@ -150,9 +159,9 @@ class SecureSocket(socket.socket):
                 return count
 
     def _fill(self) -> int:
-        scratch = _SCRATCH.view
+        scratch = _SCRATCH.lend(self._records)
         count = super().recv_into(scratch)
-        self._records.feed(scratch[:count])
+        self._records.feed(scratch, count)
         return count
 
     def _flush(self) -> bool:
@@ -161,6 +170,8 @@ class SecureSocket(socket.socket):
             try:
                 count = super().send(self._records.sealed())
             except BlockingIOError:
-                return False
+                count = 0
             self._records.sent(count)
+            if not count:
+                return False
         return True

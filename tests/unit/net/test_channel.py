@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import broker.net.channel
-from broker.net.channel import CIPHERTEXT_BUFFER, Channel, Ciphertext
+from broker.net.channel import Channel, Ciphertext
 from tests.support.certificates import make_certificates
 from tls.context import server_context
 from tls.failures import HandshakeError
@@ -192,7 +191,7 @@ def test_writing_stops_when_the_socket_is_full_and_goes_on_in_order(directory: P
     sealed, received = 0, b""
     while len(received) < len(data):
         sealed += ends.channel.write(memoryview(data)[sealed:])
-        assert ends.channel.waiting <= CIPHERTEXT_BUFFER + 8192
+        assert ends.channel.waiting <= 400 * 1024
         received += ends.read()
     assert received == data
     assert ends.channel.waiting == 0
@@ -230,29 +229,30 @@ def test_tickets_wait_for_something_to_go_out_with(directory: Path) -> None:
         ends.theirs.close()
 
 
-def test_those_that_moved_much_last_keep_their_buffers(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker.net.channel, "MOST_KEPT", 2)
+def test_what_is_not_opened_yet_survives_what_others_read(directory: Path) -> None:
+    """All read into one buffer, in which the records of one may stand that has to wait."""
     shared = Ciphertext()
-    three = [Ends(directory, ssl.TLSVersion.TLSv1_3, shared=shared) for _ in range(3)]
-
-    def move(ends: Ends) -> None:
-        ends.client.write(b"x" * 60_000)
-        ends.push()
-        assert len(ends.open()) == 60_000
-
-    for ends in three:
+    waiting, other = (Ends(directory, ssl.TLSVersion.TLSv1_3, shared=shared) for _ in range(2))
+    for ends in (waiting, other):
         ends.shake_hands()
-        ends.channel.write(memoryview(b"INFO"))
-    move(three[0])
-    move(three[1])
-    move(three[0])
-    assert all(ends.channel._records.largest > 60_000 for ends in three[:2])
-    move(three[2])
-    assert [ends.channel._records.largest > 60_000 for ends in three] == [True, False, True]
-    for ends in three:
-        # Who gave them back goes on as before.
-        move(ends)
+    for _ in range(3):
+        waiting.client.write(bytes(range(256)) * 40)
+    waiting.push()
+    assert waiting.open(100) == bytes(range(100))
+    other.client.write(b"other" * 2000)
+    other.push()
+    assert other.open() == b"other" * 2000
+    room = memoryview(bytearray(1 << 16))
+    rest = bytes(room[: waiting.channel.read_into(room)])
+    assert rest == (bytes(range(256)) * 120)[100:]
+    # More may come behind what was kept.
+    waiting.client.write(b"more" * 1000)
+    waiting.push()
+    assert waiting.open(10) == b"moremoremo"
+    waiting.client.write(b"last")
+    waiting.push()
+    assert waiting.open() == b"re" + b"more" * 997 + b"last"
+    for ends in (waiting, other):
         ends.channel.let_go()
         ends.ours.close()
         ends.theirs.close()
-    assert not shared._grown

@@ -348,7 +348,8 @@ def exchanged(listening: ServerContext, dialling: SSL.Connection) -> SSL.Connect
             dialling.do_handshake()
             done[0] = True
         with suppress(SSL.WantReadError):
-            records.feed(memoryview(dialling.bio_read(1 << 16)))
+            sealed = dialling.bio_read(1 << 16)
+            records.feed(memoryview(sealed), len(sealed))
         done[1] = done[1] or serving.handshake()
         sealed = bytes(records.sealed())
         records.sent(len(sealed))
