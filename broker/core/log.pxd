@@ -46,6 +46,7 @@ cdef class Block:
     cdef uint32_t kept_bytes        # and bytes of data
     cdef list pieces                # sequences under which the store has parts of it; None for none
     cdef bint full                  # takes no more
+    cdef bint headed                # a message came with a header
     cdef bint thinned               # messages went that the store has
     cdef bint skipped               # messages went before the store had them
     cdef bint listed                # stands among the changed blocks of its log
@@ -76,6 +77,13 @@ cdef class Cursor:
     cdef uint64_t pending(self) except? 0xFFFFFFFFFFFFFFFF
 
 
+cdef class Usage:
+    cdef readonly int64_t bytes     # of all logs
+    cdef readonly Usage above       # None for the outermost
+
+    cdef void count(self, int64_t more)
+
+
 cdef class Log:
     cdef readonly bint file
     cdef readonly uint64_t first
@@ -91,7 +99,10 @@ cdef class Log:
     cdef list changed               # blocks that the store does not have as they are
     cdef bint moved                 # first, last or the time of the last changed
     cdef readonly uint64_t held     # bytes of data in memory
+    cdef public uint64_t maximum_held   # from which on blocks that were brought are let go
+    cdef object resident            # full blocks whose records are in memory, the earliest first
     cdef public object loader       # is asked for the records of a block that are not here
+    cdef Usage shared               # counts the bytes with those of other logs; None for none
     cdef list cursors
     cdef Topic *topic_table
     cdef uint32_t topic_count       # numbers given out
@@ -118,10 +129,12 @@ cdef class Log:
     cdef int enforce(self, uint32_t topic) except -1
     cdef Record *record(self, Block block, uint32_t index) except NULL
     cdef int bring(self, Block block) except -1
+    cdef int let_go(self, uint64_t keep, Py_ssize_t stay) except -1
     cdef int tighten_first(self, Topic *topic, uint32_t number) except -1
     cdef int tighten_last(self, Topic *topic, uint32_t number) except -1
     cdef uint64_t scan(self, Filter filter, uint64_t start, uint64_t stop) except? 0xFFFFFFFFFFFFFFFF
     cdef uint64_t scan_back(self, Filter filter, uint64_t start) except? 0xFFFFFFFFFFFFFFFF
+    cdef void count(self, int64_t more)
     cdef void free_topics(self) noexcept
     cdef uint64_t counted(self, size_t subject, Py_ssize_t header, size_t payload) noexcept
     cdef int drop_leading(self, Py_ssize_t count) except -1

@@ -24,6 +24,8 @@ cdef uint32_t NO_HEADER = UINT32_MAX
 cdef uint32_t NO_TOPIC = UINT32_MAX
 cdef size_t BLOCK_BYTES = 64 << 10      # a block takes no more messages when it would pass this
 cdef uint32_t BLOCK_PLACES = 4096
+cdef uint64_t MAXIMUM_HELD = 8 << 20    # bytes of records in memory from which on what was brought goes again
+cdef Py_ssize_t IN_USE = 4              # blocks that were brought last stay, for who reads has pointers into them
 cdef uint64_t NOTHING = 0xFFFFFFFFFFFFFFFF
 
 # What a filter knows of a subject.
@@ -266,6 +268,19 @@ cdef class Cursor:
         return self.pending()
 
 
+cdef class Usage:
+    """How many bytes several logs count together; what it counts, the one above it counts too."""
+
+    def __init__(self, Usage above=None):
+        self.above = above
+
+    cdef void count(self, int64_t more):
+        cdef Usage usage = self
+        while usage is not None:
+            usage.bytes += more
+            usage = usage.above
+
+
 cdef class Log:
     """The messages of one stream. `file` chooses how their sizes are counted, and whether changes are kept for a store.
 
@@ -280,12 +295,32 @@ cdef class Log:
         self.blocks = []
         self.changed = []
         self.cursors = []
+        self.resident = deque()
+        self.maximum_held = MAXIMUM_HELD
         self.moved = first > 1
         self.topic_table = NULL
         self.buckets = NULL
 
     def __dealloc__(self):
         self.free_topics()
+
+    @property
+    def usage(self):
+        """Where its bytes are counted with those of other logs, or None."""
+        return self.shared
+
+    @usage.setter
+    def usage(self, Usage usage):
+        if self.shared is not None:
+            self.shared.count(-<int64_t> self.bytes)
+        self.shared = usage
+        if usage is not None:
+            usage.count(<int64_t> self.bytes)
+
+    cdef void count(self, int64_t more):
+        self.bytes += more
+        if self.shared is not None:
+            self.shared.count(more)
 
     cdef void free_topics(self) noexcept:
         cdef uint32_t number
@@ -438,6 +473,30 @@ cdef class Log:
         block.data = data
         block.room = block.used
         self.held += block.used
+        self.resident.append(block)
+        if self.held > self.maximum_held:
+            self.let_go(self.maximum_held, IN_USE)
+        return 0
+
+    cdef int let_go(self, uint64_t keep, Py_ssize_t stay) except -1:
+        """Lets go of records that the store has as they are, those first that came into memory first.
+
+        That many blocks stay which came last.
+        """
+        cdef Block block
+        cdef Py_ssize_t left = len(self.resident) - stay
+        while self.held > keep and left > 0:
+            left -= 1
+            block = <Block> self.resident.popleft()
+            if block.data == NULL or block.live == 0:
+                continue
+            if block.listed or block.pieces is None:
+                self.resident.append(block)
+                continue
+            free(block.data)
+            block.data = NULL
+            block.room = 0
+            self.held -= block.used
         return 0
 
     cdef int mark(self, Block block) except -1:
@@ -467,6 +526,8 @@ cdef class Log:
                 return block
             block.full = True
             self.mark(block)
+            if self.file:
+                self.resident.append(block)
         block = Block(sequence)
         block.widen(1)
         self.blocks.append(block)
@@ -489,6 +550,7 @@ cdef class Log:
         record.subject = <uint32_t> subject_length
         record.sequence = sequence
         record.time = time
+        block.headed |= header_length >= 0
         at = <char *> record + sizeof(Record)
         memcpy(at, subject, subject_length)
         at += subject_length
@@ -523,7 +585,7 @@ cdef class Log:
         self.last = sequence
         self.last_time = time
         self.messages += 1
-        self.bytes += self.counted(subject_length, header_length, payload_length)
+        self.count(<int64_t> self.counted(subject_length, header_length, payload_length))
         if not self.file:
             self.durable = sequence
         self.enforce(number)
@@ -593,7 +655,7 @@ cdef class Log:
         cdef uint64_t worth = self.counted(
             record.subject, -1 if record.header == NO_HEADER else <Py_ssize_t> record.header,
             record.size - sizeof(Record) - record.subject - head)
-        self.bytes -= worth
+        self.count(-<int64_t> worth)
         block.worth -= <uint32_t> worth
         block.live_bytes -= record.size
         self.strike(block, index)
@@ -709,7 +771,7 @@ cdef class Log:
                 break
             if block.live and block.first + block.count <= sequence:
                 # A whole block goes without a look at its records.
-                self.bytes -= block.worth
+                self.count(-<int64_t> block.worth)
                 block.worth = block.live_bytes = 0
                 for index in range(block.count):
                     if block.offsets[index] != GONE:
@@ -925,6 +987,29 @@ cdef class Log:
         """How many messages at or above `start` pass the filter."""
         return self.tally(wanted, start, self.last)
 
+    def headed(self, uint64_t start):
+        """The first sequence at or above `start` whose message has a header; 0 for none.
+
+        Blocks in which no message came with one are not read.
+        """
+        cdef Py_ssize_t at
+        cdef uint32_t index
+        cdef Block block
+        start = max(start, self.first)
+        if self.messages == 0 or start > self.last:
+            return 0
+        at = self.place_of(start)
+        while at < len(self.blocks):
+            block = <Block> self.blocks[at]
+            if block.live and block.headed:
+                index = 0 if start <= block.first else <uint32_t> (start - block.first)
+                while index < block.count:
+                    if block.offsets[index] != GONE and self.record(block, index).header != NO_HEADER:
+                        return block.first + index
+                    index += 1
+            at += 1
+        return 0
+
     def at_time(self, int64_t time):
         """The first sequence whose message was stored at a time or later; last + 1 where there is none."""
         cdef Py_ssize_t at
@@ -1105,7 +1190,7 @@ cdef class Log:
         counts[2] = <uint32_t> (len(texts) // 2)
         counts[3] = block.worth
         counts[4] = block.live_bytes
-        counts[5] = 0
+        counts[5] = block.headed
         return b"".join([
             PyBytes_FromStringAndSize(<char *> counts, 24), PyBytes_FromStringAndSize(<char *> times, 16),
             PyBytes_FromStringAndSize(<char *> block.offsets, block.count * 4), bytes(column), *texts])
@@ -1119,10 +1204,12 @@ cdef class Log:
         self.bucket_mask = 0
         self.topic_count = self.topic_room = self.subjects = 0
         self.epoch += 1
-        self.first = self.last = self.messages = self.bytes = self.durable = self.held = 0
+        self.count(-<int64_t> self.bytes)
+        self.first = self.last = self.messages = self.durable = self.held = 0
         self.last_time = 0
         self.blocks = []
         self.changed = []
+        self.resident.clear()
         self.moved = False
         for cursor in self.cursors:
             cursor.seek(cursor.position)
@@ -1157,6 +1244,7 @@ cdef class Log:
         block.used = block.kept_bytes = counts[1]
         block.worth = counts[3]
         block.live_bytes = counts[4]
+        block.headed = counts[5] != 0
         memcpy(&block.first_time, at + 24, 8)
         memcpy(&block.last_time, at + 32, 8)
         offsets = <const uint32_t *> (at + 40)
@@ -1191,7 +1279,7 @@ cdef class Log:
         if gaps is not None and PyBytes_GET_SIZE(gaps) >= 8:
             memcpy(&block.worth, PyBytes_AS_STRING(gaps), 4)
             memcpy(&block.live_bytes, PyBytes_AS_STRING(gaps) + 4, 4)
-        self.bytes += block.worth
+        self.count(block.worth)
         block.pieces = [first]
         block.full = True
         self.blocks.append(block)
@@ -1234,13 +1322,14 @@ cdef class Log:
             block.count = place + 1
             if not is_gap(gaps, place):
                 block.offsets[place] = block.used
+                block.headed |= record.header != NO_HEADER
                 block.live += 1
                 block.live_bytes += record.size
                 worth = self.counted(
                     record.subject, -1 if record.header == NO_HEADER else <Py_ssize_t> record.header,
                     record.size - sizeof(Record) - record.subject - head)
                 block.worth += <uint32_t> worth
-                self.bytes += worth
+                self.count(<int64_t> worth)
                 if block.live == 1:
                     block.first_time = record.time
                 block.last_time = record.time
@@ -1276,15 +1365,7 @@ cdef class Log:
 
     def shed(self, uint64_t keep):
         """Lets go of records that the store has, the oldest first, until `keep` bytes are in memory."""
-        cdef Block block
-        for block in self.blocks:
-            if self.held <= keep:
-                return
-            if block.data != NULL and block.full and not block.listed and block.pieces is not None:
-                free(block.data)
-                block.data = NULL
-                block.room = 0
-                self.held -= block.used
+        self.let_go(keep, 0)
 
 
 cdef inline bint is_gap(bytes gaps, uint32_t place):

@@ -10,6 +10,7 @@ import msgspec
 from accounts.limits import EVERY_TIER, UNLIMITED, JetStreamLimits
 from accounts.subject import overlaps
 from auth.gojson import quote
+from broker.core.log import Usage
 from broker.jetstream.advisories import Advisories
 from broker.jetstream.codec import Int64, Plain, decode, now
 from broker.jetstream.config import metadata
@@ -61,6 +62,8 @@ class AccountJetStream:
         """The broker as a client of the account, which hears what it says itself."""
         self.clock = clock
         self.advisories = Advisories(internal, settings.domain)
+        self.usages = {storage: Usage(above) for storage, above in settings.usages.items()}
+        """Bytes that its streams hold."""
         self.streams: dict[str, Stream] = {}
         self.followers: dict[str, list[LocalFollower | RemoteFollower]] = {}
         """Who takes messages from a stream, by its name."""
@@ -279,7 +282,8 @@ class AccountJetStream:
         return allowance_of(((of_account, used), (of_server, self.settings.used(storage))))
 
     def _used(self, tier: str, storage: Storage) -> int:
-        return sum(stream.log.bytes for stream in self._of_tier(tier) if stream.config.storage is storage)
+        # Every stream has one replica.
+        return self.usages[storage].bytes if tier in (EVERY_TIER, "R1") else 0
 
     def used(self, storage: Storage) -> int:
         """Bytes that its streams hold."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from broker.config.options import JetStreamOptions
+from broker.core.log import Usage
+from broker.jetstream.config.words import Storage
 from broker.jetstream.errors import ApiError
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from accounts.limits import JetStreamLimits
     from broker.config.options import JetStreamCeilings
     from broker.jetstream.account import AccountJetStream
-    from broker.jetstream.config.words import Storage
 
 _SHARE: Final = (3, 4)
 """The part of what the machine has that streams may take where nothing is said."""
@@ -64,11 +65,14 @@ class Settings:
     """Bytes of their messages."""
     fast_batches: int = 0
     """Fast batches that are not committed yet."""
+    usages: dict[Storage, Usage] = field(init=False)
+    """Bytes that all streams hold."""
     max_memory: int = field(init=False)
     """Bytes that streams in memory may take together; -1 takes as much as the machine gives."""
     max_store: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.usages = {storage: Usage() for storage in Storage}
         self.adopt(self.options)
 
     def adopt(self, options: JetStreamOptions) -> None:
@@ -111,4 +115,4 @@ class Settings:
 
     def used(self, storage: Storage) -> int:
         """Bytes that all streams hold."""
-        return sum(account.used(storage) for account in self.accounts.values())
+        return self.usages[storage].bytes

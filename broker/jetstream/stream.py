@@ -48,6 +48,7 @@ class Stream:
         self.created = created
         """Nanoseconds since 1970."""
         self.log = log
+        log.usage = account.usages[config.storage]
         self.consumers: dict[str, Consumer] = {}
         self.is_closed = False
         self._age_timer: Timer | None = None
@@ -116,6 +117,7 @@ class Stream:
     def close(self, *, deleted: bool) -> None:
         """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
         self.is_closed = True
+        self.log.usage = None
         self._unfollow(deleted=deleted)
         self.ingest.close(deleted=deleted)
         self.direct.close()

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from broker.core.log import Cursor, Filter, Log
+from broker.core.log import Cursor, Filter, Log, Usage
 from tests.oracle.log import PlainLog, PlainTables
 
 SUBJECTS = st.sampled_from([b"a", b"a.b", b"a.c", b"a.b.c", b"z", b"\xc3\xa4.b"])
@@ -31,6 +31,13 @@ class Machine(RuleBasedStateMachine):
         self.follow(None, 1)
 
     def limit(self) -> None:
+        self.of_all = Usage()
+        self.usage = Usage(self.of_all)
+        self.log.usage = self.usage
+        self.log.maximum_held = 100_000
+        other = Log()
+        other.append(b"a", None, b"x" * (1000 - 31), 1)
+        other.usage = self.of_all
         self.log.maximum_messages = self.plain.maximum_messages
         self.log.maximum_per_subject = self.plain.maximum_per_subject
 
@@ -76,6 +83,7 @@ class Machine(RuleBasedStateMachine):
             self.tables.take(self.log, erase=erase)
             self.log.shed(0)
             assert not self.log.dirty
+            assert not any(block.here for block in self.log.blocks[:-1])
 
     @rule(erase=st.booleans())
     def read_back(self, erase: bool) -> None:
@@ -107,6 +115,7 @@ class Machine(RuleBasedStateMachine):
             assert log.first == plain.first
             assert log.first_time == plain.held[plain.first][0]
         assert log.last_time == plain.last_time
+        assert (self.usage.bytes, self.of_all.bytes) == (plain.bytes, plain.bytes + 1000)
         assert log.deleted == (plain.last - plain.first + 1 - len(plain.held) if plain.held else 0)
         assert log.subjects == len({entry[1] for entry in plain.held.values()})
         assert self.cursor.ahead == sum(number >= self.position for number in plain.matching(self.patterns))
@@ -125,6 +134,8 @@ class Machine(RuleBasedStateMachine):
             if (found := plain.find(one)) is not None
         )
         assert sum(log.counts(wanted).values()) == len(matching)
+        headed = [number for number, entry in sorted(plain.held.items()) if entry[2] is not None and number >= start]
+        assert log.headed(start) == (headed[0] if headed else 0)
         for number in {*list(plain.held)[:3], start}:
             entry = log.get(number)
             told = None if entry is None else (entry.time, entry.subject, entry.header, entry.payload)

@@ -34,6 +34,7 @@ FILLED = 100_000
 
 _ACKNOWLEDGED = b'"seq":'
 _REFUSED = b'"error"'
+_DELIVERED = b" $JS.ACK."
 _REPLY = re.compile(rb"(\$JS\.ACK\.[^ \r\n]+) ")
 
 
@@ -183,12 +184,16 @@ def _pull_once(connection: socket.socket, name: str, *, explicit: bool) -> None:
         data = tail + receive(connection)
         if b"NATS/1.0 4" in data:
             raise BenchError(f"a request ended early: {data[-300:]!r}")
-        found = _REPLY.findall(data)
-        # What is not whole yet is looked at again.
-        tail = data[data.rfind(b"\r\n") :] if b"\r\n" in data else data
-        if explicit and found:
-            connection.sendall(b"".join(b"PUB %b 4\r\n+ACK\r\n" % reply for reply in found))
-        count += len(found)
+        if explicit:
+            found = _REPLY.findall(data)
+            # What is not whole yet is looked at again.
+            tail = data[data.rfind(b"\r\n") :] if b"\r\n" in data else data
+            if found:
+                connection.sendall(b"".join(b"PUB %b 4\r\n+ACK\r\n" % reply for reply in found))
+            count += len(found)
+        else:
+            count += data.count(_DELIVERED)
+            tail = data[-len(_DELIVERED) + 1 :]
 
 
 class Streams(Row):

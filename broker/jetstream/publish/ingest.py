@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from accounts.limits import UNLIMITED
 from broker.control.tenant import wire
 from broker.core.intake import Intake
-from broker.core.log import Filter
 from broker.core.plan import Subscription
 from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
@@ -103,19 +102,19 @@ class Ingest:
 
     def recall(self) -> None:
         """Remembers what messages ask for, and the ids of those that are still within the window: after a restart."""
-        log, every = self._log, Filter()
+        log = self._log
         if self._stream.config.allow_msg_schedules:
             self._schedules.recall()
         if self._stream.config.allow_msg_ttl:
             self.lifetimes.recall(log)
         if self.duplicates.window and log.messages:
-            at = log.next(every, log.at_time(now() - self.duplicates.window))
+            at = log.headed(log.at_time(now() - self.duplicates.window))
             while at:
                 entry = log.get(at)
                 if entry is not None:
                     message_id = headers.own_lines(entry.header).get(headers.MESSAGE_ID, b"")
                     self.duplicates.remember(message_id, at, entry.time)
-                at = log.next(every, at + 1)
+                at = log.headed(at + 1)
 
     # Messages come
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from broker.core.log import Filter
 from broker.jetstream.config.durations import SECOND, parse_duration, shown_duration
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish import headers
@@ -88,8 +87,7 @@ class Lifetimes:
 
     def recall(self, log: Log) -> None:
         """Looks through all messages, as after a restart."""
-        every = Filter()
-        at = log.next(every, 0)
+        at = log.headed(0)
         while at:
             entry = log.get(at)
             if entry is not None and entry.header and TTL in entry.header:
@@ -98,5 +96,5 @@ class Lifetimes:
                     self._ends.append((entry.time + ttl, at))
                 elif ttl == NEVER:
                     self.lasting.add(at)
-            at = log.next(every, at + 1)
+            at = log.headed(at + 1)
         heapify(self._ends)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from accounts.subject import is_literal, overlaps
-from broker.core.log import Filter
 from broker.jetstream.codec import now, shown_time
 from broker.jetstream.codec.times import NANOSECONDS
 from broker.jetstream.errors import ApiError, JetStreamError
@@ -163,13 +162,13 @@ class Schedules:
 
     def recall(self) -> None:
         """Looks through all messages, as after a restart."""
-        log, every, start = self._stream.log, Filter(), f"{DOCUMENT}{self._stream.id}/"
+        log, start = self._stream.log, f"{DOCUMENT}{self._stream.id}/"
         kept = {}
         if not self._stream.is_memory:
             documents = self._stream.account.store.documents(start)
             kept = {int(key.removeprefix(start)): int(value) for key, value in documents.items()}
         self._kept = set(kept)
-        at = log.next(every, 0)
+        at = log.headed(0)
         while at:
             entry = log.get(at)
             if entry is not None and entry.header and PATTERN in entry.header:
@@ -180,7 +179,7 @@ class Schedules:
                 if found is not None:
                     self._drop(entry.subject)
                     self._plan(entry.subject, at, kept.get(at, found.moment))
-            at = log.next(every, at + 1)
+            at = log.headed(at + 1)
         for sequence in self._kept - {sequence for _, sequence in self._due.values()}:
             self._put(sequence, 0)
         self._wait()

@@ -42,6 +42,12 @@ RETRY: Final = 0.25
 KEPT_IN_MEMORY: Final = 8 << 20
 """Bytes of records that one stream keeps in memory after they are on disk."""
 
+KEPT_IN_ALL: Final = 64 << 20
+"""Bytes of records that all streams of an account keep in memory."""
+
+LOOKS: Final = 16
+"""Commits after which that is looked at."""
+
 
 class AccountStore:
     """All that an account keeps. Runs in the loop's thread; only the writing itself runs in one of the executor's.
@@ -242,7 +248,20 @@ class AccountStore:
         for log, last in marks:
             log.durable = last
             log.shed(KEPT_IN_MEMORY)
+        if self.commits % LOOKS == 0:
+            self._shed({log for log, _ in marks})
         self._call(waiting, None)
+
+    def _shed(self, active: set[Log]) -> None:
+        """Lets go of records of streams that are not written to, when all together keep too many."""
+        held = sum(log.held for log in self._logs.values())
+        for log in self._logs.values():
+            if held <= KEPT_IN_ALL:
+                return
+            if log not in active:
+                held -= log.held
+                log.shed(0)
+                held += log.held
 
     def _pass_on(self, environment: Environment) -> None:
         """Has the tables take what the journal says, beside the commits that go on."""
