@@ -424,8 +424,10 @@ class Server:
             prepared = await aside(partial(_read_and_prepare, old, source, earlier, serving))
         stock = await service.staples.prepare(prepared.served, prepared.options)
         await service.inspection.open(prepared.options)
-        found = await survey(service, prepared)
         new = prepared.options
+        if new.jetstream is not None and self._jetstream is not None:
+            await self._jetstream.check(new.jetstream)
+        found = await survey(service, prepared)
         trail = service.control.trail
         changed = [] if trail.recorder is None else await aside(partial(account_changes, prepared, old))
         if self._supply is not None:
@@ -492,7 +494,7 @@ class Server:
     async def _reload_jetstream(self, service: Service, new: Options) -> None:
         """Switches streams on or off, or lets them keep to what is said now."""
         if new.jetstream is not None and self._jetstream is not None:
-            self._jetstream.reload(new.jetstream)
+            await self._jetstream.reload(new.jetstream)
         elif new.jetstream is not None:
             try:
                 self._open_jetstream(service)

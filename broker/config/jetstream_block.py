@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any, Final
 
 from broker.config.absent import checked
@@ -18,6 +20,7 @@ from broker.config.values import (
     fail,
     integer,
     keys,
+    one_or_more,
     read_block,
     string,
 )
@@ -27,6 +30,8 @@ _SHIFTS: Final = {"K": 10, "M": 20, "G": 30, "T": 40}
 _CIPHERS: Final = frozenset({"chacha", "chachapoly", "aes"})
 _SWITCHES: Final = {"enabled": True, "enable": True, "disabled": False, "disable": False}
 _NANOSECONDS: Final = 1_000_000_000
+_LONGEST_KEY: Final = 4096
+"""Bytes of a file with a key."""
 
 
 def jetstream(entry: Entry, problems: Problems) -> JetStreamOptions | None:
@@ -41,7 +46,24 @@ def jetstream(entry: Entry, problems: Problems) -> JetStreamOptions | None:
     fields = read_block(content, KEYS, problems)
     fields.pop(NOWHERE, None)
     enabled = fields.pop("enabled", True)
+    _check_sources(entry, content)
     return JetStreamOptions(**fields) if enabled else None
+
+
+_SOURCES: Final = (
+    ({"key", "ek", "encryption_key"}, {"key_file"}, {"key_command"}),
+    ({"prev_key", "prev_ek", "prev_encryption_key"}, {"prev_key_file"}),
+)
+"""Where a key may come from: one of these, and one of those."""
+
+
+def _check_sources(entry: Entry, block: Table) -> None:
+    given = [one.key for one in block]
+    for sources in _SOURCES:
+        found = [next(key for key in given if key.lower() in names) for names in sources
+                 if any(key.lower() in names for key in given)]
+        if len(found) > 1:
+            raise fail(entry, f'"{found[0]}" and "{found[1]}" both say where the key is; keep one of them')
 
 
 def switch(entry: Entry, text: str) -> bool:
@@ -117,6 +139,43 @@ def _cipher(entry: Entry, problems: Problems) -> str:
     if text.lower() not in _CIPHERS:
         raise fail(entry, f'Unknown cipher type: "{text}"; use chacha or aes')
     return "aes" if text.lower() == "aes" else "chacha"
+
+
+def _key_file(entry: Entry, problems: Problems) -> str:
+    """The key in a file that nobody else may read."""
+    path = Path(string(entry, problems)).expanduser()
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            content = file.read(_LONGEST_KEY + 1)
+    except OSError as error:
+        raise fail(entry, f"cannot read {entry.key} {path}: {error.strerror}") from None
+    if found.st_mode & 0o077 or found.st_uid not in {0, os.geteuid()}:
+        raise fail(
+            entry, f"{entry.key} {path} may be read or changed by others: make it the server's own, and chmod 600 it"
+        )
+    try:
+        key = content.decode("ascii").strip()
+    except UnicodeDecodeError:
+        key = ""
+    if not key or len(content) > _LONGEST_KEY:
+        remedy = "write 32 random bytes in base64, as `openssl rand -base64 32` does"
+        raise fail(entry, f"{entry.key} {path} holds no key: {remedy}")
+    return key
+
+
+def _key_command(entry: Entry, problems: Problems) -> tuple[str, ...]:
+    words = one_or_more(entry, problems)
+    if not words or not words[0]:
+        raise fail(entry, f'"{entry.key}" names no program')
+    return words
+
+
+def _key_timeout(entry: Entry, problems: Problems) -> float:
+    seconds = duration_text(entry, problems)
+    if seconds <= 0:
+        raise fail(entry, f'"{entry.key}" must be more than 0')
+    return seconds
 
 
 def _extension_hint(entry: Entry, problems: Problems) -> None:
@@ -324,7 +383,45 @@ KEYS: Final[Keys] = {
         field="previous_key",
         read=string,
         kind="string",
-        doc="The key before it: what it sealed is sealed anew with `key` at the start.",
+        doc="The key before it: what it sealed is sealed anew with `key`, at the start or by a reload.",
+    ),
+    **keys(
+        "key_file",
+        field="key",
+        read=_key_file,
+        kind="path",
+        doc="File with the key, in place of `key`; nobody else may read it. natskeep's own.",
+    ),
+    **keys(
+        "prev_key_file",
+        field="previous_key",
+        read=_key_file,
+        kind="path",
+        doc="File with the key before it, in place of `prev_key`. natskeep's own.",
+    ),
+    **keys(
+        "key_command",
+        field="key_command",
+        read=_key_command,
+        kind="string, or a list: program and arguments",
+        doc="Command that asks whoever keeps the key, such as a KMS, in place of `key` "
+        "([jetstream.md](jetstream.md#a-command-for-the-key)). natskeep's own.",
+    ),
+    **keys(
+        "key_timeout",
+        field="key_timeout",
+        read=_key_timeout,
+        kind="duration in quotes",
+        default="10 s",
+        doc="How long the command may take. natskeep's own.",
+    ),
+    **keys(
+        "key_dir",
+        field="key_dir",
+        read=string,
+        kind="path",
+        default="`keys` in `store_dir`",
+        doc="Where the key file of each account is kept, best apart from the data and its backups. natskeep's own.",
     ),
     **keys(
         "cipher",

@@ -458,6 +458,12 @@ class JetStreamOptions:
     """Seals the data keys of accounts, by which all that they have on disk is encrypted; empty encrypts nothing."""
     previous_key: str = field(default="", repr=False)
     """The key before it."""
+    key_command: tuple[str, ...] = ()
+    """Asks whoever has the key, in place of ``key``; the first word is the program."""
+    key_timeout: float = 10.0
+    """Seconds that the command may take."""
+    key_dir: str = ""
+    """Directory of the key files of accounts. Empty is ``keys`` beside the streams."""
     cipher: str = "chacha"
     """``chacha`` or ``aes``."""
     ceilings: JetStreamCeilings = field(default_factory=JetStreamCeilings)

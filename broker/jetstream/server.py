@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from accounts.imports import ServiceImport
@@ -16,9 +19,10 @@ from broker.control.internal import Internal
 from broker.jetstream.account import AccountJetStream
 from broker.jetstream.api.router import PREFIX, Router
 from broker.jetstream.errors import JetStreamError
+from broker.jetstream.keys import Keys
 from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
 from broker.jetstream.store.account import AccountStore
-from broker.jetstream.store.tables import StoreError
+from broker.jetstream.store.tables import Checked, StoreError
 from broker.jetstream.view import View
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from broker.config.options import JetStreamOptions
     from broker.control.control import Control
     from broker.control.tenant import Tenant
-    from broker.jetstream.store.sealing import Vault
+    from broker.jetstream.store.sealing import Sealed
 
 LOGGER: Final = logging.getLogger("natskeep.jetstream")
 
@@ -40,8 +44,17 @@ _OF_A_DOMAIN: Final = {
 }
 """What stands behind the prefix of a domain, and what is meant by it."""
 
+_MODESTY: Final = 10
+"""How nice the thread is that tidies up."""
+
 _WRITERS: Final = 4
 """Accounts whose changes are written at the same time."""
+
+
+def _be_modest() -> None:
+    """Lets everything else go first: what this thread does may take long."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _MODESTY)
 
 
 class _Part:
@@ -70,19 +83,23 @@ class JetStream:
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
         self.settings = Settings(options, server)
-        sealing = import_module("broker.jetstream.store.sealing")
-        keys = sealing.ServerKeys(options.key, options.previous_key, options.cipher)
-        self._vault: Vault = sealing.Vault(keys)
+        self.keys = Keys(control.trail, options)
+        """What is on disk is sealed by these."""
         self.view = View(self.settings)
         """What monitoring shows."""
         self._control = control
         self._settled = settled
         self._directory = directory_of(options)
         self._executor = ThreadPoolExecutor(_WRITERS, "natskeep-jetstream")
+        self._background = ThreadPoolExecutor(1, "natskeep-jetstream-tidy", _be_modest)
         self._parts: dict[str, _Part] = {}
         self._is_open = self._is_starting = False
         self._closing: dict[str, asyncio.Task[None]] = {}
         """By account: what is still being written of streams that are ended."""
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        """By account: the question for its key."""
+        self._codecs: dict[str, Checked | Sealed] = {}
+        """By account: how its values stand on disk, where that was asked for already."""
 
     def open(self) -> None:
         """Begins with the accounts that are known, and takes on those that come to be used.
@@ -93,14 +110,22 @@ class JetStream:
         self._control.wiring.own_mappings = self._domain_mappings
         self._control.wiring.compiled = self._adapt
         self._control.wiring.forgotten = self._forget
+        self.keys.open()
         self._is_starting = True
+        if self.keys.asks:
+            self._ask_for_all()
         self._enter()
         self._control.wiring.changed(tuple(self._control.tenants))
         self._is_starting = False
 
-    def reload(self, options: JetStreamOptions) -> None:
-        """Keeps to other options, of which only what streams may take together is another."""
+    async def check(self, options: JetStreamOptions) -> None:
+        """Looks whether a reload could go on with other options. Raises SettingsError."""
+        await asyncio.to_thread(self.keys.check, options)
+
+    async def reload(self, options: JetStreamOptions) -> None:
+        """Keeps to other options, as far as they may change."""
         self.settings.adopt(options)
+        await self.keys.adopt(options)
         self._enter()
 
     def _enter(self) -> None:
@@ -109,6 +134,32 @@ class JetStream:
             account = self._control.account(name)
             if account is not None and account.jetstream:
                 self._control.wiring.enter(account)
+
+    def _ask_for_all(self) -> None:
+        """Asks for all keys that are needed at the start, some at a time. Raises SettingsError."""
+        accounts = [account for name in sorted(self._names()) if (account := self._control.account(name)) is not None]
+        names = [account.name for account in accounts if account.jetstream and not account.is_system]
+        try:
+            self._codecs = dict(zip(names, self._executor.map(self._codec, names), strict=True))
+        except StoreError as error:
+            raise SettingsError(f"JetStream: {error}") from None
+
+    def _codec(self, name: str) -> Checked | Sealed:
+        return self.keys.codec(self._directory / directory_name(name), name)
+
+    async def _ask(self, account: Account) -> None:
+        """Asks for the key of an account that has come to be used. Nobody answers until it is there."""
+        try:
+            self._codecs[account.name] = await asyncio.to_thread(self._codec, account.name)
+        except StoreError as error:
+            LOGGER.error("JetStream of account %s: %s", account.label, error)
+            return
+        finally:
+            del self._asking[account.name]
+        tenant = self._control.tenants.get(account.name)
+        if tenant is not None and self._is_open:
+            self._adapt(tenant)
+            self._settled()
 
     def _names(self) -> set[str]:
         """The accounts that are known at the start, or have something on disk."""
@@ -125,9 +176,10 @@ class JetStream:
             wiring.changed(tuple(self._control.tenants))
         for part in list(self._parts.values()):
             self._forget(part.tenant)
-        while self._closing:
-            await asyncio.wait(self._closing.values())
+        while waited := [*self._closing.values(), *self._asking.values()]:
+            await asyncio.wait(waited)
         self._executor.shutdown()
+        self._background.shutdown()
 
     def account(self, name: str) -> AccountJetStream | None:
         """The streams of an account; None where it has no JetStream."""
@@ -149,7 +201,9 @@ class JetStream:
         if part is not None and part.tenant is not tenant:
             self._forget(part.tenant)
             part = None
-        if account.name in self._closing and account.jetstream:
+        if self._must_ask(account):
+            self._asking[account.name] = asyncio.get_running_loop().create_task(self._ask(account))
+        if (account.name in self._closing or account.name in self._asking) and account.jetstream:
             # Nobody answers until what it had is on disk, so that nobody is told that it is not there.
             if part is not None:
                 self._forget(tenant)
@@ -163,6 +217,13 @@ class JetStream:
             self._forget(tenant)
         if account.jetstream or not _is_answered_elsewhere(account):
             self._parts[account.name] = self._made(tenant)
+
+    def _must_ask(self, account: Account) -> bool:
+        """Whether the key of an account is needed, and must be asked for."""
+        name = account.name
+        is_live = name in self._parts and self._parts[name].router.account is not None
+        is_known = is_live or name in self._codecs or name in self._asking or name in self._closing
+        return self.keys.asks and bool(account.jetstream) and not account.is_system and not is_known
 
     def _made(self, tenant: Tenant) -> _Part:
         account = tenant.account
@@ -181,9 +242,13 @@ class JetStream:
         return _Part(tenant, internal, Router(internal, self.settings, streams))
 
     def _streams(self, internal: Internal) -> AccountJetStream:
-        directory = self._directory / directory_name(internal.tenant.account.name)
-        codec = self._vault.codec(directory, internal.tenant.account.name)
-        store = AccountStore(directory, asyncio.get_running_loop(), self._executor, self._settled, codec)
+        name = internal.tenant.account.name
+        directory = self._directory / directory_name(name)
+        codec = self._codecs.pop(name, None) or self._codec(name)
+        loop = asyncio.get_running_loop()
+        store = AccountStore(directory, loop, self._executor, self._settled, codec, background=self._background)
+        if not isinstance(codec, Checked):
+            store.tidying.turned = partial(self.keys.settle, directory.name, name, codec)
         streams = AccountJetStream(self.settings, store, internal, self._control.hub, self._control.clock)
         streams.load()
         return streams

@@ -41,6 +41,7 @@ _WEB = "integration/test_websocket_keys.py::"
 _PEERS = "unit/tls/test_peers.py::"
 _REVOKED = "integration/test_revocation.py::"
 _STAPLES = "integration/test_stapling.py::"
+_SEALED = "integration/test_jetstream_encryption.py::"
 _STREAMS = "integration/test_jetstream_keys.py::"
 _CROSSES = "unit/control/test_wiring.py::"
 
@@ -244,6 +245,11 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "domain": _STREAMS + "test_ceilings_of_the_server",
         "key": _STREAMS + "test_streams_are_encrypted",
         "prev_key": _STREAMS + "test_streams_are_encrypted",
+        "key_file": _SEALED + "test_the_key_of_the_server_changes_by_a_reload",
+        "prev_key_file": _SEALED + "test_a_key_that_was_in_a_file",
+        "key_command": _SEALED + "test_a_command_that_has_the_key",
+        "key_timeout": _SEALED + "test_a_command_that_has_the_key",
+        "key_dir": _SEALED + "test_the_key_of_the_server_changes_by_a_reload",
         "cipher": _STREAMS + "test_streams_are_encrypted",
         "limits": _STREAMS + "test_ceilings_of_the_server",
     },

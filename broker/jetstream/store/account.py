@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -25,10 +26,11 @@ from broker.jetstream.store.tables import (
     pack_state,
     row_key,
 )
+from broker.jetstream.store.tidying import Tidying
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -62,7 +64,10 @@ class AccountStore:
         executor: Executor,
         settled: Callable[[], None],
         codec: Codec | None = None,
+        *,
+        background: Executor | None = None,
     ) -> None:
+        """``background`` runs what may wait for everything else."""
         self.directory = directory
         self._loop = loop
         self._executor = executor
@@ -79,7 +84,9 @@ class AccountStore:
         self._closed = False
         self._passing: asyncio.Future[None] | None = None
         """The tables are taking what the journal says."""
-        self._compacting = False
+        self._is_held = False
+        """The tables may take nothing, since somebody else works on them."""
+        self.tidying = Tidying(self, self._codec, loop, background or executor)
         self.reloaded: Callable[[StoreError], None] = lambda error: None
         """Is called after a commit failed, when all logs are again what is on disk. Who is called ends what stood on
         something else, calls `forget`, and begins anew."""
@@ -93,7 +100,8 @@ class AccountStore:
     def environment(self) -> Environment:
         """The environment; opened, and made where there is none, by the first who needs it. Raises StoreError."""
         if self._environment is None:
-            self._environment = Environment(self.directory, self._codec)
+            environment = self._environment = Environment(self.directory, self._codec)
+            self.tidying.begin(environment)
         return self._environment
 
     def create(self, *, memory: bool, first: int = 1) -> tuple[str, Log]:
@@ -145,10 +153,13 @@ class AccountStore:
         self._want()
 
     def documents(self, prefix: str) -> dict[str, bytes]:
-        """The documents on disk whose keys begin so, by their keys. Raises StoreError."""
+        """The documents on disk whose keys begin so, by their keys; what is asked for goes up to a slash at least.
+
+        Raises StoreError.
+        """
         if self._environment is None and not (self.directory / "data.mdb").exists():
             return {}
-        return {key.decode(): value for key, value in self.environment.rows(DOCUMENTS, prefix.encode())}
+        return {name.decode(): value for name, value in self.environment.documents(prefix.encode()).items()}
 
     # Committing
 
@@ -230,13 +241,18 @@ class AccountStore:
             else:
                 self._succeeded(marks, waiting)
                 self._pass_on(environment)
-            if self._changes or self._changed or self._waiting:
-                if error is None:
-                    self._begin()
-                else:
-                    self._want()
+                self.tidying.look()
+            self._go_on(error)
 
         writing.add_done_callback(written)
+
+    def _go_on(self, error: BaseException | None) -> None:
+        """Takes what has come while something was written."""
+        if self._changes or self._changed or self._waiting:
+            if error is None:
+                self._begin()
+            else:
+                self._want()
 
     def _succeeded(
         self, marks: list[tuple[Log, int]], waiting: list[Callable[[StoreError | None], None]]
@@ -265,7 +281,7 @@ class AccountStore:
 
     def _pass_on(self, environment: Environment) -> None:
         """Has the tables take what the journal says, beside the commits that go on."""
-        if self._passing is not None or self._compacting or self._closed or not environment.lags:
+        if self._passing is not None or self._is_held or self._closed or not environment.lags:
             return
         passing = self._passing = self._loop.run_in_executor(self._executor, environment.pass_on)
 
@@ -308,35 +324,52 @@ class AccountStore:
 
     # The end
 
-    async def compact(self) -> bool:
-        """Gives unused space back to the system, where it pays; serving goes on. Returns whether it did.
-
-        Raises StoreError.
-        """
-        environment = self._environment
-        if environment is None or self._compacting or not environment.wasteful:
-            return False
-        self._compacting = True
-        try:
+    async def turn_over(self) -> None:
+        """Has the tables take all that is committed so far. Raises StoreError."""
+        environment, is_done = self.environment, False
+        while not is_done and not self._closed:
             await self.passed()
-            apart = await self._loop.run_in_executor(self._executor, environment.copy)
-            # Reading and the change of files both happen in this thread, so nobody reads meanwhile.
-            environment.take_over(apart)
-        finally:
-            self._compacting = False
-            if not self._closed:
+            while self._writing is not None:
+                await self._ended(self._writing)
+            turning = self._loop.run_in_executor(self._executor, environment.turn_over)
+            # Nothing is committed meanwhile.
+            self._writing = self._loop.create_future()
+            try:
+                is_done = await turning
+            finally:
+                over, self._writing = self._writing, None
+                over.set_result(None)
                 self._pass_on(environment)
-        return True
+                self._go_on(None)
+        await self.passed()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[Environment]:
+        """The tables take nothing meanwhile, and commits stay in journal and memory."""
+        environment = self.environment
+        while self._passing is not None:
+            await self.passed()
+        self._is_held = True
+        try:
+            yield environment
+        finally:
+            self._is_held = False
+            self._pass_on(environment)
 
     async def passed(self) -> None:
         """Waits until the tables have taken what they are taking."""
         if self._passing is not None:
-            done = self._loop.create_future()
-            self._passing.add_done_callback(partial(_end, done))
-            await done
+            await self._ended(self._passing)
+
+    async def _ended(self, future: asyncio.Future[None]) -> None:
+        """Waits for the end of something, after all others who were told of it before."""
+        done = self._loop.create_future()
+        future.add_done_callback(partial(_end, done))
+        await done
 
     async def close(self) -> None:
         """Commits what is left and closes the files. What is asked for later is not done."""
+        await self.tidying.close()
         while self._writing is not None or self._changes or self._changed or self._waiting:
             done = self._loop.create_future()
             self.after(partial(_end, done))

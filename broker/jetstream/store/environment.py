@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from broker.core.log import GAPS, INDEX, RECORDS
 from broker.jetstream.store import journal
 from broker.jetstream.store.journal import Journal, sync_directory
 from broker.jetstream.store.tables import (
+    DOCUMENTS,
     IDENTIFIER,
     STATES,
     STREAM_TABLES,
@@ -33,7 +35,7 @@ from broker.jetstream.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.core.log import Log
     from broker.jetstream.store.tables import Change, Codec
@@ -47,8 +49,16 @@ COMPACT_FROM: Final = 32 << 20
 JOURNAL_BYTES: Final = 16 << 20
 """Bytes of a journal from which on the tables take what it says."""
 
+LARGEST_RECORDS: Final = 64 << 10
+"""Bytes that one row of records takes, mostly at most."""
+
+STEP_BYTES: Final = 4 << 20
+"""Bytes of values that are written anew in one transaction."""
+
+_ROWS_AT_ONCE: Final = 64
 _DATA: Final = "data.mdb"
 _APART: Final = "compacting"
+_BEFORE: Final = "before.mdb"
 
 
 class MapFullError(StoreError):
@@ -88,13 +98,15 @@ class Environment:
         self.codec = codec
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            shutil.rmtree(directory / _APART, ignore_errors=True)
+            self._remove_apart()
             size = (directory / _DATA).stat().st_size if (directory / _DATA).exists() else 0
         except OSError as error:
             raise StoreError(f"cannot use {directory}: {error.strerror}; check its owner and mode") from None
         self._open(max(SMALLEST_MAP, size * 2))
         self._recent = Rows()
         self._passing: Rows | None = None
+        self.removed = 0
+        """About how many bytes were removed since somebody looked whether the file is wasteful, at most."""
         self._recover()
 
     def _open(self, size: int) -> None:
@@ -131,7 +143,7 @@ class Environment:
         """Has the tables take everything, and closes the files. Nobody may use the environment after that."""
         with contextlib.suppress(StoreError):
             self.settle()
-            self._journal.discard()
+            self._remove(self._journal.path)
         self._journal.close()
         self._environment.close()
 
@@ -142,31 +154,51 @@ class Environment:
 
         When the journal is long it begins a new one, and what was committed is ready to be passed on.
         """
-        encode = self.codec.encode
-        kept = [
-            change
-            if isinstance(change, Drop) or change.value is None
-            else Row(change.table, change.key, encode(change.table, change.key, change.value))
-            for change in changes
-        ]
+        kept = [one for change in changes for one in self._encoded(change)]
         self._journal.append(kept)
         self._recent.take(kept)
-        if self._journal.size > JOURNAL_BYTES and self._passing is None:
+        if self._journal.size > JOURNAL_BYTES:
             # The commit is done all the same; the next one tries again.
             with contextlib.suppress(StoreError):
-                self._turn_over()
+                self.turn_over()
+
+    def _encoded(self, change: Change) -> Iterator[Change]:
+        """A change as it stands on disk."""
+        if isinstance(change, Drop):
+            self.removed += COMPACT_FROM
+            yield change
+        elif change.table == DOCUMENTS:
+            place, *earlier = self.codec.places(change.key)
+            value = change.value
+            yield Row(
+                DOCUMENTS, place, None if value is None else self.codec.encode_document(place, change.key, value)
+            )
+            yield from (Row(DOCUMENTS, other, None) for other in earlier)
+        elif change.value is None:
+            self.removed += LARGEST_RECORDS if change.table == RECORDS else 0
+            yield change
+        else:
+            yield Row(change.table, change.key, self.codec.encode(change.table, change.key, change.value))
 
     @property
     def lags(self) -> bool:
         """Whether something is ready to be passed on."""
         return self._passing is not None
 
-    def _turn_over(self) -> None:
-        following = Journal(self.directory, self._journal.number + 1)
-        self._passing, self._recent = self._recent, Rows()
-        self._journal.close()
-        self._journal = following
-        self._recent.journals = [following]
+    def turn_over(self) -> bool:
+        """Makes ready what was committed, to be passed on; returns whether it could, and nothing was ready already.
+
+        Raises StoreError.
+        """
+        if self._passing is not None:
+            return False
+        if self._recent:
+            following = Journal(self.directory, self._journal.number + 1)
+            self._passing, self._recent = self._recent, Rows()
+            self._journal.close()
+            self._journal = following
+            self._recent.journals = [following]
+        return True
 
     def pass_on(self) -> None:
         """Has the tables take what was made ready. Commits may go on meanwhile. Raises StoreError, MapFullError."""
@@ -190,26 +222,37 @@ class Environment:
             self._passing = None
         for path in self._recent.journals:
             if isinstance(path, Path):
-                path.unlink(missing_ok=True)
+                self._remove(path)
         self._recent.values, self._recent.dropped = {}, set()
 
     def _forget(self, rows: Rows) -> None:
         for one in rows.journals:
             if isinstance(one, Journal):
-                one.discard()
-            else:
-                one.unlink(missing_ok=True)
+                one.close()
+            self._remove(one.path if isinstance(one, Journal) else one)
+
+    def _remove(self, path: Path) -> None:
+        """Deletes a file; what may not be read by anybody is overwritten before."""
+        if self.codec.has_plain:
+            journal.overwrite(path)
+        path.unlink(missing_ok=True)
 
     def _put(self, rows: Rows) -> None:
+        with self._transaction() as transaction:
+            for stream in rows.dropped:
+                self._drop(transaction, stream)
+            for (table, key), value in rows.values.items():
+                if value is None:
+                    transaction.delete(key, db=self._tables[table])
+                else:
+                    transaction.put(key, value, db=self._tables[table])
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[lmdb.Transaction]:
+        """Changes of the tables that are made together. Raises StoreError, MapFullError."""
         try:
             with self._environment.begin(write=True) as transaction:
-                for stream in rows.dropped:
-                    self._drop(transaction, stream)
-                for (table, key), value in rows.values.items():
-                    if value is None:
-                        transaction.delete(key, db=self._tables[table])
-                    else:
-                        transaction.put(key, value, db=self._tables[table])
+                yield transaction
         except lmdb.MapFullError:
             raise MapFullError(f"{self.directory} needs a larger map") from None
         except lmdb.Error as error:
@@ -237,6 +280,23 @@ class Environment:
 
     def rows(self, table: str, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """The keys and values of a table whose keys begin so, in order, from `start` on. Raises DamagedError."""
+        for key, value in self._rows(table, prefix, start):
+            yield key, self.codec.decode(table, key, value)
+
+    def documents(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The documents whose names begin so; a prefix names at least what stands before a name's last slash.
+
+        Raises DamagedError.
+        """
+        found = {}
+        for beginning in self.codec.beginnings(prefix):
+            for key, value in self._rows(DOCUMENTS, beginning):
+                name, document = self.codec.decode_document(key, value)
+                if name.startswith(prefix):
+                    found[name] = document
+        return found
+
+    def _rows(self, table: str, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         newer: dict[bytes, bytes | None] = {}
         is_dropped = False
         for layer in reversed(self._layers()):
@@ -247,8 +307,7 @@ class Environment:
                 if name == table and key.startswith(prefix) and key >= start:
                     newer[key] = value
         stored = iter(()) if is_dropped else self._stored(table, prefix, max(prefix, start))
-        for key, value in _merged(stored, sorted(newer.items())):
-            yield key, self.codec.decode(table, key, value)
+        yield from _merged(stored, sorted(newer.items()))
 
     def _stored(self, table: str, prefix: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         with (
@@ -325,20 +384,47 @@ class Environment:
         """Whether so much of the file is unused that copying it pays."""
         return self.size - self.used > max(COMPACT_FROM, self.size // 2)
 
-    def copy(self) -> Path:
+    @property
+    def backlog(self) -> int:
+        """Bytes of the journal that is being written."""
+        return self._journal.size
+
+    def copy(self, is_enough: Callable[[], bool]) -> Path | None:
         """Writes the tables into a new file, without the unused pages; returns its directory.
 
-        Commits may go on, but nothing may be passed on until the copy has taken over. Raises StoreError.
+        Commits may go on, but nothing may be passed on until the copy has taken over. It is given up, and None is
+        returned, when ``is_enough`` says so. Raises StoreError.
         """
         apart = self.directory / _APART
         try:
             shutil.rmtree(apart, ignore_errors=True)
             apart.mkdir(mode=0o700)
-            self._environment.copy(str(apart), compact=True)
+            if self._copied(apart, is_enough):
+                return apart
         except (OSError, lmdb.Error) as error:
             shutil.rmtree(apart, ignore_errors=True)
             raise StoreError(f"cannot compact {self.directory}: {error}") from None
-        return apart
+        shutil.rmtree(apart, ignore_errors=True)
+        return None
+
+    def _copied(self, apart: Path, is_enough: Callable[[], bool]) -> bool:
+        size = self._environment.info()["map_size"]
+        made = lmdb.open(str(apart), map_size=size, max_dbs=len(TABLES), mode=0o600, readahead=False, sync=False)
+        try:
+            with self._environment.begin() as reading:
+                for name, table in self._tables.items():
+                    into = made.open_db(name.encode())
+                    with reading.cursor(db=table) as cursor:
+                        rows = iter(cursor)
+                        while piece := list(islice(rows, _ROWS_AT_ONCE)):
+                            if is_enough():
+                                return False
+                            with made.begin(write=True) as writing, writing.cursor(db=into) as end:
+                                end.putmulti(piece, append=True)
+            made.sync(True)
+        finally:
+            made.close()
+        return True
 
     def take_over(self, apart: Path) -> None:
         """Puts such a copy in place of the file. Nobody may be reading the tables.
@@ -348,13 +434,69 @@ class Environment:
         size = self._environment.info()["map_size"]
         self._environment.close()
         try:
+            # The file that gives way is kept until `clear_away`, which may have to overwrite it.
+            (apart / _BEFORE).hardlink_to(self.directory / _DATA)
             (apart / _DATA).rename(self.directory / _DATA)
             sync_directory(self.directory)
         except OSError as error:
             raise StoreError(f"cannot compact {self.directory}: {error.strerror}") from None
         finally:
             self._open(max(SMALLEST_MAP, min(size, self.size * 2)))
-            shutil.rmtree(apart, ignore_errors=True)
+
+    def clear_away(self) -> None:
+        """Frees what a copy has left. Raises StoreError."""
+        try:
+            self._remove_apart()
+        except OSError as error:
+            raise StoreError(f"cannot remove {self.directory / _APART}: {error.strerror}") from None
+
+    def _remove_apart(self) -> None:
+        apart = self.directory / _APART
+        before, data = apart / _BEFORE, self.directory / _DATA
+        # Where the copy did not take over, both names mean the one file that is in use.
+        if self.codec.has_plain and before.exists() and data.exists() and not before.samefile(data):
+            journal.overwrite(before)
+        shutil.rmtree(apart, ignore_errors=True)
+
+    # Writing anew
+
+    def renew(self, table: str, start: bytes) -> bytes | None:
+        """Writes values of a table as they are written now, some of them, from a key on; commits may go on.
+
+        Returns where to go on, None at the end. Nothing else may use the tables but for reading.
+        Raises StoreError, MapFullError.
+        """
+        following: bytes | None = None
+        written = 0
+        with self._transaction() as transaction, transaction.cursor(db=self._tables[table]) as cursor:
+            found = cursor.set_range(start)
+            while found:
+                key, stored = bytes(cursor.key()), bytes(cursor.value())
+                if written > STEP_BYTES:
+                    following = key
+                    break
+                if not self.codec.is_current(stored):
+                    written += len(stored)
+                    self._renew_row(transaction, table, key, stored)
+                    # What was put may stand elsewhere, and the cursor with it.
+                    found = cursor.set_range(key + b"\0")
+                else:
+                    written += len(stored) // 64
+                    found = cursor.next()
+        return following
+
+    def _renew_row(self, transaction: lmdb.Transaction, table: str, key: bytes, stored: bytes) -> None:
+        if table != DOCUMENTS:
+            transaction.put(
+                key, self.codec.encode(table, key, self.codec.decode(table, key, stored)), db=self._tables[table]
+            )
+            return
+        name, document = self.codec.decode_document(key, stored)
+        place = self.codec.places(name)[0]
+        transaction.delete(key, db=self._tables[table])
+        transaction.put(
+            place, self.codec.encode_document(place, name, document), overwrite=False, db=self._tables[table]
+        )
 
 
 def _merged(

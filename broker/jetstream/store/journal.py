@@ -137,6 +137,24 @@ def read(path: Path) -> Iterator[list[Change]]:
             yield list(_unpacked(body))
 
 
+def overwrite(path: Path) -> None:
+    """Puts zeros in place of what a file holds, if it is there. Raises StoreError.
+
+    The file system may keep what was there before, as those do that copy what is written, and flash memory.
+    """
+    try:
+        with path.open("r+b") as file:
+            left = os.fstat(file.fileno()).st_size
+            while left > 0:
+                left -= file.write(bytes(min(left, 1 << 20)))
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"cannot overwrite {path}: {error.strerror}") from None
+
+
 def sync_directory(directory: Path) -> None:
     """Makes the names in a directory durable. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY)

@@ -1,78 +1,179 @@
-"""Encryption at rest: each account has a data key of its own, which stands on disk sealed by the server's key.
+"""How the values of an account are sealed: by data keys that only this account has.
 
-Whoever destroys the file with the data key destroys all that the account has on disk, in snapshots and in backups.
-A value is bound to its table and key, so rows cannot be exchanged. Names of consumers and sources, in keys of
-documents, are not hidden.
+A value is bound to its table and key, so rows cannot be exchanged. Documents, whose names tell what an account calls
+its streams and consumers, stand under digests of their names that need the data key too, and hold the name sealed. What
+can be seen of an account without its keys is how much there is, when it was written, and the sequences of messages.
+
+While an account changes from one key to the next, or from none, values of both kinds stand beside each other.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import nacl.bindings
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl.exceptions import CryptoError
 
-from broker.jetstream.store.journal import sync_directory
-from broker.jetstream.store.tables import Checked, Codec, DamagedError, StoreError
+from broker.jetstream.store.tables import DOCUMENTS, PLAIN, Checked, DamagedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
 CHACHA: Final = "chacha"
 AES: Final = "aes"
 
-KEY_FILE: Final = "data.key"
-_MAGIC: Final = b"natskeep data key 1\n"
-_SEALED: Final = {CHACHA: b"\x01", AES: b"\x02"}
-_KEY_BYTES: Final = 32
-_SALT_BYTES: Final = 16
+KEY_BYTES: Final = 32
+
+IN_THE_CLEAR, FIRST, SECOND = "plain", "1", "2"
+"""The forms in which values stand: not sealed, sealed by the only key there was, sealed by a key that they name."""
+
+_MARKS: Final = {SECOND: {CHACHA: b"\x11", AES: b"\x12"}, FIRST: {CHACHA: b"\x01", AES: b"\x02"}}
+_NUMBER: Final = struct.Struct("<I")
+_NAME: Final = struct.Struct("<H")
+_GROUP_BYTES: Final = 8
+_NAME_BYTES: Final = 24
 _CHACHA_NONCE: Final = nacl.bindings.crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 _AES_NONCE: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class ServerKeys:
-    """What the server seals the data keys of accounts with."""
+class DataKey:
+    """One key of an account, by its number; the highest one seals."""
 
-    current: str = field(default="", repr=False)
-    """The key, best 32 random bytes in base64; empty where nothing is encrypted."""
-    previous: str = field(default="", repr=False)
-    """The key before it: what it sealed is sealed anew with the current one."""
-    cipher: str = CHACHA
+    number: int
+    form: str = SECOND
+    secret: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def generate(cls, number: int) -> DataKey:
+        """A new key."""
+        return cls(number, SECOND, os.urandom(KEY_BYTES))
+
+    @property
+    def id(self) -> str:
+        """What the key is called where it is spoken of; says nothing about it. Empty where nothing is sealed."""
+        return hashlib.blake2b(self.secret, digest_size=8, person=b"natskeep id").hexdigest() if self.secret else ""
 
 
 class Sealed:
-    """Values that nobody can read or change without the data key."""
+    """Values that nobody can read or change without the data keys. May be used by any thread."""
 
-    def __init__(self, data_key: bytes, cipher: str) -> None:
-        self._key = data_key
-        self._cipher = cipher
+    def __init__(self, keys: Iterable[DataKey], cipher: str = CHACHA) -> None:
+        """``keys`` are those that values may be sealed with, the newest of them of the second form."""
+        self.cipher = cipher
+        self._take(keys)
 
     def __repr__(self) -> str:
-        return f"Sealed({self._cipher})"
+        return f"Sealed({self.cipher})"
+
+    def _take(self, keys: Iterable[DataKey]) -> None:
+        ordered = sorted(keys, key=lambda key: key.number)
+        self.keys = tuple(ordered)
+        self._current = ordered[-1]
+        self._head = _MARKS[SECOND][self.cipher] + _NUMBER.pack(self._current.number)
+        self._number = self._head[1:]
+        self._secrets = {_NUMBER.pack(key.number): key.secret for key in ordered if key.form == SECOND}
+        self._first = next((key.secret for key in ordered if key.form == FIRST), b"")
+        # The key of names is another one, so that no digest is made with what seals.
+        self._namings = tuple(
+            _derived(key.secret) if key.form == SECOND else b"" for key in reversed(ordered)
+        )
+        self.has_plain = any(key.form != SECOND for key in ordered)
+        self._takes_plain = any(key.form == IN_THE_CLEAR for key in ordered)
+
+    @property
+    def current(self) -> DataKey:
+        """The key that seals."""
+        return self._current
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether there may be values that are sealed otherwise than new ones."""
+        return len(self.keys) > 1
+
+    def begin(self, key: DataKey) -> None:
+        """Seals with another key from now on."""
+        self._take((*self.keys, key))
+
+    def end(self) -> None:
+        """Opens only what the current key has sealed."""
+        self._take((self._current,))
+
+    def is_current(self, stored: bytes) -> bool:
+        """Whether a value was sealed with the current key, by whichever cipher."""
+        return stored[:1] in _MARKS[SECOND].values() and stored[1:5] == self._number
+
+    # Values
 
     def encode(self, table: str, key: bytes, value: bytes) -> bytes:
-        """A mark for the cipher, a random nonce, and the sealed value."""
-        return _SEALED[self._cipher] + _seal(self._cipher, self._key, value, table.encode() + b"\0" + key)
+        """A mark for the cipher, the number of the key, a random nonce, and the sealed value."""
+        head = self._head
+        bound = head + table.encode() + b"\0" + key
+        return head + seal(self.cipher, self._secrets[head[1:]], value, bound)
 
     def decode(self, table: str, key: bytes, stored: bytes) -> bytes:
-        """The value, by whichever cipher it was sealed. Raises DamagedError."""
-        for cipher, mark in _SEALED.items():
-            if stored[:1] == mark:
-                try:
-                    return _open(cipher, self._key, stored[1:], table.encode() + b"\0" + key)
-                except ValueError:
-                    break
+        """The value. Raises DamagedError."""
+        mark = stored[:1]
+        try:
+            for cipher in (CHACHA, AES):
+                if mark == _MARKS[SECOND][cipher] and stored[1:5] in self._secrets:
+                    bound = stored[:5] + table.encode() + b"\0" + key
+                    return unseal(cipher, self._secrets[stored[1:5]], stored[5:], bound)
+                if mark == _MARKS[FIRST][cipher] and self._first:
+                    return unseal(cipher, self._first, stored[1:], table.encode() + b"\0" + key)
+        except ValueError:
+            pass
+        if mark == PLAIN and self._takes_plain:
+            return Checked().decode(table, key, stored)
         raise DamagedError(f"a row of {table} was not sealed with the account's data key, or is damaged")
 
+    # Documents
 
-def _seal(cipher: str, key: bytes, value: bytes, bound: bytes) -> bytes:
+    def places(self, name: bytes) -> tuple[bytes, ...]:
+        """Where a document of that name may stand: first where it is written, then where it was."""
+        return tuple(_group(naming, name) + _digest(naming, name, _NAME_BYTES) if naming else name
+                     for naming in self._namings)
+
+    def beginnings(self, prefix: bytes) -> tuple[bytes, ...]:
+        """Where documents may stand whose names begin so; what may be moved is read before where it goes."""
+        return tuple((_group(naming, prefix) if prefix else b"") if naming else prefix
+                     for naming in reversed(self._namings))
+
+    def encode_document(self, key: bytes, name: bytes, document: bytes) -> bytes:
+        """Name and document, sealed together."""
+        return self.encode(DOCUMENTS, key, _NAME.pack(len(name)) + name + document)
+
+    def decode_document(self, key: bytes, stored: bytes) -> tuple[bytes, bytes]:
+        """Name and document. Raises DamagedError."""
+        value = self.decode(DOCUMENTS, key, stored)
+        if stored[:1] not in _MARKS[SECOND].values():
+            return key, value
+        (length,) = _NAME.unpack_from(value)
+        behind = _NAME.size + length
+        return value[_NAME.size : behind], value[behind:]
+
+
+def _derived(secret: bytes) -> bytes:
+    return hashlib.blake2b(key=secret, digest_size=KEY_BYTES, person=b"natskeep names").digest()
+
+
+def _digest(naming: bytes, name: bytes, size: int) -> bytes:
+    return hashlib.blake2b(name, key=naming, digest_size=size).digest()
+
+
+def _group(naming: bytes, name: bytes) -> bytes:
+    """What all names have in common that are the same up to the last slash."""
+    return _digest(naming, name[: name.rindex(b"/") + 1] if b"/" in name else b"", _GROUP_BYTES)
+
+
+def seal(cipher: str, key: bytes, value: bytes, bound: bytes) -> bytes:
+    """A random nonce and the value, sealed and bound to something."""
     if cipher == AES:
         nonce = os.urandom(_AES_NONCE)
         return nonce + AESGCMSIV(key).encrypt(nonce, value, bound)
@@ -81,8 +182,8 @@ def _seal(cipher: str, key: bytes, value: bytes, bound: bytes) -> bytes:
     return nonce + sealed
 
 
-def _open(cipher: str, key: bytes, sealed: bytes, bound: bytes) -> bytes:
-    """Raises ValueError when it was sealed otherwise."""
+def unseal(cipher: str, key: bytes, sealed: bytes, bound: bytes) -> bytes:
+    """The value. Raises ValueError when it was sealed otherwise."""
     try:
         if cipher == AES:
             return AESGCMSIV(key).decrypt(sealed[:_AES_NONCE], sealed[_AES_NONCE:], bound)
@@ -92,73 +193,3 @@ def _open(cipher: str, key: bytes, sealed: bytes, bound: bytes) -> bytes:
     except (InvalidTag, CryptoError, ValueError, TypeError):
         raise ValueError("sealed otherwise") from None
     return opened
-
-
-def _wrapping(server_key: str, salt: bytes, account: str) -> bytes:
-    """The key that seals an account's data key (RFC 5869)."""
-    info = b"natskeep data key\0" + account.encode()
-    return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=info).derive(server_key.encode())
-
-
-class Vault:
-    """Hands out how each account's values stand on disk."""
-
-    def __init__(self, keys: ServerKeys) -> None:
-        self._keys = keys
-
-    def codec(self, directory: Path, account: str) -> Codec:
-        """For an account's directory, whose data key is made where there is neither one nor any data.
-
-        Raises StoreError: the key does not fit, is missing, or the data is not encrypted.
-        """
-        path = directory / KEY_FILE
-        try:
-            document = path.read_bytes() if path.exists() else b""
-        except OSError as error:
-            raise StoreError(f"cannot read {path}: {error.strerror}") from None
-        if not self._keys.current:
-            if document:
-                raise StoreError(f"{directory} is encrypted; give its 'key' in the jetstream block")
-            return Checked()
-        if document:
-            return Sealed(self._opened(path, document, account), self._keys.cipher)
-        if (directory / "data.mdb").exists():
-            remedy = "take the key out, or begin with an empty directory"
-            raise StoreError(f"{directory} is not encrypted, and a key is configured; {remedy}")
-        data_key = os.urandom(_KEY_BYTES)
-        self._write(path, data_key, account)
-        return Sealed(data_key, self._keys.cipher)
-
-    def _opened(self, path: Path, document: bytes, account: str) -> bytes:
-        salt = document[len(_MAGIC) : len(_MAGIC) + _SALT_BYTES]
-        sealed = document[len(_MAGIC) + _SALT_BYTES :]
-        if not document.startswith(_MAGIC) or not sealed:
-            raise StoreError(f"{path} is no data key; restore it from a backup")
-        for server_key in (self._keys.current, self._keys.previous):
-            if not server_key:
-                continue
-            try:
-                data_key = _open(CHACHA, _wrapping(server_key, salt, account), sealed, _MAGIC)
-            except ValueError:
-                continue
-            if server_key != self._keys.current:
-                self._write(path, data_key, account)
-            return data_key
-        raise StoreError(f"{path} was sealed with another key; give that one as 'prev_key' of the jetstream block")
-
-    def _write(self, path: Path, data_key: bytes, account: str) -> None:
-        """Seals a data key anew; the file is replaced as a whole."""
-        salt = os.urandom(_SALT_BYTES)
-        sealed = _seal(CHACHA, _wrapping(self._keys.current, salt, account), data_key, _MAGIC)
-        made = path.with_suffix(".new")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_MAGIC + salt + sealed)
-                file.flush()
-                os.fsync(file.fileno())
-            made.replace(path)
-            sync_directory(path.parent)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from None

@@ -28,7 +28,9 @@ STREAM_TABLES: Final = (RECORDS, INDEX, GAPS, STATES)
 IDENTIFIER: Final = 8
 """Bytes of a stream's identifier."""
 
-_PLAIN: Final = b"\x00"
+PLAIN: Final = b"\x00"
+"""What a value in the clear begins with."""
+
 _CHECKSUM: Final = struct.Struct("<I")
 _STATE: Final = struct.Struct("<QQq")
 
@@ -72,23 +74,69 @@ class Codec(Protocol):
     def decode(self, table: str, key: bytes, stored: bytes) -> bytes:
         """What was encoded. Raises DamagedError."""
 
+    def places(self, name: bytes) -> tuple[bytes, ...]:
+        """The keys under which a document of that name may stand: first where it is written, then where it was."""
+
+    def beginnings(self, prefix: bytes) -> tuple[bytes, ...]:
+        """What the keys of documents begin with whose names begin so, in the order in which they are to be read."""
+
+    def encode_document(self, key: bytes, name: bytes, document: bytes) -> bytes:
+        """What is written of a document."""
+
+    def decode_document(self, key: bytes, stored: bytes) -> tuple[bytes, bytes]:
+        """Name and document. Raises DamagedError."""
+
+    def is_current(self, stored: bytes) -> bool:
+        """Whether a value is written as it would be written now."""
+
+    @property
+    def is_turning(self) -> bool:
+        """Whether there may be values that are not."""
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether some of them, or their names, may be in the clear that are not to be."""
+
 
 class Checked:
     """Values as they are, with a checksum that finds decay, not malice."""
 
+    is_turning = False
+    has_plain = False
+
     def encode(self, table: str, key: bytes, value: bytes) -> bytes:
         """The value behind a mark and the checksum of key and value."""
-        return _PLAIN + _CHECKSUM.pack(zlib.crc32(value, zlib.crc32(key))) + value
+        return PLAIN + _CHECKSUM.pack(zlib.crc32(value, zlib.crc32(key))) + value
 
     def decode(self, table: str, key: bytes, stored: bytes) -> bytes:
         """The value. Raises DamagedError when it is not the one that was written."""
-        if stored[:1] != _PLAIN or len(stored) < 5:
+        if stored[:1] != PLAIN or len(stored) < 5:
             raise DamagedError(f"a row of {table} has a form that is not known")
         (expected,) = _CHECKSUM.unpack_from(stored, 1)
         value = stored[5:]
         if zlib.crc32(value, zlib.crc32(key)) != expected:
             raise DamagedError(f"a row of {table} is damaged: its checksum does not fit; restore it from a backup")
         return value
+
+    def places(self, name: bytes) -> tuple[bytes, ...]:
+        """The name itself."""
+        return (name,)
+
+    def beginnings(self, prefix: bytes) -> tuple[bytes, ...]:
+        """The prefix itself."""
+        return (prefix,)
+
+    def encode_document(self, key: bytes, name: bytes, document: bytes) -> bytes:
+        """As any value; the key is the name."""
+        return self.encode(DOCUMENTS, key, document)
+
+    def decode_document(self, key: bytes, stored: bytes) -> tuple[bytes, bytes]:
+        """Name and document. Raises DamagedError."""
+        return key, self.decode(DOCUMENTS, key, stored)
+
+    def is_current(self, stored: bytes) -> bool:
+        """There is only one way."""
+        return True
 
 
 def row_key(stream: bytes, sequence: int) -> bytes:

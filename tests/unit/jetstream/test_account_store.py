@@ -230,7 +230,7 @@ async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: py
             await committed(store)
             await store.passed()
         size = store.environment.size
-        compacting = asyncio.ensure_future(store.compact())
+        compacting = asyncio.ensure_future(store.tidying.compact())
         for number in range(300):
             log.append(b"b", None, b"meanwhile", number)
             store.changed(name)

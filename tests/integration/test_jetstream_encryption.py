@@ -1,0 +1,177 @@
+"""Each account's data is sealed by a key of its own, and every key above and below can change while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.settings import SettingsError
+from broker import Options, Server
+from broker.config.errors import ConfigError
+from broker.config.language import parse_bytes
+from broker.config.load import read_options
+from broker.reload.plan import ReloadError
+from tests.support.serving import serving, until
+from tests.support.streams import ask, ask_again, connected, made, said
+
+SECRET = b"nobody else may read this"
+KMS = """
+import json, os, sys
+asked = json.load(sys.stdin)
+if os.path.exists(sys.argv[1]):
+    sys.exit("the KMS is sealed")
+# Whoever holds the key: what is wrapped is told to nobody, and this one only turns it round.
+if asked["do"] == "wrap":
+    print(json.dumps({"wrapped": asked["key"][::-1]}))
+else:
+    print(json.dumps({"key": asked["wrapped"][::-1]}))
+"""
+
+
+def options(text: str) -> Options:
+    return read_options(parse_bytes(f'listen: "127.0.0.1:-1"\n{text}'.encode(), "t.conf", {})).options
+
+
+def raw(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
+def key_in(directory: Path, key: str, mode: int = 0o600) -> Path:
+    path = directory / f"{key or 'empty'}.secret"
+    path.write_text(key + "\n")
+    path.chmod(mode)
+    return path
+
+
+async def filled(server: Server) -> None:
+    async with connected(server) as client:
+        await made(client, "PRIVATE", subjects=["private.>"])
+        await said(client, "private.subject", SECRET)
+
+
+async def held(server: Server, name: str = "PRIVATE") -> int:
+    async with connected(server) as client:
+        found: dict[str, Any] = await ask(client, f"STREAM.INFO.{name}")
+        return int(found["state"]["messages"])
+
+
+async def test_the_key_of_the_server_changes_by_a_reload(tmp_path: Path) -> None:
+    old, new = key_in(tmp_path, "old"), key_in(tmp_path, "new")
+    text = f"jetstream {{{{ store_dir: {tmp_path}/data, key_dir: {tmp_path}/keys, key_file: {{}} }}}}"
+    async with serving(options(text.format(old))) as server:
+        await filled(server)
+        before = await asyncio.to_thread(raw, tmp_path / "keys")
+        await server.reload(options(text.format(new)))
+        assert await asyncio.to_thread(raw, tmp_path / "keys") != before
+        assert await held(server) == 1
+    assert SECRET not in await asyncio.to_thread(raw, tmp_path / "data")
+    assert b"PRIVATE" not in await asyncio.to_thread(raw, tmp_path / "data")
+    with pytest.raises(SettingsError, match="sealed with another key; give that one as 'prev_key'"):
+        await Server(options(text.format(old))).start()
+    async with serving(options(text.format(new))) as server:
+        assert await held(server) == 1
+        with pytest.raises(ReloadError, match="does not switch the encryption of streams on or off"):
+            await server.reload(options(f"jetstream {{ store_dir: {tmp_path}/data, key_dir: {tmp_path}/keys }}"))
+    with pytest.raises(SettingsError, match="is encrypted; give its 'key', 'key_file' or 'key_command'"):
+        await Server(options(f"jetstream {{ store_dir: {tmp_path}/data, key_dir: {tmp_path}/keys }}")).start()
+
+
+async def test_a_key_that_was_in_a_file(tmp_path: Path) -> None:
+    old = key_in(tmp_path, "old")
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path}/data, key_file: {old} }}")) as server:
+        await filled(server)
+    later = f"jetstream {{ store_dir: {tmp_path}/data, key: new, prev_key_file: {old} }}"
+    async with serving(options(later)) as server:
+        assert await held(server) == 1
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path}/data, key: new }}")) as server:
+        assert await held(server) == 1
+
+
+async def test_a_command_that_has_the_key(tmp_path: Path) -> None:
+    script, sealed = tmp_path / "kms.py", tmp_path / "kms-is-sealed"
+    script.write_text(KMS)
+    command = f'key_command: ["{sys.executable}", "-S", "{script}", "{sealed}"], key_timeout: "20s"'
+    text = f"""
+    jetstream {{{{ store_dir: {tmp_path}/data, {{}} }}}}
+    accounts {{{{ A {{{{ users: [{{{{user: a, password: p}}}}], jetstream: {{}} }}}} }}}}
+    no_auth_user: a"""
+    async with serving(options(text.format('key: "before"', "enabled"))) as server:
+        await filled(server)
+        await server.reload(options(text.format(command, "disabled")))
+        # Accounts that come to have streams later are asked for beside everything else.
+        await server.reload(options(text.format(command, "enabled")))
+        async with connected(server) as client:
+            assert (await ask_again(client, "STREAM.INFO.PRIVATE"))["state"]["messages"] == 1
+    async with serving(options(text.format(command, "enabled"))) as server:
+        assert await held(server) == 1
+    sealed.touch()
+    refused = r"key_command .* refused to unwrap the key of account A: the KMS is sealed"
+    with pytest.raises(SettingsError, match=refused):
+        await Server(options(text.format(command, "enabled"))).start()
+    with pytest.raises(SettingsError, match=r"did not answer within 0\.001s; raise key_timeout"):
+        await Server(options(text.format(command.replace("20s", "1ms"), "enabled"))).start()
+
+
+async def test_what_was_in_the_clear_is_encrypted_while_serving(tmp_path: Path) -> None:
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path} }}")) as server:
+        await filled(server)
+    directory = tmp_path / "jetstream"
+    assert SECRET in await asyncio.to_thread(raw, directory)
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path}, key: k }}")) as server:
+        assert await held(server) == 1
+        async with connected(server) as client:
+            await said(client, "private.subject", SECRET)
+        await until(lambda: SECRET not in raw(directory) and b"PRIVATE" not in raw(directory))
+        assert await held(server) == 2
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path}, key: k }}")) as server:
+        assert await held(server) == 2
+    assert SECRET not in await asyncio.to_thread(raw, directory)
+
+
+@pytest.mark.parametrize(
+    ("said_there", "problem"),
+    [
+        ("key: a, key_file: {open}", '"key" and "key_file" both say where the key is'),
+        ("key_file: {open}", "may be read or changed by others"),
+        ("key_file: {empty}", "holds no key: write 32 random bytes in base64"),
+        ("prev_key_file: {missing}", "cannot read prev_key_file .*: No such file"),
+        ("key_command: ''", '"key_command" names no program'),
+        ("key_command: x, key_timeout: '0s'", '"key_timeout" must be more than 0'),
+    ],
+)
+def test_keys_that_cannot_be(tmp_path: Path, said_there: str, problem: str) -> None:
+    places = {"open": key_in(tmp_path, "open", 0o644), "empty": key_in(tmp_path, ""), "missing": tmp_path / "x"}
+    with pytest.raises(ConfigError, match=problem):
+        options(f"jetstream {{ {said_there.format_map(places)} }}")
+    assert os.stat(places["open"]).st_mode & 0o044
+
+
+async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("environment", "tidying"):
+        monkeypatch.setattr(f"broker.jetstream.store.{name}.COMPACT_FROM", 1 << 20)
+    monkeypatch.setattr("broker.jetstream.store.environment.JOURNAL_BYTES", 1 << 20)
+    monkeypatch.setattr("broker.jetstream.store.tidying.INTERVAL", 0.05)
+    data = tmp_path / "jetstream" / "%24G" / "data.mdb"
+    encrypted = options(f"jetstream {{ store_dir: {tmp_path}, key: k }}")
+    async with serving(encrypted) as server, connected(server) as client:
+        await made(client, "BIG", subjects=["big"])
+        await made(client, "SMALL", subjects=["small"])
+        for _ in range(20):
+            await asyncio.gather(*(said(client, "big", os.urandom(50_000)) for _ in range(10)))
+        before = data.stat().st_size
+        assert before > 5 << 20
+        await ask(client, "STREAM.PURGE.BIG", {"keep": 3})
+        sent = 0
+        async with asyncio.timeout(20):
+            while data.stat().st_size > before // 3:
+                sent += 1
+                assert (await said(client, "small", b"%d" % sent))["seq"] == sent
+        assert sent
+        await said(client, "small", b"afterwards")
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path}, key: k }}")) as server:
+        assert (await held(server, "BIG"), await held(server, "SMALL")) == (3, sent + 1)
