@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 FILE_MODE = 0o600
 PUBLIC_MODE = 0o644
@@ -62,6 +63,23 @@ def replace_file(path: Path, text: str, temporary: Path, *, flush: bool = True, 
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def written_file(path: Path, *, mode: int = FILE_MODE) -> Iterator[BinaryIO]:
+    """A file that is written bit by bit, and is there under its name when all of it is on the disk, else not at all."""
+    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(os.open(temporary, _CREATE, mode), "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    sync_directory(path.parent)
 
 
 def write_store_file(path: Path, text: str) -> None:

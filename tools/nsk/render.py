@@ -20,6 +20,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def payload_text(payload: bytes) -> str:
+    """A payload in one line, with escapes for what is no UTF-8 and for what would drive a terminal."""
+    return printable(payload.decode("utf-8", "backslashreplace"))
+
+
 def _width(cell: str) -> int:
     return len(_ESCAPE.sub("", cell))
 

@@ -23,9 +23,12 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from auth import jwt
+from auth.claims import UserClaims
 from auth.creds import CredsError, parse_creds
 from auth.nkey import KeyPair
 from tools.nsk.errors import NskError
+from tools.nsk.private_inbox import SHARED_INBOX, inbox_prefix
 
 Result = TypeVar("Result")
 
@@ -119,9 +122,11 @@ class Link:
         credentials, context = target.credentials(), target.tls_context()
         token_callback: Callable[[], bytes] | None = None
         signature_callback: Callable[[str], bytes] | None = None
+        prefix = ""
         if credentials is not None:
             token, pair = credentials
             token_callback, signature_callback = token.encode, partial(self._sign, pair)
+            prefix = _inbox_prefix(token)
         try:
             await self.client.connect(
                 list(target.urls),
@@ -137,6 +142,7 @@ class Link:
                 closed_cb=self._on_closed,
                 user_jwt_cb=token_callback,
                 signature_cb=signature_callback,
+                inbox_prefix=prefix or SHARED_INBOX,
             )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
@@ -307,6 +313,15 @@ async def round_trip(target: Target) -> tuple[str, float]:
         begin = time.perf_counter()
         await link.flush()
         return connected.geturl() if connected else "", time.perf_counter() - begin
+
+
+def _inbox_prefix(token: str) -> str:
+    """Where a user with a private inbox receives replies; nothing where that is not known from its JWT."""
+    try:
+        claims = jwt.decode_unverified(token)
+    except jwt.JwtError:
+        return ""
+    return inbox_prefix(claims) if isinstance(claims, UserClaims) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ SERVED = {
     *("apply", "leaked", "plan", "pull", "push", "update"),
     *(f"rotate {verb}" for verb in ("account", "retire", "signing-key", "user")),
     *("pub", "reply", "req", "rtt", "sub", *(f"tool {verb}" for verb in ("pub", "reply", "req", "rtt", "sub"))),
+    *(line for line in COMMANDS if line.startswith(("tool consumer", "tool kv", "tool object", "tool stream"))),
 }
 """What does nothing without a server. Here its refusals are looked at."""
 SESSION = """\

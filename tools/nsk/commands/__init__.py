@@ -80,6 +80,75 @@ _TOOLS = {
     "sub": Member("Subscribe to a subject on a NATS account", "tool:SUB"),
 }
 
+_JETSTREAM = {
+    "consumer": Group(
+        "consumer",
+        "Consumers of streams: add, look, take messages, pause, remove",
+        {
+            "add": Member("Add a consumer to a stream", "consumers:ADD"),
+            "info": Member("Show a consumer, and where it stands", "consumers:INFO"),
+            "ls": Member("List the consumers of a stream", "consumers:LIST"),
+            "next": Member("Take messages from a consumer", "consumers:NEXT"),
+            "pause": Member("Let a consumer deliver nothing until a time", "consumers:PAUSE"),
+            "resume": Member("Let a paused consumer deliver again", "consumers:RESUME"),
+            "rm": Member("Remove a consumer", "consumers:REMOVE"),
+        },
+        TOOL_FLAGS,
+        beyond=True,
+    ),
+    "kv": Group(
+        "kv",
+        "Buckets of values: add, look, get, put, watch, remove",
+        {
+            "add": Member("Add a bucket of values", "keyvalue:ADD"),
+            "create": Member("Give a key a value if it has none", "keyvalue:CREATE"),
+            "del": Member("Delete a key; its history stays", "keyvalue:DELETE"),
+            "get": Member("Show the value of a key", "keyvalue:GET"),
+            "history": Member("Show what a key had", "keyvalue:HISTORY"),
+            "info": Member("Show a bucket", "keyvalue:INFO"),
+            "ls": Member("List the buckets of the account, or the keys of one", "keyvalue:LIST"),
+            "purge": Member("Delete a key with its history", "keyvalue:PURGE"),
+            "put": Member("Give a key a value", "keyvalue:PUT_VALUE"),
+            "rm": Member("Remove a bucket", "keyvalue:REMOVE"),
+            "update": Member("Give a key a value if nobody else has since", "keyvalue:UPDATE"),
+            "watch": Member("Show what keys have, and what comes", "keyvalue:WATCH"),
+        },
+        TOOL_FLAGS,
+        beyond=True,
+    ),
+    "object": Group(
+        "object",
+        "Object stores: add, look, put and get files, remove",
+        {
+            "add": Member("Add an object store", "objects:ADD"),
+            "del": Member("Delete an object", "objects:DELETE"),
+            "get": Member("Get an object", "objects:GET"),
+            "info": Member("Show an object store, or one object", "objects:INFO"),
+            "ls": Member("List the object stores of the account, or the objects of one", "objects:LIST"),
+            "put": Member("Put a file into an object store", "objects:PUT"),
+            "rm": Member("Remove an object store", "objects:REMOVE"),
+        },
+        TOOL_FLAGS,
+        beyond=True,
+    ),
+    "stream": Group(
+        "stream",
+        "Streams: add, change, look, read, purge, remove",
+        {
+            "add": Member("Add a stream", "streams:ADD"),
+            "edit": Member("Change a stream", "streams:EDIT"),
+            "get": Member("Show one message of a stream", "streams:GET"),
+            "info": Member("Show a stream, and what it holds", "streams:INFO"),
+            "ls": Member("List the streams of the account", "streams:LIST"),
+            "purge": Member("Remove messages from a stream", "streams:PURGE"),
+            "rm": Member("Remove a stream with its messages and consumers", "streams:REMOVE"),
+            "view": Member("Show messages of a stream", "streams:VIEW"),
+        },
+        TOOL_FLAGS,
+        beyond=True,
+    ),
+}
+
 # Early versions of nsc had the tools at the top.
 _ALIASES = {name: replace(member, hidden=True) for name, member in _TOOLS.items()}
 
@@ -366,7 +435,7 @@ ROOT = _Root(
         "tool": Group(
             "tool",
             "NATS tools: pub, sub, req, reply, rtt",
-            _TOOLS,
+            {**_TOOLS, **_JETSTREAM},
             TOOL_FLAGS,
         ),
         "__complete": Member("Answer what a shell asks", "completion:COMPLETE", hidden=True),

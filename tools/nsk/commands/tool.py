@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from auth.claims.base import subject_issues
-from auth.gojson import quote
 from tools.nsk import tool
 from tools.nsk.cli import Command
 from tools.nsk.commands import TOOL_FLAGS
-from tools.nsk.commands.access import curves_named, named_file
+from tools.nsk.commands.tool_shared import WHO, run, run_until_interrupted, target_of
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, Flag, Flags, boolean, text
 from tools.nsk.output import Channel
 from tools.nsk.progress import progress
-from tools.nsk.remedies import one_of
-from tools.nsk.render import printable
+from tools.nsk.render import payload_text
 from tools.nsk.results import Published, Received, ReceivedMessage, RoundTrip
 from tools.nsk.session import Session
 from tools.nsk.subjects import shell_hint
-from tools.nsk.values import format_duration, parse_duration
+from tools.nsk.values import format_duration
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-Result = TypeVar("Result")
-
 _PROGRESS_FROM = 10_000
-_WHO = (text("account", "a", "account name"), text("user", "u", "user name"))
 _COUNT = Flag("count", "", "how often to send", kind=COUNT, default=1, beyond=True)
 _QUEUE = text("queue", "q", "subscription queue name")
 _REPLY_QUEUE = text("queue", "q", "reply queue name")
@@ -40,76 +32,17 @@ _MAXIMUM = Flag("max-messages", "", "max messages", kind=COUNT, default=-1)
 _MOST_HEARD = Flag("max-messages", "", "max messages", kind=COUNT, default=-1, beyond=True)
 
 
-def _target(session: Session, flags: Flags, name: str) -> tool.Target:
-    """Server and user, from the flags alone where they name both, else from the store."""
-    urls = [url.strip() for url in flags.text("nats").split(",") if url.strip()]
-    if not urls:
-        urls = session.store.operator().nats.operator_service_urls
-        if not urls:
-            raise NskError(f"operator {quote(session.store.name)} doesn't have operator_service_urls set")
-    given = flags.text("creds")
-    return tool.Target(
-        urls=urls,
-        creds=Path(given).expanduser() if given else _stored_creds(session, flags),
-        ca=named_file(flags, "NATS_CA", "ca", "ca-cert"),
-        certificate=named_file(flags, "NATS_CERT", "client-cert"),
-        key=named_file(flags, "NATS_KEY", "client-key"),
-        tls_first=flags.boolean("tls-first"),
-        curves=curves_named(flags.text("tls-curves")),
-        timeout=_seconds(flags.text("timeout")),
-        name=f"nsk_{name}",
-    )
-
-
-def _stored_creds(session: Session, flags: Flags) -> Path:
-    store = session.store
-    account = session.account_name(flags.text("account"))
-    user = flags.text("user")
-    if not user:
-        users = store.users(account)
-        if len(users) != 1:
-            raise NskError("a user is required", remedy=one_of(users, "--user"))
-        user = users[0]
-    return store.creds_path(account, user)
-
-
-def _seconds(given: str) -> float:
-    try:
-        seconds = parse_duration(given) / 1e9
-    except ValueError as error:
-        raise NskError(str(error)) from None
-    if seconds <= 0:
-        raise NskError(f"--timeout must be more than nothing: {given}")
-    return seconds
-
-
-def _run(work: Coroutine[Any, Any, Result], *, until_interrupted: bool = False) -> Result | None:
-    """Run to the end. Ctrl-C is the usual end of what listens; what works is ended by it."""
-    # What nats-py logs is said by the errors that follow.
-    logging.getLogger("nats").addHandler(logging.NullHandler())
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        if not until_interrupted:
-            raise
-        return None
-
-
 def _payload(flags: Flags, index: int = 1) -> bytes:
     return flags.arguments[index].encode() if len(flags.arguments) > index else b""
 
 
-def _shown(payload: bytes) -> str:
-    return printable(payload.decode("utf-8", "backslashreplace"))
-
-
 def _pub(session: Session, flags: Flags) -> Published:
     subject, payload, count = flags.arguments[0], _payload(flags), _positive(flags, "count")
-    target = _target(session, flags, "pub")
+    target = target_of(session, flags, "pub")
     with progress(count, f"publishing to {subject}", least=_PROGRESS_FROM) as advance:
-        seconds = _run(tool.publish(target, subject, payload, count=count, progress=advance)) or 0.0
+        seconds = run(tool.publish(target, subject, payload, count=count, progress=advance))
     if count == 1:
-        session.output.message(f'Published [{subject}] : "{_shown(payload)}"')
+        session.output.message(f'Published [{subject}] : "{payload_text(payload)}"')
     else:
         rate = count / seconds if seconds else 0
         session.output.message(f"Published {count} messages to [{subject}] in {seconds:.2f} s ({rate:,.0f}/s)")
@@ -134,8 +67,8 @@ class _Counter:
     async def receive(self, message: Msg) -> None:
         """Print a message, and answer it where an answer is expected."""
         self.seen += 1
-        shown = f"[#{self.seen}] received on [{message.subject}]: '{_shown(message.data)}'"
-        self._output.line(shown, Channel.LISTING)
+        line = f"[#{self.seen}] received on [{message.subject}]: '{payload_text(message.data)}'"
+        self._output.line(line, Channel.LISTING)
         if self._output.structured:
             self.messages.append(_received(message))
         if self._answer is not None and message.reply:
@@ -143,21 +76,21 @@ class _Counter:
 
 
 def _received(message: Msg) -> ReceivedMessage:
-    return ReceivedMessage(message.subject, message.reply, _shown(message.data))
+    return ReceivedMessage(message.subject, message.reply, payload_text(message.data))
 
 
 def _listen(session: Session, flags: Flags, name: str, greeting: str, answer: bytes | None) -> Received:
     subject = flags.arguments[0]
     counter = _Counter(session, answer)
     work = tool.subscribe(
-        _target(session, flags, name),
+        target_of(session, flags, name),
         subject,
         counter.receive,
         queue=flags.text("queue"),
         maximum=flags.number("max-messages"),
         ready=lambda: session.output.message(f"{greeting} [{subject}]"),
     )
-    _run(work, until_interrupted=True)
+    run_until_interrupted(work)
     return Received(counter.messages)
 
 
@@ -170,23 +103,23 @@ def _reply(session: Session, flags: Flags) -> Received:
 
 
 def _req(session: Session, flags: Flags) -> Received:
-    replies = _run(_ask(session, flags, _target(session, flags, "req"), _positive(flags, "count")))
-    return Received(replies or [])
+    replies = run(_ask(session, flags, target_of(session, flags, "req"), _positive(flags, "count")))
+    return Received(replies)
 
 
 async def _ask(session: Session, flags: Flags, target: tool.Target, count: int) -> list[ReceivedMessage]:
     replies: list[ReceivedMessage] = []
     subject, payload = flags.arguments[0], _payload(flags)
-    session.output.message(f"published request: [{subject}] : '{_shown(payload)}'")
+    session.output.message(f"published request: [{subject}] : '{payload_text(payload)}'")
     async for message in tool.request(target, subject, payload, count=count):
-        session.output.line(f"received reply: [{message.subject}] : '{_shown(message.data)}'")
+        session.output.line(f"received reply: [{message.subject}] : '{payload_text(message.data)}'")
         replies.append(_received(message))
     return replies
 
 
 def _rtt(session: Session, flags: Flags) -> RoundTrip:
-    target = _target(session, flags, "rtt")
-    url, seconds = _run(tool.round_trip(target)) or ("", 0.0)
+    target = target_of(session, flags, "rtt")
+    url, seconds = run(tool.round_trip(target))
     session.output.line(f"round trip time to [{url}] = {format_duration(round(seconds * 1e6) * 1000)}")
     return RoundTrip(url, round(seconds * 1e6))
 
@@ -218,7 +151,7 @@ def _command(
         name,
         description,
         explained,
-        (*_WHO, *own),
+        (*WHO, *own),
         arguments=(least, 2),
         group_flags=TOOL_FLAGS,
         usage_on_error=True,
