@@ -136,6 +136,11 @@ def format_rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def shown_moment(text: str) -> str:
+    """A time in RFC 3339 and UTC as tables have it: to the second, ``2026-11-23 07:31:57 UTC``."""
+    return f"{text[:19].replace('T', ' ')} UTC" if text.endswith("Z") else text
+
+
 def format_mail_date(seconds: int) -> str:
     """``Mon, 23 Nov 2026 07:31:57 UTC``, the form of RFC 1123 in English whatever the locale."""
     moment = datetime.fromtimestamp(seconds, UTC)

@@ -26,7 +26,7 @@ from tools.nsk.streams.results import (
     TakenMessages,
     consumer_result,
 )
-from tools.nsk.values import format_duration
+from tools.nsk.values import format_duration, shown_moment
 
 _START: Final = (
     Setting(Flag("start-sequence", "", "begin with this sequence of the stream", kind=COUNT), "opt_start_seq"),
@@ -85,7 +85,7 @@ def _told(session: Session, info: Document) -> ConsumerResult:
     table.row("Gives", f"pushed to {printable(target)}" if target else "fetched")
     wait = f", again after {format_duration(config['ack_wait'])}" if config.get("ack_wait") else ""
     table.row("Acknowledgement", f"{config['ack_policy']}{wait}")
-    table.row("Created", result.created)
+    table.row("Created", shown_moment(result.created))
     table.rule()
     table.row("Still to come", str(result.pending))
     most = config.get("max_ack_pending", -1)
@@ -94,7 +94,7 @@ def _told(session: Session, info: Document) -> ConsumerResult:
     table.row("Delivered up to", str(result.delivered))
     table.row("Acknowledged up to", str(result.ack_floor))
     table.row("Requests waiting", str(result.waiting))
-    table.row("Paused", f"until {config['pause_until']}" if result.paused else "no")
+    table.row("Paused", f"until {shown_moment(config['pause_until'])}" if result.paused else "no")
     session.output.write(table.render())
     return result
 

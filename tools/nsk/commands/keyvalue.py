@@ -33,7 +33,7 @@ from tools.nsk.streams.results import (
     bucket_result,
     entry_result,
 )
-from tools.nsk.values import format_duration, format_size
+from tools.nsk.values import format_duration, format_size, shown_moment
 
 _CONFIG: Final = (DESCRIPTION, STORAGE, MAX_BYTES, REPLICAS, COMPRESSION, METADATA)
 _REVISION: Final = Flag("revision", "", "only if this is the key's last revision", kind=UNSIGNED)
@@ -79,7 +79,7 @@ def _told(session: Session, info: Document) -> BucketResult:
     table.row("Storage", config["storage"])
     table.row("History", f"{config['max_msgs_per_subject']} values of each key")
     table.row("Values live", format_duration(config["max_age"]) if config.get("max_age") else "for good")
-    table.row("Created", info["created"])
+    table.row("Created", shown_moment(info["created"]))
     table.rule()
     table.row("Keys", str(info["state"].get("num_subjects", 0)))
     table.row("Values", str(result.values))

@@ -39,7 +39,7 @@ from tools.nsk.streams.results import (
     object_bucket_result,
     object_result,
 )
-from tools.nsk.values import format_duration, format_size
+from tools.nsk.values import format_duration, format_size, shown_moment
 
 _CONFIG: Final = (DESCRIPTION, STORAGE, MAX_BYTES, REPLICAS, COMPRESSION, METADATA)
 _STREAM: Final = "-"
@@ -66,7 +66,7 @@ def _told_store(session: Session, info: Document) -> ObjectBucketResult:
     table.row("Storage", config["storage"])
     table.row("Objects live", format_duration(config["max_age"]) if config.get("max_age") else "for good")
     table.row("Sealed", "yes" if result.sealed else "no")
-    table.row("Created", info["created"])
+    table.row("Created", shown_moment(info["created"]))
     table.rule()
     limit, size = config.get("max_bytes", -1), format_size(result.bytes)
     table.row("Size", f"{size} of {format_size(limit)}" if limit > 0 else size)
@@ -99,7 +99,7 @@ def _told(session: Session, bucket: str, note: Document) -> ObjectResult:
     table.row("Size", format_size(result.bytes))
     table.row("Chunks", str(result.chunks))
     table.row("Digest", result.digest)
-    table.row("Put", result.modified)
+    table.row("Put", shown_moment(result.modified))
     table.rows("Notes", (printable(f"{key}={value}") for key, value in result.metadata.items()))
     session.output.write(table.render())
     return result
@@ -119,7 +119,7 @@ def _list(session: Session, flags: Flags) -> ObjectsOrBuckets:
     else:
         table = Table(f"Objects of store {name}", ("Name", "Size", "Put", "Description"))
         for one in found:
-            table.row(printable(one.name), format_size(one.bytes), one.modified, printable(one.description))
+            table.row(printable(one.name), format_size(one.bytes), shown_moment(one.modified), printable(one.description))
         session.output.write(table.render(), Channel.LISTING)
     return ObjectsOrBuckets(name, found, [])
 

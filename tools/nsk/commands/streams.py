@@ -20,7 +20,7 @@ from tools.nsk.streams.results import (
     stream_result,
 )
 from tools.nsk.subjects import refuse_unless_subject
-from tools.nsk.values import format_duration, format_size
+from tools.nsk.values import format_duration, format_size, shown_moment
 
 UNLIMITED = "unlimited"
 _SUBJECT = text("subject", "", "only messages of these subjects; wildcards are fine")
@@ -86,7 +86,7 @@ def _told(session: Session, info: Document) -> StreamResult:
     table.row("Storage", config["storage"])
     table.row("Retention", config["retention"])
     table.row("When full", f"{config['discard']} messages give way")
-    table.row("Created", result.created)
+    table.row("Created", shown_moment(result.created))
     table.rule()
     limit, held = config.get("max_msgs", -1), result.messages
     table.row("Messages", f"{held} of {limit}" if limit > 0 else str(held))
@@ -94,8 +94,8 @@ def _told(session: Session, info: Document) -> StreamResult:
     table.row("Size", f"{size} of {format_size(limit)}" if limit > 0 else size)
     age = config.get("max_age", 0)
     table.row("Oldest allowed", format_duration(age) if age > 0 else UNLIMITED)
-    table.row("First", f"{state['first_seq']} ({state['first_ts']})" if held else "none")
-    table.row("Last", f"{state['last_seq']} ({state['last_ts']})" if state["last_seq"] else "none")
+    table.row("First", f"{state['first_seq']} ({shown_moment(state['first_ts'])})" if held else "none")
+    table.row("Last", f"{state['last_seq']} ({shown_moment(state['last_ts'])})" if state["last_seq"] else "none")
     table.row("Subjects used", str(result.subjects))
     table.row("Consumers", str(result.consumers))
     table.rows("Notes", (f"{printable(key)}={printable(value)}" for key, value in _notes(config)))
