@@ -119,7 +119,8 @@ def _list(session: Session, flags: Flags) -> ObjectsOrBuckets:
     else:
         table = Table(f"Objects of store {name}", ("Name", "Size", "Put", "Description"))
         for one in found:
-            table.row(printable(one.name), format_size(one.bytes), shown_moment(one.modified), printable(one.description))
+            words = printable(one.description)
+            table.row(printable(one.name), format_size(one.bytes), shown_moment(one.modified), words)
         session.output.write(table.render(), Channel.LISTING)
     return ObjectsOrBuckets(name, found, [])
 
