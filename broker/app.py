@@ -617,7 +617,9 @@ class Server:
             if self._system is not None:
                 self._system.close()
                 self._system = None
-                service.flush_dirty()
+            if self._jetstream is not None:
+                self._jetstream.end_requests()
+            service.flush_dirty()
             if self._supply is not None:
                 supply, self._supply = self._supply, None
                 await supply.close()

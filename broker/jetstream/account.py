@@ -154,6 +154,12 @@ class AccountJetStream:
         self.store.forget()
         self.load()
 
+    def end_requests(self) -> None:
+        """Tells clients that wait for messages that none will come: the server ends."""
+        for stream in self.streams.values():
+            for consumer in stream.consumers.values():
+                consumer.delivery.end_requests("409 Server Shutdown")
+
     def close(self) -> None:
         """Ends all streams, and keeps what they hold; the store is closed by whoever opened it."""
         for stream in self.streams.values():

@@ -166,6 +166,11 @@ class JetStream:
         kept = {account_name(path.name) for path in self._directory.glob("*/")} if self._directory.exists() else set()
         return kept | self._control.authenticator.account_names | set(self._control.options.resolver_preload)
 
+    def end_requests(self) -> None:
+        """Tells clients that wait for messages that none will come: the server ends."""
+        for account in self.settings.accounts.values():
+            account.end_requests()
+
     async def close(self) -> None:
         """Ends all streams; what they hold is kept."""
         self._is_open = False

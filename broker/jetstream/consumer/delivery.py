@@ -440,6 +440,9 @@ class Delivery:
         """Whether anybody used it within so many seconds."""
         raise NotImplementedError
 
+    def end_requests(self, status: str) -> None:
+        """Tells clients that wait for messages that none will come, and why."""
+
     @property
     def waiting(self) -> int:
         """Requests that wait for messages."""

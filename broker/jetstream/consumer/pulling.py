@@ -45,15 +45,17 @@ class Pulling(Delivery):
 
     def close(self, *, deleted: bool) -> None:
         """See `Delivery.close`; who still waits is told."""
-        text = "409 Consumer Deleted" if deleted else "409 Server Shutdown"
-        for request in self._queue:
-            self._queue.remove(request)
-            self._status(request.reply, text, request.pending())
+        self.end_requests("409 Consumer Deleted" if deleted else "409 Server Shutdown")
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
         self.pin.close()
         self.internal.unsubscribe(self._asking)
         super().close(deleted=deleted)
+
+    def end_requests(self, status: str) -> None:
+        """Lets nobody wait any longer, and tells everybody why."""
+        for request in self._queue:
+            self._finish(request, status)
 
     @property
     def waiting(self) -> int:
@@ -84,7 +86,11 @@ class Pulling(Delivery):
             return
         self.asked_at = request.asked
         self._queue.add(request, by_priority=self._by_priority)
-        self.wake()
+        if self._by_priority:
+            # Of requests that come together, the most important is to be served first.
+            self._later(0.0)
+        else:
+            self.wake()
         if self.consumer.pause_remaining or self._run_timer is not None:
             self._look_after()
 
