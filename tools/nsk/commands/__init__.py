@@ -133,14 +133,16 @@ _JETSTREAM = {
     ),
     "stream": Group(
         "stream",
-        "Streams: add, change, look, read, purge, remove",
+        "Streams: add, change, look, read, purge, back up, restore, remove",
         {
             "add": Member("Add a stream", "streams:ADD"),
+            "backup": Member("Write a stream to a directory", "archives:BACKUP"),
             "edit": Member("Change a stream", "streams:EDIT"),
             "get": Member("Show one message of a stream", "streams:GET"),
             "info": Member("Show a stream, and what it holds", "streams:INFO"),
             "ls": Member("List the streams of the account", "streams:LIST"),
             "purge": Member("Remove messages from a stream", "streams:PURGE"),
+            "restore": Member("Make a stream of a backup", "archives:RESTORE"),
             "rm": Member("Remove a stream with its messages and consumers", "streams:REMOVE"),
             "view": Member("Show messages of a stream", "streams:VIEW"),
         },

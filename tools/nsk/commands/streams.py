@@ -35,7 +35,7 @@ def _add(session: Session, flags: Flags) -> StreamResult:
 
     info = with_streams(session, flags, "stream", work)
     session.output.message(f"added stream {name}")
-    return _told(session, info)
+    return told(session, info)
 
 
 def _edit(session: Session, flags: Flags) -> StreamResult:
@@ -50,7 +50,7 @@ def _edit(session: Session, flags: Flags) -> StreamResult:
 
     info = with_streams(session, flags, "stream", work)
     session.output.message(f"changed {', '.join(sorted(changes.keys() - {'name'}))} of stream {name}")
-    return _told(session, info)
+    return told(session, info)
 
 
 def _info(session: Session, flags: Flags) -> StreamResult:
@@ -69,10 +69,11 @@ def _info(session: Session, flags: Flags) -> StreamResult:
                 info["state"]["subjects"] = counts
                 return info
 
-    return _told(session, with_streams(session, flags, "stream", work))
+    return told(session, with_streams(session, flags, "stream", work))
 
 
-def _told(session: Session, info: Document) -> StreamResult:
+def told(session: Session, info: Document) -> StreamResult:
+    """Show a stream; the result for it."""
     result, config, state = stream_result(info), info["config"], info["state"]
     table = Table(f"Stream {result.name}")
     if config.get("description"):

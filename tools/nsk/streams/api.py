@@ -93,7 +93,11 @@ class JetStream:
     async def ask(self, subject: str, document: Document | None = None, *, seconds: float = 0.0) -> Document:
         """The answer to a request, whose name stands behind ``$JS.API``. Raises ApiError, or NskError without one."""
         payload = b"" if document is None else json.dumps(document).encode()
-        answer = await self.request(f"{_API}.{subject}", payload, seconds=seconds)
+        return await self.tell(f"{_API}.{subject}", payload, seconds=seconds)
+
+    async def tell(self, subject: str, payload: bytes = b"", *, seconds: float = 0.0) -> Document:
+        """The answer to a message, as one of the API. Raises ApiError, or NskError without one."""
+        answer = await self.request(subject, payload, seconds=seconds)
         if answer is None:
             raise NskError(
                 "no JetStream answers there",
@@ -196,7 +200,8 @@ class JetStream:
 async def sending(streams: JetStream, most: int) -> AsyncIterator[Callable[[str, bytes], Awaitable[None]]]:
     """A way to publish many messages in their order, of which at most ``most`` are not acknowledged yet.
 
-    At the end of the block all of them are. Raises NskError for the first that no stream took.
+    At the end of the block all of them are, by an answer that is empty or tells where a message is kept. Raises
+    NskError for the first that nobody took.
     """
     link, acks = streams.link, asyncio.Queue[Msg]()
     inbox = link.client.new_inbox()
@@ -212,7 +217,8 @@ async def sending(streams: JetStream, most: int) -> AsyncIterator[Callable[[str,
             ) from None
         if "Status" in (answer.headers or {}):
             raise NskError(f"no stream keeps what is published to {subject}", remedy=_LOOK)
-        _checked(answer)
+        if answer.data:
+            _checked(answer)
 
     async def send(subject: str, payload: bytes) -> None:
         nonlocal under_way, last
