@@ -144,6 +144,11 @@ def _keeps_messages(options: Options) -> bool:
     return options.jetstream is not None
 
 
+def _restricts_streams(options: Options) -> bool:
+    """Whether there are streams, and users who may not have all of them."""
+    return _keeps_messages(options) and (_has_permissions(options) or _uses_operators(options))
+
+
 def _names_responders(options: Options) -> bool:
     return len(options.ocsp.urls) > 1
 
@@ -311,6 +316,20 @@ DIFFERENCES: Final = (
         "Kept, and expanded like all others",
         "The list means what it says",
         _has_scopes_with_queues,
+    ),
+    Difference(
+        "Permissions are held against the subject of a request to JetStream, and not against what its payload names: "
+        "consumers, direct gets, sources and the like read what a deny covers, and publish there",
+        "They are held against both, and an answer goes nowhere that a deny covers; refused with 403 and error 19001 "
+        "([jetstream.md](jetstream.md#what-a-request-may-reach))",
+        "A deny that a payload can get around denies nothing",
+        _restricts_streams,
+    ),
+    Difference(
+        "A request to JetStream that comes by way of a reply or deliver subject is fulfilled",
+        "Refused: the server asks for nobody",
+        "What a client may not ask for it could have the server ask for",
+        _restricts_streams,
     ),
     Difference(
         "A `data` limit of an account or user is carried in the claims and not enforced",

@@ -95,8 +95,8 @@ class Trail:
 
     def refused(
         self, session: Session, what: str, target: str, decide: Callable[[], Decision | None], *, where: str = ""
-    ) -> None:
-        """Records one refusal of a "Publish", a "Reply" or a "Subscription".
+    ) -> str:
+        """Records one refusal of a "Publish", a "Reply" or a "Subscription"; its id, empty where it is only counted.
 
         `decide` finds the rule again; it is not called for what is only counted. `where` follows the subject.
         """
@@ -109,7 +109,7 @@ class Trail:
             since, count = now, 0
         self._spent[session.cid] = (since, count + 1)
         if count >= RECORDED_A_SECOND:
-            return
+            return ""
         decision = decide()
         why = "a limit" if decision is None else decision.reason
         denial = denial_id()
@@ -119,6 +119,7 @@ class Trail:
         self.recent.append(Denial(time.time(), denial, what.lower(), without_secrets(target), why, whom))
         if self.recorder is not None:
             self._record(session, "denied", action=what.lower(), target=target, denial=denial, reason=why)
+        return denial
 
     def forget(self, session: Session) -> None:
         """Says what was only counted, and forgets a session that leaves its account."""

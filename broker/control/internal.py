@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message to the broker. ``header`` is the whole header block, None for none; ``session`` is None where the
-    broker itself sent it."""
+    broker itself sent it: at a client's bidding, such as an answer, unless ``is_own`` says that it asks for itself."""
 
     subject: str
     reply: str
     header: bytes | None
     payload: bytes
     session: Session | None
+    is_own: bool = False
 
 
 class Internal:
@@ -39,9 +40,10 @@ class Internal:
     A request that nobody takes is answered with the status 503, as a client's is that asks for it.
     """
 
-    def __init__(self, tenant: Tenant, hub: Hub, *, echo: bool = False) -> None:
-        """``echo`` lets it hear what it says itself."""
+    def __init__(self, tenant: Tenant, hub: Hub, *, echo: bool = False, is_own: bool = False) -> None:
+        """``echo`` lets it hear what it says itself; ``is_own`` marks it: no client chooses what it says, nor where."""
         self.tenant = tenant
+        self.is_own = is_own
         self._client = Inbox(hub)
         self._client.owner = self
         self._client.headers = True
@@ -108,7 +110,8 @@ class Internal:
         if handler is not None:
             owner = sender.owner
             session = owner if isinstance(owner, Session) else None
-            handler(Received(shown(subject), "" if reply is None else shown(reply), header, payload, session))
+            is_own = isinstance(owner, Internal) and owner.is_own
+            handler(Received(shown(subject), "" if reply is None else shown(reply), header, payload, session, is_own))
 
     def request_info(self, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
         """What other accounts are told about the broker when it asks them something."""

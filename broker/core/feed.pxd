@@ -46,5 +46,5 @@ cdef class Feed(Client):
     cdef Py_ssize_t word_reply(self, Record *record, uint32_t deliveries) except -1
     cdef Py_ssize_t send_record(self, bytes subject, Record *record) except -1
     cdef int stir(self) except -1
-    cdef int hand_over(self, const char *arguments, size_t length, const char *reply, size_t reply_length,
+    cdef int hand_over(self, Client sender, const char *arguments, size_t length, const char *reply, size_t reply_length,
                        const char *payload, size_t size) except -1

@@ -33,7 +33,8 @@ CONGESTED = 5
 
 cdef class Feed(Client):
     """The delivering side of a consumer. Two methods of its owner are called at the end of a turn: `settled()` once after
-    acknowledgements, and `acknowledged(arguments, reply, payload)` for each that says more than `+ACK`, or asks for an answer."""
+    acknowledgements, and `acknowledged(arguments, reply, payload, owner)` for each that says more than `+ACK`, or asks for an
+    answer, with the owner of the client that says it."""
 
     def __init__(self, hub, Log log not None, Cursor cursor not None, bytes acknowledged_on not None):
         self.log = log
@@ -360,7 +361,7 @@ cdef class Feed(Client):
         self.out_bytes += message.size
         subscription.delivered += 1
         if length <= width or memcmp(subject, PyBytes_AS_STRING(self.acknowledged_on), width) != 0:
-            self.hand_over(subject, length, message.reply, message.reply_length, payload, size)
+            self.hand_over(sender, subject, length, message.reply, message.reply_length, payload, size)
             return True
         plain = size == 0 or size == 4 and memcmp(payload, b"+ACK", 4) == 0 or size == 3 and memcmp(payload, b"+OK", 3) == 0
         if plain and self.explicit and message.reply_length == 0:
@@ -378,7 +379,7 @@ cdef class Feed(Client):
                     self.settled.append(sequence)
                 self.stir()
             return True
-        self.hand_over(subject, length, message.reply, message.reply_length, payload, size)
+        self.hand_over(sender, subject, length, message.reply, message.reply_length, payload, size)
         return True
 
     cdef int stir(self) except -1:
@@ -387,12 +388,12 @@ cdef class Feed(Client):
             self.hub.deferred.append((self.owner.settled, ()))
         return 0
 
-    cdef int hand_over(self, const char *arguments, size_t length, const char *reply, size_t reply_length,
-                       const char *payload, size_t size) except -1:
+    cdef int hand_over(self, Client sender, const char *arguments, size_t length, const char *reply,
+                       size_t reply_length, const char *payload, size_t size) except -1:
         self.hub.deferred.append((self.owner.acknowledged, (
             PyBytes_FromStringAndSize(arguments, length),
             PyBytes_FromStringAndSize(reply, reply_length) if reply_length else None,
-            PyBytes_FromStringAndSize(payload, size))))
+            PyBytes_FromStringAndSize(payload, size), sender.owner)))
         return 0
 
     def take_settled(self):

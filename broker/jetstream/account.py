@@ -10,6 +10,7 @@ import msgspec
 from accounts.limits import EVERY_TIER, UNLIMITED, JetStreamLimits
 from accounts.subject import overlaps
 from auth.gojson import quote
+from broker.control.internal import Internal
 from broker.core.log import Usage
 from broker.jetstream.advisories import Advisories
 from broker.jetstream.codec import Int64, Plain, decode, now
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from broker.config.options import JetStreamCeilings
     from broker.control.clock import Clock
-    from broker.control.internal import Internal
     from broker.control.tenant import Tenant
     from broker.core.outbox import Hub
     from broker.jetstream.following.local import LocalFollower
@@ -60,6 +60,8 @@ class AccountJetStream:
         self.hub = hub
         self.internal = internal
         """The broker as a client of the account, which hears what it says itself."""
+        self.asking = Internal(internal.tenant, hub, is_own=True)
+        """The same, for what it asks other streams for itself."""
         self.clock = clock
         self.advisories = Advisories(internal, settings.domain)
         self.usages = {storage: Usage(above) for storage, above in settings.usages.items()}
@@ -165,6 +167,7 @@ class AccountJetStream:
         for stream in self.streams.values():
             stream.close(deleted=False)
         self.streams.clear()
+        self.asking.close()
         self.settings.accounts.pop(self.name, None)
 
     def create(self, wanted: StreamConfig, *, pedantic: bool = False) -> Stream:

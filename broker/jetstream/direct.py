@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from broker.control.tenant import wire
 from broker.core.log import Filter
+from broker.jetstream.access import Access, DeniedError
 from broker.jetstream.api.bodies import MessageGetRequest
 from broker.jetstream.codec import JsonError, shown_time, unmarshal
 from broker.jetstream.publish.headers import asks_too_much, with_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.control.internal import Received
     from broker.core.log import Entry
     from broker.core.plan import Subscription
@@ -66,27 +69,41 @@ class DirectGet:
     # Requests
 
     def _asked(self, received: Received) -> None:
-        if received.reply:
-            self._stream.account.store.when_quiet(partial(self._answer, received))
+        self._take(received, self._answer)
 
     def _asked_for_subject(self, received: Received) -> None:
-        if received.reply:
-            self._stream.account.store.when_quiet(partial(self._answer_for_subject, received))
+        self._take(received, self._answer_for_subject)
 
-    def _answer(self, received: Received) -> None:
+    def _take(self, received: Received, answer: Callable[[Received, Access], None]) -> None:
+        account = self._stream.account
+        access = Access.of(received, account)
+        if received.reply and access.may_answer(received.reply):
+            account.store.when_quiet(partial(answer, received, access))
+
+    def _answer(self, received: Received, access: Access) -> None:
         try:
             if asks_too_much(received.header):
                 raise _RefusedError("412 Required Api Level")
             request = _parsed(received.payload) if received.payload else MessageGetRequest()
             _check(request)
+            self._check_patterns(request, access)
             if request.multi_last:
                 self._send_last_ones(request, received.reply)
             else:
-                self._send(request, received.reply)
+                self._send(request, received.reply, access)
+        except DeniedError as denied:
+            self._status(received.reply, f"403 {denied}")
         except _RefusedError as refusal:
             self._status(received.reply, str(refusal))
 
-    def _answer_for_subject(self, received: Received) -> None:
+    def _check_patterns(self, request: MessageGetRequest, access: Access) -> None:
+        """Checks that all may be read that is asked for. Raises DeniedError."""
+        named = [one for one in (request.last_by_subj, request.next_by_subj, *request.multi_last) if one]
+        # A single message whose subject is not named is looked at when it is found.
+        if named or request.batch > 0:
+            access.read(self._stream, named)
+
+    def _answer_for_subject(self, received: Received, access: Access) -> None:
         try:
             if asks_too_much(received.header):
                 raise _RefusedError("412 Required Api Level")
@@ -94,7 +111,10 @@ class DirectGet:
             if request != MessageGetRequest(no_hdr=request.no_hdr):
                 raise _RefusedError("408 Bad Request")
             request.last_by_subj = received.subject.split(".", 5)[5]
-            self._send(request, received.reply)
+            self._check_patterns(request, access)
+            self._send(request, received.reply, access)
+        except DeniedError as denied:
+            self._status(received.reply, f"403 {denied}")
         except _RefusedError as refusal:
             self._status(received.reply, str(refusal))
 
@@ -103,7 +123,7 @@ class DirectGet:
     def _status(self, reply: str, status: str, lines: str = "") -> None:
         self._internal.publish(reply, b"", header=f"NATS/1.0 {status}\r\n{lines}\r\n".encode())
 
-    def _send(self, request: MessageGetRequest, reply: str) -> None:
+    def _send(self, request: MessageGetRequest, reply: str, access: Access) -> None:
         log = self._stream.log
         is_batch = request.batch > 0
         start = log.at_time(request.start_time) if request.start_time is not None else request.seq
@@ -116,6 +136,7 @@ class DirectGet:
                 if number:
                     break
                 raise _RefusedError("404 Message Not Found")
+            access.read_one(self._stream, entry)
             start = entry.sequence + 1
             pending = max(pending - 1, 0)
             self._tell(reply, entry, (pending, before) if is_batch else None, bare=request.no_hdr)

@@ -301,3 +301,5 @@ class ApiError(Enum):
     CONSUMER_ACK_FC_REQUIRES_NO_MAX_DELIVER = (400, 10222, "flow control ack policy requires unset max deliver")
     MESSAGE_SCHEDULES_TIME_ZONE_INVALID = (400, 10223, "message schedules time zone is invalid")
     MESSAGE_SOURCE_HDR_NOT_ALLOWED = (400, 10227, "message stream source header is not allowed")
+    PERMISSIONS_VIOLATION = (403, 19001, "{err}")
+    """natskeep's own: nats-server does not judge what the payload of a request reaches."""

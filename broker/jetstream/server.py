@@ -82,7 +82,7 @@ class JetStream:
         self, control: Control, options: JetStreamOptions, server: str, settled: Callable[[], None]
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
-        self.settings = Settings(options, server)
+        self.settings = Settings(options, control.trail, server)
         self.keys = Keys(control.trail, options)
         """What is on disk is sealed by these."""
         self.view = View(self.settings)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from accounts.limits import JetStreamLimits
     from broker.config.options import JetStreamCeilings
+    from broker.control.audit import Trail
     from broker.jetstream.account import AccountJetStream
 
 _SHARE: Final = (3, 4)
@@ -55,6 +56,8 @@ class Settings:
     """The server around all streams."""
 
     options: JetStreamOptions
+    trail: Trail
+    """Where refusals are recorded."""
     server: str = ""
     """The server's name."""
     accounts: dict[str, AccountJetStream] = field(default_factory=dict)

@@ -173,7 +173,7 @@ class Machine(RuleBasedStateMachine):
         for sequence in self.feed.take_settled():
             del self.outstanding[sequence]
 
-    def acknowledged(self, arguments: bytes, reply: bytes | None, payload: bytes) -> None:
+    def acknowledged(self, arguments: bytes, reply: bytes | None, payload: bytes, _: object) -> None:
         self.said.append((arguments, reply, payload))
 
     @rule()

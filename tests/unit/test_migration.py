@@ -16,6 +16,7 @@ from broker.config.load import read_options
 from broker.config.options import (
     AuthorizationOptions,
     CalloutOptions,
+    JetStreamOptions,
     MonitorOptions,
     OperatorOptions,
     Options,
@@ -121,6 +122,8 @@ def test_nothing_that_a_file_can_meet_is_left_out() -> None:
         (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.MUST)), "at intervals that grow"),
         (Options(tls=TLSOptions(), ocsp=StapleSettings(mode=StapleMode.ALWAYS)), "It is refused; a certificate"),
         (options_of("jetstream: enabled"), "When it is on disk"),
+        (options_of("jetstream: enabled\n" + ALLOWED.format(permissions='publish: "x"')), "They are held against both"),
+        (replace(OPERATORS, jetstream=JetStreamOptions()), "the server asks for nobody"),
         (options_of("jetstream: enabled, http: 8222"), "something cannot be, and the log what"),
         (options_of("syslog: true"), "counted, dropped and reported"),
         (options_of("authorization { user: a, password: b }"), "They stay while"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from broker.jetstream.errors import ApiError
 
 if TYPE_CHECKING:
     from broker.control.internal import Received
+    from broker.jetstream.access import Access
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.stream import Stream
 
@@ -27,6 +28,10 @@ class Request:
     account: AccountJetStream
     names: tuple[str, ...]
     received: Received
+    access: Access
+    """What it may reach."""
+    _bodies: dict[type[msgspec.Struct], msgspec.Struct] = field(default_factory=dict)
+    """What was decoded already: what is judged is what is done."""
 
     @property
     def payload(self) -> bytes:
@@ -34,11 +39,16 @@ class Request:
         return self.received.payload
 
     def body(self, kind: type[StructT]) -> StructT:
-        """The JSON of the request. Raises JetStreamError."""
+        """The JSON of the request, the same object each time. Raises JetStreamError."""
+        found = self._bodies.get(kind)
+        if isinstance(found, kind):
+            return found
         try:
-            return decode(self.payload, kind, strict=self.account.settings.options.strict)
+            made = decode(self.payload, kind, strict=self.account.settings.options.strict)
         except JsonError as error:
             raise ApiError.INVALID_JSON.error(err=error) from None
+        self._bodies[kind] = made
+        return made
 
     def options(self, kind: type[StructT]) -> StructT:
         """The JSON of a request that may have any other payload instead, which then means nothing.

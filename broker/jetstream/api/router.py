@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from broker.jetstream.access import Access
 from broker.jetstream.advisories import Advisories
-from broker.jetstream.api import consumers, messages, streams
+from broker.jetstream.api import consumers, judging, messages, streams
 from broker.jetstream.api.request import Request
 from broker.jetstream.api.streams import NO_PAGE
 from broker.jetstream.codec import ZERO_TIME, Plain, dumps, shown_time
@@ -52,6 +53,8 @@ class Route:
 
     kind: str
     handle: Callable[[Request], Plain]
+    judge: Callable[[Request], None]
+    """Checks that who asks may reach what the payload names, before anything else is done; see `judging`."""
     names: tuple[int, int] = (1, 1)
     """How many tokens of the subject stand behind what names the request, at least and at most."""
     empty: Plain = field(default_factory=dict)
@@ -64,35 +67,37 @@ class Route:
 
 _MANY: Final = 1 << 16
 _PAUSED: Final[Plain] = {"paused": False, "pause_until": shown_time(ZERO_TIME)}
+_NO_NAMES: Final[Plain] = {**NO_PAGE, "streams": None}
+_NO_STREAMS: Final[Plain] = {**NO_PAGE, "streams": []}
 _CONSUMERS: Final[Plain] = {**NO_PAGE, "consumers": []}
 
 ROUTES: Final[dict[tuple[str, ...], Route]] = {
-    ("INFO",): Route("account_info", account_info, (0, 0), changes=False),
-    ("STREAM", "CREATE"): Route("stream_create", streams.create),
-    ("STREAM", "UPDATE"): Route("stream_update", streams.update),
-    ("STREAM", "NAMES"): Route("stream_names", streams.names, (0, 0), {**NO_PAGE, "streams": None}, changes=False),
-    ("STREAM", "LIST"): Route("stream_list", streams.listed, (0, 0), {**NO_PAGE, "streams": []}, changes=False),
-    ("STREAM", "INFO"): Route("stream_info", streams.info, empty=NO_PAGE, changes=False),
-    ("STREAM", "DELETE"): Route("stream_delete", streams.delete),
-    ("STREAM", "PURGE"): Route("stream_purge", streams.purge, empty={"purged": 0}),
-    ("STREAM", "MSG", "GET"): Route("stream_msg_get", messages.get, changes=False, is_told=False),
-    ("STREAM", "MSG", "DELETE"): Route("stream_msg_delete", messages.delete),
-    ("STREAM", "PEER", "REMOVE"): Route("stream_remove_peer", _needs_cluster),
-    ("STREAM", "CANCEL_MOVE"): Route("stream_update", _needs_cluster),
-    ("STREAM", "LEADER", "STEPDOWN"): Route("stream_leader_stepdown", _needs_cluster),
-    ("CONSUMER", "CREATE"): Route("consumer_create", consumers.create_ephemeral),
-    ("CONSUMER", "DURABLE", "CREATE"): Route("consumer_create", consumers.create_durable, (2, 2)),
-    ("CONSUMER", "NAMES"): Route("consumer_names", consumers.names, empty=_CONSUMERS, changes=False),
-    ("CONSUMER", "LIST"): Route("consumer_list", consumers.listed, empty=_CONSUMERS, changes=False),
-    ("CONSUMER", "INFO"): Route("consumer_info", consumers.info, (2, 2), changes=False),
-    ("CONSUMER", "DELETE"): Route("consumer_delete", consumers.delete, (2, 2)),
-    ("CONSUMER", "PAUSE"): Route("consumer_pause", consumers.pause, (2, 2), _PAUSED),
-    ("CONSUMER", "UNPIN"): Route("consumer_unpin", consumers.unpin, (2, 2)),
-    ("CONSUMER", "LEADER", "STEPDOWN"): Route("consumer_leader_stepdown", _needs_cluster, (2, 2)),
+    ("INFO",): Route("account_info", account_info, judging.nothing, (0, 0), changes=False),
+    ("STREAM", "CREATE"): Route("stream_create", streams.create, judging.configuration),
+    ("STREAM", "UPDATE"): Route("stream_update", streams.update, judging.configuration),
+    ("STREAM", "NAMES"): Route("stream_names", streams.names, judging.nothing, (0, 0), _NO_NAMES, changes=False),
+    ("STREAM", "LIST"): Route("stream_list", streams.listed, judging.nothing, (0, 0), _NO_STREAMS, changes=False),
+    ("STREAM", "INFO"): Route("stream_info", streams.info, judging.subjects, empty=NO_PAGE, changes=False),
+    ("STREAM", "DELETE"): Route("stream_delete", streams.delete, judging.removal),
+    ("STREAM", "PURGE"): Route("stream_purge", streams.purge, judging.purge, empty={"purged": 0}),
+    ("STREAM", "MSG", "GET"): Route("stream_msg_get", messages.get, judging.message, changes=False, is_told=False),
+    ("STREAM", "MSG", "DELETE"): Route("stream_msg_delete", messages.delete, judging.message_removal),
+    ("STREAM", "PEER", "REMOVE"): Route("stream_remove_peer", _needs_cluster, judging.nothing),
+    ("STREAM", "CANCEL_MOVE"): Route("stream_update", _needs_cluster, judging.nothing),
+    ("STREAM", "LEADER", "STEPDOWN"): Route("stream_leader_stepdown", _needs_cluster, judging.nothing),
+    ("CONSUMER", "CREATE"): Route("consumer_create", consumers.create_ephemeral, judging.consumer),
+    ("CONSUMER", "DURABLE", "CREATE"): Route("consumer_create", consumers.create_durable, judging.consumer, (2, 2)),
+    ("CONSUMER", "NAMES"): Route("consumer_names", consumers.names, judging.nothing, empty=_CONSUMERS, changes=False),
+    ("CONSUMER", "LIST"): Route("consumer_list", consumers.listed, judging.nothing, empty=_CONSUMERS, changes=False),
+    ("CONSUMER", "INFO"): Route("consumer_info", consumers.info, judging.nothing, (2, 2), changes=False),
+    ("CONSUMER", "DELETE"): Route("consumer_delete", consumers.delete, judging.nothing, (2, 2)),
+    ("CONSUMER", "PAUSE"): Route("consumer_pause", consumers.pause, judging.nothing, (2, 2), _PAUSED),
+    ("CONSUMER", "UNPIN"): Route("consumer_unpin", consumers.unpin, judging.nothing, (2, 2)),
+    ("CONSUMER", "LEADER", "STEPDOWN"): Route("consumer_leader_stepdown", _needs_cluster, judging.nothing, (2, 2)),
 }
 """By the tokens that name a request."""
 
-_NAMED_CONSUMER: Final = Route("consumer_create", consumers.create, (2, _MANY))
+_NAMED_CONSUMER: Final = Route("consumer_create", consumers.create, judging.consumer, (2, _MANY))
 """Named like the older request for ephemeral consumers, with the consumer's name behind it."""
 _LONGEST: Final = max(map(len, ROUTES))
 
@@ -137,7 +142,13 @@ class Router:
             self._check_level(received)
             if self.account is None:
                 raise ApiError.NOT_ENABLED_FOR_ACCOUNT.error()
-            answer = route.handle(Request(self.account, names, received))
+            access = Access.of(received, self.account)
+            access.check_asker()
+            if not access.may_answer(received.reply):
+                return
+            request = Request(self.account, names, received, access)
+            route.judge(request)
+            answer = route.handle(request)
         except JetStreamError as error:
             self._refuse(route, received, error)
             return

@@ -17,11 +17,12 @@ from broker.core import feed as fates
 from broker.core.feed import Feed
 from broker.core.log import Cursor
 from broker.core.plan import Subscription
+from broker.jetstream.access import Access, DeniedError
 from broker.jetstream.config.words import AckPolicy, Retention
 from broker.jetstream.consumer import acknowledgements, standing
 from broker.jetstream.consumer.acknowledgements import Kind
 from broker.jetstream.consumer.standing import Standing
-from broker.session.session import shown
+from broker.session.session import Session, shown
 
 if TYPE_CHECKING:
     from broker.control.clock import Timer
@@ -254,7 +255,7 @@ class Delivery:
             self._settle(sequences)
             self.wake()
 
-    def acknowledged(self, subject: bytes, reply: bytes | None, payload: bytes) -> None:
+    def acknowledged(self, subject: bytes, reply: bytes | None, payload: bytes, owner: object) -> None:
         """See `broker.core.feed.Feed`: an acknowledgement that says more, or asks for an answer."""
         place = acknowledgements.place(subject)
         if place is None or self._closed:
@@ -262,7 +263,10 @@ class Delivery:
         kind, rest = acknowledgements.said(payload)
         if kind is Kind.NEXT:
             self.acknowledge(place)
-            self.take_request(rest.strip(), "" if reply is None else shown(reply))
+            asker = owner if isinstance(owner, Session) else None
+            access = Access(self.account, asker, shown(subject))
+            if reply is not None and self.is_permitted(access, shown(reply)):
+                self.take_request(rest.strip(), shown(reply))
             return
         if kind is Kind.ACKNOWLEDGED:
             self.acknowledge(place)
@@ -277,8 +281,18 @@ class Delivery:
         self.wake()
 
     def take_request(self, payload: bytes, reply: str) -> None:
-        """A client asks for messages."""
+        """A client asks for messages, and may have them."""
         raise NotImplementedError
+
+    def is_permitted(self, access: Access, reply: str) -> bool:
+        """Whether who asks may have this consumer's messages sent to a reply subject; where not it is told why."""
+        try:
+            access.pull(self.stream, self.consumer.config, self.consumer.name)
+        except DeniedError as error:
+            if access.may_answer(reply):
+                self.internal.publish(reply, b"", header=f"NATS/1.0 403 {error}\r\n\r\n".encode())
+            return False
+        return access.may_answer(reply)
 
     def acknowledge(self, place: Place) -> None:
         """The message of a delivery is done with; all before it too, where the policy says so."""

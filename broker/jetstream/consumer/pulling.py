@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.control.tenant import wire
 from broker.core import feed as fates
+from broker.jetstream.access import Access
 from broker.jetstream.config.words import PriorityPolicy
 from broker.jetstream.consumer.delivery import CONGESTED_PAUSE, SLICE, Delivery
 from broker.jetstream.consumer.pinning import Pin
@@ -70,9 +71,10 @@ class Pulling(Delivery):
 
     def _asked(self, received: Received) -> None:
         if received.reply:
+            access = Access.of(received, self.account)
             if asks_too_much(received.header):
                 self._status(wire(received.reply), API_LEVEL_REFUSED)
-            else:
+            elif self.is_permitted(access, received.reply):
                 self.take_request(received.payload, received.reply)
 
     def take_request(self, payload: bytes, reply: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
+from broker.jetstream.access import Access
 from broker.jetstream.codec import JsonError, Plain, Uint64, dumps, unmarshal
 from broker.jetstream.config.words import DeliverPolicy
 from broker.jetstream.errors import ApiError, JetStreamError
@@ -43,7 +44,11 @@ class Resetting:
     def _asked(self, received: Received) -> None:
         if not received.reply:
             return
+        access = Access.of(received, self._consumer.stream.account)
+        if not access.may_answer(received.reply):
+            return
         try:
+            access.check_asker()
             if asks_too_much(received.header):
                 raise ApiError.REQUIRED_API_LEVEL.error()
             sequence = self._consumer.delivery.reset(self._wanted(received.payload))

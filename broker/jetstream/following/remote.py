@@ -99,7 +99,7 @@ class RemoteFollower:
             self._internal.subscribe(deliver, self._delivered, imports=True),
         ]
         body = dumps({"stream_name": self.origin.name, "config": self._wanted(deliver)})
-        self._internal.publish(f"{api}.CONSUMER.CREATE.{self.origin.name}", body, reply=answer)
+        self.stream.account.asking.publish(f"{api}.CONSUMER.CREATE.{self.origin.name}", body, reply=answer)
         self._timer = self._clock.call_later(ANSWER_WITHIN, self._try_again)
 
     def _wanted(self, deliver: str) -> Plain:
