@@ -19,12 +19,12 @@ from types import FrameType
 import click
 
 from tools.bench.crossing import crossing_rows
+from tools.bench.durable import stream_rows
 from tools.bench.load import TOTAL_WINDOW, WINDOW
 from tools.bench.report import RowResult, as_json, table
 from tools.bench.rows import all_rows, select_rows
 from tools.bench.run import Bench, Settings
 from tools.bench.servers import Program, default_programs
-from tools.bench.streams import stream_rows
 
 DEFAULT = Settings(rounds=11, seconds=0.8)
 QUICK = Settings(rounds=5, seconds=0.3)
@@ -64,6 +64,13 @@ DEFAULT_NAMES = ("natskeep", "nats-server")
 @click.option(
     "--accounts", type=click.IntRange(1, 100_000), default=10_000, show_default=True, help="Accounts with imports."
 )
+@click.option(
+    "--messages",
+    type=click.IntRange(100_000, 100_000_000),
+    default=10_000_000,
+    show_default=True,
+    help="Messages on disk at a start, in steps of 100,000.",
+)
 def main(
     *,
     rounds: int | None,
@@ -76,6 +83,7 @@ def main(
     idle: int,
     subscriptions: int,
     accounts: int,
+    messages: int,
 ) -> None:
     """Measure natskeep against nats-server.
 
@@ -84,7 +92,7 @@ def main(
     """
     if not Path("/proc/self/status").exists():
         raise click.ClickException("the measurement reads /proc and so needs Linux")
-    rows = select_rows([*all_rows(idle, subscriptions), *crossing_rows(accounts), *stream_rows()], patterns)
+    rows = select_rows([*all_rows(idle, subscriptions), *crossing_rows(accounts), *stream_rows(messages)], patterns)
     if not rows:
         raise click.UsageError(f"no row matches {' '.join(patterns)}; --list shows the keys")
     if list_rows:

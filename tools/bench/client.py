@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -54,8 +55,8 @@ def log_in(port: int, user: str, password: str) -> socket.socket:
     Raises:
         BenchError: as `connect`.
     """
-    line = f'CONNECT {{"verbose":false,"protocol":1,"user":"{user}","pass":"{password}"}}\r\n'.encode()
-    return _opened(Target(port, ()), lambda info: line)
+    options = {"verbose": False, "pedantic": False, "headers": True, "protocol": 1, "user": user, "pass": password}
+    return _opened(Target(port, ()), lambda info: f"CONNECT {json.dumps(options)}\r\n".encode())
 
 
 def _opened(target: Target, introduction: Callable[[bytes], bytes], source: str = HOST) -> socket.socket:

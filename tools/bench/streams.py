@@ -1,102 +1,34 @@
-"""Streams under load: publishers that wait for their acknowledgements, and clients that pull what is kept."""
+"""Streams under load: publishers that wait for their acknowledgements, and clients that take what is kept."""
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Final
 
-from tools.bench.client import PING, PONG, Target, log_in
-from tools.bench.config import HOST
 from tools.bench.errors import BenchError
-from tools.bench.receive import STALL_SECONDS
-from tools.bench.rows import Metric, Row, rate
-from tools.bench.servers import Server
+from tools.bench.jetstream import INBOX, Asker, Kept, receive
 from tools.bench.workers import Figures
 
-USER = "bench"
-PASSWORD = "bench"
-STREAM = "BENCH"
-INBOX = "_INBOX.bench"
-READ_BYTES = 1 << 20
-BURST = 500
-BATCH = 1000
+STREAM: Final = "BENCH"
+BURST: Final = 500
+BATCH: Final = 1000
 """Messages that one request of a consumer asks for."""
 
-FILLED = 100_000
+FILLED: Final = 100_000
 """Messages of a stream that is read."""
 
-_ACKNOWLEDGED = b'"seq":'
-_REFUSED = b'"error"'
-_DELIVERED = b" $JS.ACK."
-_REPLY = re.compile(rb"(\$JS\.ACK\.[^ \r\n]+) ")
+CONSUMERS: Final = 1000
+"""Consumers of one stream, each of which wants a part of it."""
 
+UNDER_WAY: Final = 4000
+"""Messages that are published and not delivered yet."""
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How a stream is kept: in memory or on disk, and there synced always or as the server does by itself."""
-
-    memory: bool = False
-    always: bool = False
-
-
-def stream_config(port: int, directory: Path, kept: Kept) -> str:
-    """The configuration of a server whose streams are kept in a directory."""
-    sync = "\n  sync_interval: always" if kept.always else ""
-    return f"""listen: {HOST}:{port}
-jetstream {{
-  store_dir: "{directory}"{sync}
-}}
-accounts {{
-  BENCH {{ jetstream: enabled, users: [ {{ user: {USER}, password: {PASSWORD} }} ] }}
-}}
-"""
-
-
-class Asker:
-    """A connection that asks the API."""
-
-    def __init__(self, port: int) -> None:
-        self.connection = log_in(port, USER, PASSWORD)
-        self.connection.settimeout(STALL_SECONDS)
-        self.connection.sendall(f"SUB {INBOX}.> 1\r\n".encode())
-
-    def ask(self, request: str, body: object) -> Any:
-        """The answer. Raises BenchError where it is a refusal."""
-        payload = b"" if body is None else json.dumps(body).encode()
-        self.connection.sendall(
-            f"PUB $JS.API.{request} {INBOX}.api {len(payload)}\r\n".encode() + payload + b"\r\n"
-        )
-        data = b""
-        while True:
-            head, found, rest = data.partition(b"\r\n")
-            words = head.split(b" ")
-            if found and words[0] == b"MSG" and len(rest) >= int(words[-1]) + 2:
-                answer = json.loads(rest[: int(words[-1])])
-                if "error" in answer:
-                    raise BenchError(f"{request} was refused: {answer['error']}")
-                return answer
-            if found and head in (b"PING", b"PONG", b"+OK"):
-                data = rest
-                continue
-            data += receive(self.connection)
-
-
-def receive(connection: socket.socket) -> bytes:
-    """What has arrived. Raises BenchError at the end."""
-    data = connection.recv(READ_BYTES)
-    if not data:
-        raise BenchError("the server closed the connection")
-    if PING in data:
-        connection.sendall(PONG)
-        data = data.replace(PING, b"")
-    return data
+_ACKNOWLEDGED: Final = b'"seq":'
+_REFUSED: Final = b'"error"'
+_DELIVERED: Final = b" $JS.ACK."
+_REPLY: Final = re.compile(rb"(\$JS\.ACK\.[^ \r\n]+) ")
 
 
 def make_stream(port: int, kept: Kept) -> None:
@@ -196,72 +128,44 @@ def _pull_once(connection: socket.socket, name: str, *, explicit: bool) -> None:
             tail = data[-len(_DELIVERED) + 1 :]
 
 
-class Streams(Row):
-    """Work on one stream; `kept` is how natskeep and nats-server keep it."""
-
-    def __init__(
-        self, key: str, metric: Metric, kept: Kept, work: Callable[[int, float], Figures], filled: int = 0
-    ) -> None:
-        """`filled` is the size of messages that the stream has from the beginning, 0 for an empty one."""
-        super().__init__(key, metric)
-        self._kept = kept
-        self._work = work
-        self._filled = filled
-
-    def config(self, port: int, directory: Path) -> str:
-        return stream_config(port, directory, self._kept)
-
-    def prepare(self, target: Target, stack: ExitStack) -> None:
-        del stack
-        make_stream(target.port, self._kept)
-        if self._filled:
-            fill(target.port, self._filled)
-
-    def measure(self, target: Target, server: Server | None, seconds: float) -> Figures:
-        del server
-        return self._work(target.port, seconds)
+def make_consumers(port: int) -> None:
+    """Makes consumers of the stream that push, each with a filter of its own."""
+    asker = Asker(port)
+    for number in range(CONSUMERS):
+        name = f"C{number}"
+        config = {
+            "durable_name": name,
+            "deliver_subject": f"deliver.{number}",
+            "filter_subject": f"bench.{number}",
+            "ack_policy": "none",
+        }
+        asker.ask(f"CONSUMER.CREATE.{STREAM}.{name}.bench.{number}", {"stream_name": STREAM, "config": config})
+    asker.connection.close()
 
 
-def stream_rows() -> list[Row]:
-    """The rows of streams, in the order of the table."""
-    disk, always, memory = Kept(), Kept(always=True), Kept(memory=True)
-    return [
-        Streams(
-            "stream-publish-128",
-            rate("publish with acks, 128 B, 4,000 in flight, synced ÷ not synced", 1.5),
-            disk,
-            lambda port, seconds: measure_publish(port, 128, 4000, seconds),
-        ),
-        Streams(
-            "stream-publish-1k",
-            rate("the same, 1 KiB", 1.2),
-            disk,
-            lambda port, seconds: measure_publish(port, 1024, 4000, seconds),
-        ),
-        Streams(
-            "stream-publish-always-128",
-            rate("the same, 128 B, both synced always", 5.0),
-            always,
-            lambda port, seconds: measure_publish(port, 128, 4000, seconds),
-        ),
-        Streams(
-            "stream-publish-memory",
-            rate("one publish at a time, in memory", 1.0),
-            memory,
-            lambda port, seconds: measure_publish(port, 128, 1, seconds),
-        ),
-        Streams(
-            "stream-pull-none",
-            rate("pull by 1,000, no acks, 128 B", 1.5),
-            disk,
-            lambda port, seconds: measure_pull(port, seconds, explicit=False),
-            128,
-        ),
-        Streams(
-            "stream-pull-explicit",
-            rate("pull by 1,000, explicit acks, 128 B", 1.2),
-            disk,
-            lambda port, seconds: measure_pull(port, seconds, explicit=True),
-            128,
-        ),
+def measure_consumers(port: int, seconds: float) -> Figures:
+    """Publishes for all consumers in turn; returns `rate`, messages per second that were delivered."""
+    asker = Asker(port)
+    connection = asker.connection
+    connection.sendall(b"SUB deliver.* 2\r\n")
+    bursts = [
+        b"".join(b"PUB bench.%d 128\r\n%b\r\n" % (number, b"x" * 128) for number in range(first, first + BURST))
+        for first in range(0, CONSUMERS, BURST)
     ]
+    sent = delivered = 0
+    tail = b""
+    start = now = time.monotonic()
+    deadline = start + seconds
+    while True:
+        if now < deadline and sent - delivered <= UNDER_WAY - BURST:
+            connection.sendall(bursts[sent // BURST % len(bursts)])
+            sent += BURST
+            continue
+        if sent == delivered:
+            break
+        data = tail + receive(connection)
+        delivered += data.count(_DELIVERED)
+        tail = data[-len(_DELIVERED) + 1 :]
+        now = time.monotonic()
+    connection.close()
+    return {"rate": delivered / (now - start)}
