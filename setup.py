@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 CORE = (
     "outbox", "sublist", "transform", "mapping", "message", "meter", "plan", "exchange", "parser", "unframer",
-    "records", "log", "intake", "feed",
+    "records", "log", "intake", "feed", "lookup",
 )
 
 

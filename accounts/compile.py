@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from accounts.account import Account
 from accounts.callout import ANSWERS, REQUEST_SUBJECT
 from accounts.permissions import Grant, Permissions
-from accounts.policy import Action, Effect, PolicyTable, Rule
-
-BUILT_IN = "built-in"
-"""The origin of rules that hold without anyone having written them."""
+from accounts.policy import BUILT_IN, Action, Effect, PolicyTable, Rule
 
 _GATEWAY_REPLIES = "_GR_.>"
 _CONSENSUS = "$NRG.>"

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from accounts.compile import BUILT_IN
 from accounts.flow import Mapped, Requested, Stage, Step, Streamed, World, anything, results, spread
 from accounts.limits import UNLIMITED, UserLimits, effective_payload, effective_subscriptions
 from accounts.mapping import WHOLE
 from accounts.permissions import quoted
-from accounts.policy import RESERVED_QUEUE, Action, Decision, Effect, PolicyTable, Rule
+from accounts.policy import BUILT_IN, RESERVED_QUEUE, Action, Decision, Effect, PolicyTable, Rule
 from accounts.subject import is_valid, overlaps
 from accounts.terms import Term
 

@@ -28,6 +28,9 @@ from accounts.permissions import Grant, InvalidPermissionError, ResponsePermissi
 RESERVED_QUEUE = "_sys_"
 """The queue name that belongs to the server; no client may subscribe with it."""
 
+BUILT_IN = "built-in"
+"""The origin of rules that hold without anyone having written them."""
+
 
 class Action(Enum):
     """What a rule is about: the subject of a publish, of a subscription, or the reply subject of a publish."""
@@ -119,6 +122,12 @@ class PolicyTable:
             chosen = tuple(rule for rule in self.rules if rule.action is action and rule.effect is effect)
             object.__setattr__(self, name, chosen)
         object.__setattr__(self, "fingerprint", _fingerprint(self.rules, self.responses))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everything may be subscribed to, and published but for what nobody may publish to."""
+        is_written = any(rule.origin != BUILT_IN for rule in self.rules)
+        return not is_written and not self.subscribe_deny and self.responses is None
 
     @property
     def publish_is_closed(self) -> bool:

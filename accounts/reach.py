@@ -20,9 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accounts.compile import BUILT_IN
 from accounts.permissions import quoted
-from accounts.policy import Action, Decision, PolicyTable, Rule
+from accounts.policy import BUILT_IN, Action, Decision, PolicyTable, Rule
 from accounts.subject import REST, SINGLE, contains, intersection, matches_as_tokens, overlaps
 
 API: Final = "$JS.API"

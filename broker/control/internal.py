@@ -40,11 +40,16 @@ class Internal:
     A request that nobody takes is answered with the status 503, as a client's is that asks for it.
     """
 
-    def __init__(self, tenant: Tenant, hub: Hub, *, echo: bool = False, is_own: bool = False) -> None:
-        """``echo`` lets it hear what it says itself; ``is_own`` marks it: no client chooses what it says, nor where."""
+    def __init__(
+        self, tenant: Tenant, hub: Hub, *, echo: bool = False, is_own: bool = False, client: Inbox | None = None
+    ) -> None:
+        """``echo`` lets it hear what it says itself; ``is_own`` marks it: no client chooses what it says, nor where.
+
+        ``client`` is the one to speak through, if not one of its own.
+        """
         self.tenant = tenant
         self.is_own = is_own
-        self._client = Inbox(hub)
+        self._client = Inbox(hub) if client is None else client
         self._client.owner = self
         self._client.headers = True
         self._client.echo = echo

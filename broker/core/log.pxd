@@ -97,6 +97,7 @@ cdef class Log:
     cdef public int64_t maximum_per_subject
     cdef readonly list blocks       # in the order of their sequences
     cdef list changed               # blocks that the store does not have as they are
+    cdef public bint losing         # messages were removed, and the store does not have it yet
     cdef bint moved                 # first, last or the time of the last changed
     cdef readonly uint64_t held     # bytes of data in memory
     cdef public uint64_t maximum_held   # from which on blocks that were brought are let go

@@ -64,6 +64,7 @@ class Log:
     maximum_per_subject: int
     maximum_held: int
     usage: Usage | None
+    losing: bool
     loader: Callable[[int, tuple[int, ...]], Sequence[builtins.bytes]] | None
     def __init__(self, first: int = 1, *, file: bool = True) -> None: ...
     @property

@@ -1206,6 +1206,7 @@ cdef class Log:
         self.epoch += 1
         self.count(-<int64_t> self.bytes)
         self.first = self.last = self.messages = self.durable = self.held = 0
+        self.losing = False
         self.last_time = 0
         self.blocks = []
         self.changed = []

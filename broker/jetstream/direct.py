@@ -9,19 +9,23 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from broker.control.internal import Internal
 from broker.control.tenant import wire
 from broker.core.log import Filter
+from broker.core.lookup import Lookup
 from broker.jetstream.access import Access, DeniedError
 from broker.jetstream.api.bodies import MessageGetRequest
 from broker.jetstream.codec import JsonError, shown_time, unmarshal
 from broker.jetstream.publish.headers import asks_too_much, with_lines
+from broker.session.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.control.internal import Received
+    from broker.core.exchange import Crossing
     from broker.core.log import Entry
-    from broker.core.plan import Subscription
+    from broker.core.plan import Client, Subscription
     from broker.jetstream.stream import Stream
 
 PREFIX: Final = "$JS.API.DIRECT.GET"
@@ -46,7 +50,12 @@ class DirectGet:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._internal = stream.account.internal
+        account = stream.account
+        beginning = f"{PREFIX}.{stream.name}"
+        self._lookup = Lookup(account.hub, stream.log, wire(f"{beginning}."), stream.name.encode())
+        self._internal = Internal(account.tenant, account.hub, client=self._lookup)
+        # Most requests are answered by the core, and those that are not are handed out by it.
+        self._lookup.owner = self
         self._subscriptions: list[Subscription] = []
 
     def adopt(self, *, allowed: bool) -> None:
@@ -65,6 +74,23 @@ class DirectGet:
         for subscription in self._subscriptions:
             self._internal.unsubscribe(subscription)
         self._subscriptions = []
+
+    # What the core calls
+
+    def clears(self, sender: Client) -> bool:
+        """Whether a sender may have any message of the stream: nothing restricts who asks."""
+        session = sender.owner
+        return isinstance(session, Session) and session.principal is not None and session.principal.policy.is_open
+
+    def received(
+        self, subscription: Subscription, sender: Client, message: tuple[bytes, bytes | None, bytes | None, bytes]
+    ) -> None:
+        """See `broker.control.internal.Internal.received`."""
+        self._internal.received(subscription, sender, message)
+
+    def request_info(self, gate: Crossing, first: Crossing | None, last: Crossing | None) -> bytes:
+        """See `broker.control.internal.Internal.request_info`."""
+        return self._internal.request_info(gate, first, last)
 
     # Requests
 

@@ -174,7 +174,7 @@ class Stream:
 
     def grew(self) -> None:
         """Messages were stored; they are on disk when the store says so."""
-        self.changed()
+        self.account.store.changed(self.id)
         if self.config.max_age and self._age_timer is None:
             self._expire()
         ends = self.ingest.lifetimes.next
@@ -192,8 +192,14 @@ class Stream:
             self.account.tell_followers(self)
 
     def changed(self, *, erase: bool = False) -> None:
-        """Has what changed in the log kept; with ``erase``, what was removed is overwritten."""
+        """Has it kept that messages were removed; with ``erase``, they are overwritten."""
         self.account.store.changed(self.id, erase=erase)
+        if not self.log.losing and not self.is_memory:
+            self.log.losing = True
+            self.account.store.after(self._lost)
+
+    def _lost(self, _: Exception | None) -> None:
+        self.log.losing = False
 
     def settled(self, consumer: Consumer, sequences: list[int]) -> None:
         """A consumer is done with messages: they go, where the stream keeps them no longer than that."""

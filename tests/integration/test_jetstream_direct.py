@@ -12,6 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from broker import Server
+from broker.config.language import parse_bytes
+from broker.config.load import read_options
 from tests.support.streams import SECONDS, connected, keeping, made, said
 
 
@@ -102,3 +104,58 @@ async def test_last_messages_of_many_subjects(tmp_path: Path) -> None:
         *found, end = await answers(client, GET, {"multi_last": ["s.>"], "up_to_seq": 5})
         assert [message.data for message in found] == [b"3", b"4", b"5"]
         assert lines(end)["Nats-UpTo-Sequence"] == "5"
+
+
+HEADERS: list[dict[str, str] | None] = [None, {"A": "b"}, {"A": "b", "Nats-Msg-Id": "x"}]
+
+
+@pytest.mark.parametrize("subject", ["s.a", "s.ä." + "x" * 300])
+@pytest.mark.parametrize("payload", [b"", b"y" * 100_000])
+@pytest.mark.parametrize("storage", ["file", "memory"])
+async def test_the_short_way_says_what_the_long_one_does(
+    tmp_path: Path, subject: str, payload: bytes, storage: str
+) -> None:
+    """A request with a body, which asks for the same, is answered by other means."""
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        await made(client, "S", subjects=["s.>"], storage=storage, allow_direct=True)
+        for headers in HEADERS:
+            await said(client, subject, payload, headers)
+            (short,) = await answers(client, f"{GET}.{subject}")
+            (long,) = await answers(client, f"{GET}.{subject}", {})
+            assert (short.data, short.headers) == (long.data, long.headers)
+            assert short.data == payload
+            assert lines(short)["Nats-Subject"] == subject
+
+
+async def test_what_is_not_on_disk_yet_is_waited_for(tmp_path: Path) -> None:
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        await fill(client)
+        for number in range(20):
+            await client.publish("s.1", b"new %d" % number)
+            (message,) = await answers(client, f"{GET}.s.1")
+            assert message.data == b"new %d" % number
+        await client.publish("$JS.API.STREAM.MSG.DELETE.S", b'{"seq": 26}', reply=client.new_inbox())
+        (message,) = await answers(client, f"{GET}.s.1")
+        assert message.data == b"new 18"
+
+
+async def test_who_may_not_answer_there_gets_nothing(tmp_path: Path) -> None:
+    """Somebody whose permissions name subjects is answered like everyone, as far as they reach."""
+    users = """
+        accounts { A { jetstream: enabled, users: [
+            { user: all, password: p },
+            { user: some, password: p, permissions: {
+                publish: { allow: ["$JS.API.DIRECT.GET.S.s.1"] }, subscribe: { allow: ["_INBOX.>"] } } } ] } }
+    """
+    text = f'listen: "127.0.0.1:-1"\njetstream {{ store_dir: "{tmp_path}" }}\n{users}'
+    async with Server(read_options(parse_bytes(text.encode(), "t.conf", {})).options) as server:
+        async with connected(server, user="all", password="p") as client:
+            await fill(client)
+        async with connected(server, user="some", password="p") as client:
+            (message,) = await answers(client, f"{GET}.s.1")
+            assert message.data == b"4"
+            inbox = client.new_inbox()
+            subscription = await client.subscribe(inbox)
+            await client.publish(f"{GET}.s.2", reply=inbox)
+            await client.flush()
+            assert subscription.pending_msgs == 0

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts.compile import BUILT_IN
 from accounts.explain import Explanation, Who, explain_publish, explain_subscribe
 from accounts.flow import World
 from accounts.permissions import Grant, Permissions, SubjectRules
-from accounts.policy import Action, Effect, PolicyTable
+from accounts.policy import BUILT_IN, Action, Effect, PolicyTable
 from broker.config.options import AccountOptions, UserOptions
 from tests.fuzz.inputs import LONG
 from tests.oracle.patterns import WORLD

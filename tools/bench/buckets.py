@@ -1,8 +1,9 @@
-"""A key-value bucket under load, as official clients use it (ADR-8): puts and gets in turn."""
+"""A key-value bucket under load, as official clients use it (ADR-8): puts and gets."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from tools.bench.errors import BenchError
@@ -36,10 +37,20 @@ def make_bucket(port: int) -> None:
     asker.connection.close()
 
 
-def measure_bucket(port: int, seconds: float) -> Figures:
-    """Keeps requests in flight, half of them puts; returns `rate`, answered requests per second."""
+def measure_puts(port: int, seconds: float) -> Figures:
+    """Keeps puts in flight; returns `rate`, acknowledged puts per second."""
+    return _measure(port, seconds, _put)
+
+
+def measure_gets(port: int, seconds: float) -> Figures:
+    """Keeps gets in flight; returns `rate`, answered gets per second."""
+    return _measure(port, seconds, _get)
+
+
+def _measure(port: int, seconds: float, request: Callable[[int], bytes]) -> Figures:
     asker = Asker(port)
-    asker.connection.sendall(b"".join(_request(number) for number in range(IN_FLIGHT)))
+    requests = [request(number) for number in range(KEYS)]
+    asker.connection.sendall(b"".join(requests[:IN_FLIGHT]))
     sent, answered, tail = IN_FLIGHT, 0, b""
     start = now = time.monotonic()
     while now < start + seconds:
@@ -49,7 +60,7 @@ def measure_bucket(port: int, seconds: float) -> Figures:
         found = data.count(_PUT) + data.count(_GOT)
         # What was counted must not be found again in the part that is looked at twice.
         tail = data[max(len(data) - _LONGEST + 1, data.rfind(_PUT) + 1, data.rfind(_GOT) + 1) :]
-        asker.connection.sendall(b"".join(_request(number) for number in range(sent, sent + found)))
+        asker.connection.sendall(b"".join(requests[number % KEYS] for number in range(sent, sent + found)))
         sent += found
         answered += found
         now = time.monotonic()
@@ -63,10 +74,6 @@ def _await(asker: Asker, left: int, tail: bytes = b"") -> None:
         data = tail + receive(asker.connection)
         left -= data.count(_PUT) + data.count(_GOT)
         tail = data[max(len(data) - _LONGEST + 1, data.rfind(_PUT) + 1, data.rfind(_GOT) + 1) :]
-
-
-def _request(number: int) -> bytes:
-    return _put(number) if number % 2 else _get(number)
 
 
 def _put(number: int) -> bytes:

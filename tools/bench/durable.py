@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tools.bench.buckets import make_bucket, measure_bucket
+from tools.bench.buckets import make_bucket, measure_gets, measure_puts
 from tools.bench.client import Target
 from tools.bench.jetstream import Asker, Kept, stream_config
 from tools.bench.rows import Metric, Row, rate
@@ -165,8 +165,16 @@ def stream_rows(messages: int) -> list[Row]:
             measure_consumers,
         ),
         Streams(
-            "stream-bucket", rate("key-value put and get in turn, 64 in flight", 1.2), disk, make_bucket, measure_bucket
+            "stream-bucket-put",
+            rate("key-value puts, 64 in flight, synced ÷ not synced", 1.2),
+            disk,
+            make_bucket,
+            measure_puts,
         ),
+        Streams(
+            "stream-bucket-put-always", rate("the same, both synced always", 5.0), always, make_bucket, measure_puts
+        ),
+        Streams("stream-bucket-get", rate("key-value gets, 64 in flight", 1.2), disk, make_bucket, measure_gets),
         Recovery(
             "stream-start",
             messages,

@@ -147,7 +147,7 @@ def measure_consumers(port: int, seconds: float) -> Figures:
     """Publishes for all consumers in turn; returns `rate`, messages per second that were delivered."""
     asker = Asker(port)
     connection = asker.connection
-    connection.sendall(b"SUB deliver.* 2\r\n")
+    connection.sendall(b"".join(b"SUB deliver.%d %d\r\n" % (number, number + 2) for number in range(CONSUMERS)))
     bursts = [
         b"".join(b"PUB bench.%d 128\r\n%b\r\n" % (number, b"x" * 128) for number in range(first, first + BURST))
         for first in range(0, CONSUMERS, BURST)

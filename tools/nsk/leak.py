@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from accounts.compile import BUILT_IN
 from accounts.explain import Who, links_of
 from accounts.flow import Requested, Stage, State, Streamed, World, anything, spread
 from accounts.limits import UNLIMITED, effective_payload, effective_subscriptions
-from accounts.policy import Rule
+from accounts.policy import BUILT_IN, Rule
 from accounts.subject import contains
 from auth.claims import UserClaims
 from auth.claims.account import ALL_USERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts.account import Account
-from accounts.compile import BUILT_IN, compile_policy
+from accounts.compile import compile_policy
 from accounts.permissions import (
     Grant,
     InvalidPermissionError,
@@ -14,7 +14,7 @@ from accounts.permissions import (
     SubjectRules,
     parse_grant,
 )
-from accounts.policy import Action, Effect, PolicyTable, Rule
+from accounts.policy import BUILT_IN, Action, Effect, PolicyTable, Rule
 
 
 def grants(*entries: str) -> tuple[Grant, ...]:
