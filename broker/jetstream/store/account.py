@@ -41,9 +41,6 @@ LOGGER: Final = logging.getLogger("natskeep.jetstream")
 RETRY: Final = 0.25
 """Seconds after a commit failed before the next: a disk is not less full for being tried at once."""
 
-GATHER: Final = 0.001
-"""Seconds that a commit waits for those who were just answered: with a slow disk, they would miss the next one."""
-
 KEPT_IN_MEMORY: Final = 8 << 20
 """Bytes of records that one stream keeps in memory after they are on disk."""
 
@@ -232,8 +229,6 @@ class AccountStore:
     ) -> None:
         writing = self._loop.run_in_executor(self._executor, environment.write, changes)
         self._writing = writing
-        begun = self._loop.time()
-        stored = sum(last - log.durable for log, last in marks)
 
         def written(future: asyncio.Future[None]) -> None:
             self._writing = None
@@ -247,26 +242,17 @@ class AccountStore:
                 self._succeeded(marks, waiting)
                 self._pass_on(environment)
                 self.tidying.look()
-            self._go_on(error, begun, stored)
+            self._go_on(error)
 
         writing.add_done_callback(written)
 
-    def _go_on(self, error: BaseException | None, begun: float = 0.0, stored: int = 0) -> None:
-        """Takes what has come while something was written: `stored` messages, since the loop's time `begun`."""
-        if not (self._changes or self._changed or self._waiting):
-            return
-        if error is not None:
-            self._want()
-        elif begun and self._loop.time() - begun > 3 * GATHER and self._unwritten() < stored:
-            self._scheduled = True
-            self._loop.call_later(GATHER, self._begin)
-        else:
-            self._begin()
-
-    def _unwritten(self) -> int:
-        """How many messages wait for the next commit."""
-        logs = (self._logs[identifier] for identifier in self._changed)
-        return sum(log.last - log.durable for log in logs)
+    def _go_on(self, error: BaseException | None) -> None:
+        """Takes what has come while something was written."""
+        if self._changes or self._changed or self._waiting:
+            if error is None:
+                self._begin()
+            else:
+                self._want()
 
     def _succeeded(
         self, marks: list[tuple[Log, int]], waiting: list[Callable[[StoreError | None], None]]
