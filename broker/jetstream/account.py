@@ -72,6 +72,8 @@ class AccountJetStream:
         self.requests = 0
         """Requests that were answered, those refused included."""
         self.refused = 0
+        self.under_way = 0
+        """Requests that wait for the disk."""
         settings.accounts[self.name] = self
         store.reloaded = self._restore
         self._unheard: set[Consumer] = set()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from broker.jetstream.codec import Plain, plain, shown_time
 from broker.jetstream.config.words import Storage
 from broker.jetstream.settings import directory_of
+from broker.jetstream.use import AccountUse, ConsumerUse, StreamUse
 from broker.wire.info import API_LEVEL
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class View:
     def stats(self) -> Plain:
         """What all of them take, and how many requests came."""
         settings, accounts = self._settings, self._accounts
+        under_way = sum(account.under_way for account in accounts)
         return {
             "memory": settings.used(Storage.MEMORY),
             "storage": settings.used(Storage.FILE),
@@ -43,6 +45,7 @@ class View:
                 "level": API_LEVEL,
                 "total": sum(account.requests for account in accounts),
                 "errors": sum(account.refused for account in accounts),
+                **({"inflight": under_way} if under_way else {}),
             },
         }
 
@@ -137,6 +140,40 @@ class View:
             return found is not None
         kept = found.streams.get(stream)
         return kept is not None and (not consumer or consumer in kept.consumers)
+
+    def use(self, name: str) -> AccountUse | None:
+        """What an account takes; None where it has no JetStream."""
+        account = self._settings.accounts.get(name)
+        return None if account is None else AccountUse.of(account)
+
+    def stream_names(self, account: str) -> list[str]:
+        """The streams of an account, by name."""
+        found = self._settings.accounts.get(account)
+        return [] if found is None else sorted(found.streams)
+
+    def stream(self, account: str, name: str) -> StreamUse | None:
+        """What a stream takes; None where there is none."""
+        found = self._kept(account, name)
+        return None if found is None else StreamUse.of(found)
+
+    def consumer_names(self, account: str, stream: str, *, durable_only: bool = False) -> list[str]:
+        """The consumers of a stream that somebody made, by name; ``durable_only`` those that were given one to stay."""
+        found = self._kept(account, stream)
+        return [] if found is None else sorted(
+            name
+            for name, one in found.consumers.items()
+            if not one.config.direct and (one.config.durable_name or not durable_only)
+        )
+
+    def consumer(self, account: str, stream: str, name: str) -> ConsumerUse | None:
+        """Where a consumer stands; None where there is none."""
+        found = self._kept(account, stream)
+        consumer = None if found is None else found.consumers.get(name)
+        return None if consumer is None else ConsumerUse.of(consumer)
+
+    def _kept(self, account: str, stream: str) -> Stream | None:
+        found = self._settings.accounts.get(account)
+        return None if found is None else found.streams.get(stream)
 
     def is_writable(self) -> bool:
         """Whether the changes of all accounts can be written."""

@@ -12,6 +12,7 @@ from broker.monitor.access import OPERATOR, Viewer, limited
 from broker.monitor.connections import ConnzOptions, connz_in_parts
 from broker.monitor.health import HealthOptions, healthz
 from broker.monitor.jetstream import JszOptions, jsz
+from broker.monitor.jetstream_metrics import Depth
 from broker.monitor.metrics import CONTENT_TYPE, metrics
 from broker.monitor.query import Query, QueryError
 from broker.monitor.runtime import stacks, variables
@@ -116,7 +117,7 @@ def _connz(watched: Watched, query: Query) -> Answer:
 
 
 def _metrics(watched: Watched, query: Query) -> Answer:
-    return Answer(HTTPStatus.OK, CONTENT_TYPE, metrics(watched, query.text("acc")))
+    return Answer(HTTPStatus.OK, CONTENT_TYPE, metrics(watched, query.text("acc"), Depth.read(query)))
 
 
 def _accstatz(watched: Watched, query: Query) -> Answer:

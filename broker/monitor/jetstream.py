@@ -13,6 +13,7 @@ from broker.monitor.query import QueryError
 from broker.wire.values import moment, readable
 
 if TYPE_CHECKING:
+    from broker.jetstream.use import AccountUse, ConsumerUse, StreamUse
     from broker.monitor.query import Query
     from broker.monitor.watched import Watched
 
@@ -56,6 +57,21 @@ class Streams(Protocol):
 
     def has(self, account: str, stream: str = "", consumer: str = "") -> bool:
         """Whether there is such an account, such a stream in it, such a consumer of that."""
+
+    def use(self, name: str) -> AccountUse | None:
+        """What an account takes; None where it has no JetStream."""
+
+    def stream_names(self, account: str) -> list[str]:
+        """The streams of an account, by name."""
+
+    def stream(self, account: str, name: str) -> StreamUse | None:
+        """What a stream takes; None where there is none."""
+
+    def consumer_names(self, account: str, stream: str, *, durable_only: bool = False) -> list[str]:
+        """The consumers of a stream, by name; those that stay, or all that somebody made."""
+
+    def consumer(self, account: str, stream: str, name: str) -> ConsumerUse | None:
+        """Where a consumer stands; None where there is none."""
 
     def is_writable(self) -> bool:
         """Whether the changes of all accounts can be written."""

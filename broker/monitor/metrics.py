@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from accounts.limits import UNLIMITED
 from broker.control.tenant import Tenant
+from broker.monitor.jetstream_metrics import Depth, jetstream_metrics
+from broker.monitor.prometheus import head, labels_of, line, sample
 from broker.monitor.snapshot import traffic
 from broker.monitor.watched import resident_bytes
 from broker.net.admission import Eviction, Refusal
@@ -20,6 +22,7 @@ from broker.wire.values import readable
 
 if TYPE_CHECKING:
     from accounts.account import Account
+    from broker.monitor.jetstream import Streams
     from broker.monitor.watched import Watched
     from broker.net.certificates import Certificates
 
@@ -27,8 +30,6 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 SLICE: Final = 100
 """Accounts after which others have a turn."""
-
-_ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,11 @@ _ACCOUNTS: Final = (
 """What each account at work has. An account that nobody was connected to has no samples."""
 
 
-def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
-    """The page in pieces, between which others may have a turn. ``only`` names the account of a tenant who asks."""
+def metrics(watched: Watched, only: str = "", depth: Depth = Depth.CONSUMERS) -> Iterator[bytes]:
+    """The page in pieces, between which others may have a turn.
+
+    ``only`` names the account of a tenant who asks; ``depth`` tells how much to show of streams.
+    """
     if not only:
         yield _server(watched)
         yield _admission(watched)
@@ -97,19 +101,38 @@ def metrics(watched: Watched, only: str = "") -> Iterator[bytes]:
         for name in part:
             tenant = tenants.get(name)
             if tenant is not None:
-                shown[name] = _labels({"account": readable(name), "name": readable(tenant.account.label)})
+                shown[name] = labels_of({"account": readable(name), "name": readable(tenant.account.label)})
         yield b""
     for family in _ACCOUNTS:
-        yield _head(family.name, family.kind, family.help)
+        yield head(family.name, family.kind, family.help)
         for part in _slices(list(shown)):
             lines = []
             for name in part:
                 tenant = tenants.get(name)
                 value = None if tenant is None else family.value(tenant.account, tenant)
                 if value is not None:
-                    lines.append(_line(family.name, shown[name], value))
+                    lines.append(line(family.name, shown[name], value))
             yield "".join(lines).encode("utf-8", "replace")
     yield _denials(watched, only)
+    streams = watched.jetstream()
+    if streams is not None:
+        if not only:
+            yield _streams(streams)
+        yield from jetstream_metrics(streams, [only] if only else streams.names(), depth)
+
+
+def _streams(streams: Streams) -> bytes:
+    """The streams of all accounts together."""
+    stats, config = streams.stats(), streams.config()
+    rows = (
+        ("jetstream_memory_bytes", "Bytes of streams in memory.", stats["memory"]),
+        ("jetstream_memory_bytes_limit", "Bytes that these may have.", config["max_memory"]),
+        ("jetstream_storage_bytes", "Bytes of streams on disk.", stats["storage"]),
+        ("jetstream_storage_bytes_limit", "Bytes that these may have.", config["max_storage"]),
+        ("jetstream_accounts", "Accounts that may have streams.", stats["accounts"]),
+        ("jetstream_writable", "Whether what is published can be written.", int(streams.is_writable())),
+    )
+    return b"".join(head(name, "gauge", text) + sample(name, value, {}).encode() for name, text, value in rows)
 
 
 def _server(watched: Watched) -> bytes:
@@ -141,7 +164,7 @@ def _server(watched: Watched) -> bytes:
          int(not watched.audit_problem()) if watched.options.audit.directory else None, {}),
     ]
     parts = (
-        _head(name, kind, text) + sample(name, value, labels).encode("utf-8", "replace")
+        head(name, kind, text) + sample(name, value, labels).encode("utf-8", "replace")
         for name, kind, text, value, labels in rows
         if value is not None
     )
@@ -158,12 +181,12 @@ def _admission(watched: Watched) -> bytes:
         ("admission_backed_off_addresses", "Addresses that nobody is let in from for now.",
          admission.backed_off(time.monotonic())),
     )  # fmt: skip
-    parts = [_head(name, "gauge", text) + sample(name, value, {}).encode() for name, text, value in gauges]
+    parts = [head(name, "gauge", text) + sample(name, value, {}).encode() for name, text, value in gauges]
     name = "admission_refused_total"
-    parts.append(_head(name, "counter", "Connections that were not let in, or no further."))
+    parts.append(head(name, "counter", "Connections that were not let in, or no further."))
     parts += [sample(name, admission.refused[why], {"reason": why.value}).encode() for why in Refusal]
     name = "admission_dropped_total"
-    parts.append(_head(name, "counter", "Clients that had not logged in and went for others."))
+    parts.append(head(name, "counter", "Clients that had not logged in and went for others."))
     parts += [sample(name, admission.evicted[why], {"reason": why.value}).encode() for why in Eviction]
     return b"".join(parts)
 
@@ -189,7 +212,7 @@ def _certificates(certificates: Certificates) -> bytes:
     lines = []
     for name, kind, text, samples in families:
         if samples:
-            lines.append(_head(name, kind, text))
+            lines.append(head(name, kind, text))
             lines += [sample(name, value, labels).encode("utf-8", "replace") for labels, value in samples]
     return b"".join(lines)
 
@@ -205,32 +228,10 @@ def _denials(watched: Watched, only: str) -> bytes:
         for (account, action), count in sorted(watched.service.control.trail.counted())
         if not only or account == only
     )
-    head = _head(name, "counter", "Logins, messages and subscriptions that were refused.")
-    return head + "".join(lines).encode("utf-8", "replace")
-
-
-def _head(name: str, kind: str, text: str) -> bytes:
-    return f"# HELP natskeep_{name} {text}\n# TYPE natskeep_{name} {kind}\n".encode("ascii")
-
-
-def sample(name: str, value: float, labels: Mapping[str, str]) -> str:
-    """One line."""
-    return _line(name, _labels(labels), value)
-
-
-def _line(name: str, labels: str, value: float) -> str:
-    return f"natskeep_{name}{labels} {value}\n"
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    """The labels in their braces; nothing where there are none."""
-    shown = ",".join([f'{label}="{_escaped(text)}"' for label, text in labels.items()])
-    return f"{{{shown}}}" if shown else ""
+    text = "Logins, messages and subscriptions that were refused."
+    return head(name, "counter", text) + "".join(lines).encode("utf-8", "replace")
 
 
 def _slices(names: list[str]) -> Iterator[list[str]]:
     return (names[start : start + SLICE] for start in range(0, len(names), SLICE))
 
-
-def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)

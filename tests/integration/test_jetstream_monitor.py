@@ -118,6 +118,66 @@ async def test_jsz_shows_as_much_as_is_asked_for(tmp_path: Path) -> None:
         assert (await look(server, "/jsz?limit=x")).status == 400
 
 
+async def test_metrics(tmp_path: Path) -> None:
+    async with shop(tmp_path, LIMITED) as (server, client):
+        (pulled,) = [await ask(client, "CONSUMER.CREATE.S", {"stream_name": "S", "config": {"ack_policy": "none"}})]
+        assert "error" not in pulled
+
+        async def samples(query: str = "", token: str = OPERATOR) -> dict[str, float]:
+            reply = await look(server, f"/metrics{query}", token=token)
+            assert reply.status == 200
+            rows = [row.rsplit(" ", 1) for row in reply.body.decode().splitlines() if row[0] != "#"]
+            begin = "natskeep_jetstream_"
+            return {name.removeprefix(begin): float(value) for name, value in rows if name.startswith(begin)}
+
+        found = await samples()
+        stream, consumer = '{account="A",stream="S"}', '{account="A",stream="S",consumer="D"}'
+        assert found["accounts"] == 2
+        assert found["writable"] == 1
+        assert found["storage_bytes"] == found['account_storage_bytes{account="A"}'] == found[f"stream_bytes{stream}"]
+        assert found['account_storage_bytes_limit{account="A"}'] == 50000
+        assert found['account_storage_reserved_bytes{account="A"}'] == found[f"stream_bytes_limit{stream}"] == 4000
+        assert 'account_storage_bytes_limit{account="B"}' not in found
+        assert f"stream_messages_limit{stream}" not in found
+        assert (found['account_streams{account="A"}'], found['account_consumers{account="A"}']) == (1, 2)
+        assert found['account_api_requests_total{account="A"}'] == 4
+        assert found['account_api_errors_total{account="A"}'] == 1
+        assert found[f"stream_messages{stream}"] == found[f"stream_last_seq{stream}"] == 3
+        assert (found[f"stream_first_seq{stream}"], found[f"stream_subject_count{stream}"]) == (1, 1)
+        assert (found[f"consumer_num_pending{consumer}"], found[f"consumer_num_ack_pending{consumer}"]) == (3, 0)
+        # Consumers whose names their clients made up are shown to who asks for all.
+        assert [name for name in found if "num_waiting" in name] == [f"consumer_num_waiting{consumer}"]
+        every = await samples("?jetstream=all")
+        assert f'consumer_num_pending{{account="A",stream="S",consumer="{pulled["name"]}"}}' in every
+        streams, accounts = await samples("?jetstream=streams"), await samples("?jetstream=accounts")
+        assert every.keys() > found.keys() > streams.keys() > accounts.keys()
+        assert not [name for name in streams if name.startswith("consumer_")]
+        assert not [name for name in accounts if name.startswith("stream_")]
+        assert not [name for name in await samples("?jetstream=none") if "account=" in name]
+        assert (await look(server, "/metrics?jetstream=some", token=OPERATOR)).status == 400
+        # A tenant sees its own, and nothing of the server.
+        own = await samples("?jetstream=all", TENANT)
+        assert own == {name: value for name, value in every.items() if 'account="A"' in name}
+
+
+async def test_metrics_of_very_many_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.monitor.jetstream_metrics.MOST_STREAMS", 1)
+    monkeypatch.setattr("broker.monitor.jetstream_metrics.MOST_CONSUMERS", 1)
+    async with shop(tmp_path) as (server, client):
+        await made(client, "T", subjects=["t"], max_bytes=4000)
+        for stream, name in (("T", "E"), ("T", "F")):
+            config = {"durable_name": name, "ack_policy": "explicit"}
+            assert "error" not in await ask(
+                client, f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config}
+            )
+        text = (await look(server, "/metrics")).body.decode()
+        assert 'natskeep_jetstream_stream_messages{account="A",stream="S"} 3' in text
+        assert 'stream="T"' not in text
+        assert 'natskeep_jetstream_left_out{account="A",kind="stream"} 1' in text
+        assert 'natskeep_jetstream_left_out{account="A",kind="consumer"} 2' in text
+        assert 'left_out{account="B"' not in text
+
+
 async def test_other_pages_know_of_streams(tmp_path: Path) -> None:
     async with shop(tmp_path) as (server, _):
         varz = await shown(server, "/varz")

@@ -152,17 +152,26 @@ class Router:
         except JetStreamError as error:
             self._refuse(route, received, error)
             return
+        self.account.under_way += 1
         if route.changes:
-            self.account.store.after(partial(self._kept, route, received, answer))
+            self.account.store.after(partial(self._kept, self.account, route, received, answer))
         else:
-            self.account.store.when_quiet(partial(self._say, route, received, answer, is_told=route.is_told))
+            self.account.store.when_quiet(partial(self._kept, self.account, route, received, answer))
 
     def _check_level(self, received: Received) -> None:
         """Checks that a request asks for no newer server (ADR-44). Raises JetStreamError."""
         if asks_too_much(received.header):
             raise ApiError.REQUIRED_API_LEVEL.error()
 
-    def _kept(self, route: Route, received: Received, answer: Plain, problem: Exception | None) -> None:
+    def _kept(
+        self,
+        account: AccountJetStream,
+        route: Route,
+        received: Received,
+        answer: Plain,
+        problem: Exception | None = None,
+    ) -> None:
+        account.under_way -= 1
         if problem is None:
             self._say(route, received, answer, is_told=route.is_told)
         else:

@@ -16,7 +16,9 @@ from broker.monitor.query import Query, QueryError
 from broker.monitor.snapshot import traffic
 from broker.monitor.ui.chart import chart
 from broker.monitor.ui.rates import Rate
-from broker.monitor.ui.views import ROWS, Usage, Views, limit
+from broker.monitor.ui.stream_pages import PATH as STREAMS
+from broker.monitor.ui.stream_pages import StreamPages
+from broker.monitor.ui.views import ROWS, Usage, Views, limit, pager
 from broker.monitor.watched import resident_bytes
 from broker.monitor.wording import uptime
 
@@ -50,12 +52,14 @@ class Pages:
             "ago": lambda then: uptime(time.time() - then),
             "moment": _moment,
             "left": _left,
+            "span": uptime,
         }
         self._pages: dict[str, Callable[[Query, bool], Iterator[bytes]]] = {
             "/ui": self._overview,
             "/ui/account": self._account,
             "/ui/denials": self._denials,
             "/ui/credentials": self._credentials,
+            STREAMS: StreamPages(watched, self._render),
         }
 
     def page(
@@ -75,6 +79,7 @@ class Pages:
         watched = self._views.watched
         text = self._templates.get_template(template).render(
             here=here,
+            has_streams=watched.jetstream() is not None,
             is_tenant=is_tenant,
             base=watched.options.monitor.base_path.rstrip("/"),
             server=watched.identity.server_name,
@@ -107,7 +112,7 @@ class Pages:
             rate=self._views.server_rate(Traffic(*traffic(watched))),
             map=chart(accounts),
             rows=rows,
-            pager=_pager(page, len(names)),
+            pager=pager(page, len(names)),
         )
 
     def _account(self, query: Query, is_tenant: bool) -> Iterator[bytes]:
@@ -137,6 +142,7 @@ class Pages:
             "/ui/account",
             is_tenant,
             account=account,
+            has_own_streams=self._keeps(name),
             row=rows[0],
             limits=[
                 ("connections", rows[0].connections, True),
@@ -151,11 +157,15 @@ class Pages:
             exports=self._views.exports(account),
             imports=self._views.imports(account),
             connections=connections,
-            connection_pager=_pager(page, count),
+            connection_pager=pager(page, count),
             subscriptions=subscriptions,
             subscription_count=subscription_count,
             denials=self._views.denials(name),
         )
+
+    def _keeps(self, name: str) -> bool:
+        streams = self._views.watched.jetstream()
+        return streams is not None and streams.has(name)
 
     def _denials(self, query: Query, is_tenant: bool) -> Iterator[bytes]:
         only = query.text("acc")
@@ -174,17 +184,6 @@ def _used(rate: Rate | None, name: str, most: int) -> Usage:
 
 def _page(query: Query) -> int:
     return max(query.integer("page"), 0)
-
-
-def _pager(page: int, count: int) -> dict[str, int | None]:
-    last = max((count - 1) // ROWS, 0)
-    return {
-        "first": min(page * ROWS + 1, count),
-        "last": min((page + 1) * ROWS, count),
-        "count": count,
-        "before": page - 1 if page else None,
-        "after": page + 1 if page < last else None,
-    }
 
 
 def _count(value: float) -> str:

@@ -104,6 +104,18 @@ def limit(value: int) -> int | None:
     return None if value == UNLIMITED else max(value, 0)
 
 
+def pager(page: int, count: int) -> dict[str, int | None]:
+    """Which rows of so many a page shows, and which pages are beside it."""
+    last = max((count - 1) // ROWS, 0)
+    return {
+        "first": min(page * ROWS + 1, count),
+        "last": min((page + 1) * ROWS, count),
+        "count": count,
+        "before": page - 1 if page else None,
+        "after": page + 1 if page < last else None,
+    }
+
+
 class Views:
     """Collects; remembers only the last looks of the rates."""
 

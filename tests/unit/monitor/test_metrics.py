@@ -8,7 +8,8 @@ import time
 from accounts.limits import AccountLimits
 from broker.config.options import AccountOptions, AuditOptions, Options, UserOptions
 from broker.monitor.endpoints import answer
-from broker.monitor.metrics import CONTENT_TYPE, SLICE, sample
+from broker.monitor.metrics import CONTENT_TYPE, SLICE
+from broker.monitor.prometheus import sample
 from broker.net.admission import Eviction, Refusal
 from tests.unit.monitor.scene import watched
 
