@@ -50,6 +50,9 @@ cdef class Block:
     cdef bint thinned               # messages went that the store has
     cdef bint skipped               # messages went before the store had them
     cdef bint listed                # stands among the changed blocks of its log
+    cdef uint32_t holders           # pictures that still need its records, which then stay as they are
+    cdef bint owed                  # something was left undone for their sake
+    cdef bint wiped                 # what went is to be overwritten
 
     cdef int widen(self, uint32_t count) except -1
     cdef int make_room(self, size_t bytes) except -1
@@ -84,6 +87,19 @@ cdef class Usage:
     cdef void count(self, int64_t more)
 
 
+cdef class Picture:
+    cdef readonly Log log
+    cdef readonly uint64_t last     # the last sequence of the log at that moment
+    cdef list blocks                # with messages then, in order; None where it was handed out
+    cdef Py_ssize_t at              # the next of them
+    cdef uint32_t place             # the next place in it
+    cdef dict kept                  # by block that lost messages since: which places had one
+    cdef readonly bint broken       # the log was loaded anew
+
+    cdef int keep(self, Block block) except -1
+    cdef int release(self, Block block) except -1
+
+
 cdef class Log:
     cdef readonly bint file
     cdef readonly uint64_t first
@@ -105,6 +121,7 @@ cdef class Log:
     cdef public object loader       # is asked for the records of a block that are not here
     cdef Usage shared               # counts the bytes with those of other logs; None for none
     cdef list cursors
+    cdef list pictures              # that are not closed
     cdef Topic *topic_table
     cdef uint32_t topic_count       # numbers given out
     cdef uint32_t topic_room

@@ -281,6 +281,109 @@ cdef class Usage:
             usage = usage.above
 
 
+cdef class Picture:
+    """All messages that a log has at one moment, handed out bit by bit while the log goes on.
+
+    What is removed meanwhile stays in its block until the picture is past it, in memory or in the store as it stands
+    there; only which places had a message is noted. So a picture costs next to nothing, and is never torn.
+    """
+
+    def __init__(self, Log log not None):
+        cdef Block block
+        self.log = log
+        self.last = log.last
+        self.blocks = []
+        self.kept = {}
+        for block in log.blocks:
+            if block.live:
+                block.holders += 1
+                self.blocks.append(block)
+        log.pictures.append(self)
+
+    cdef int keep(self, Block block) except -1:
+        """A message is about to go: notes which places of its block have one."""
+        cdef bytearray made
+        cdef unsigned char *bits
+        cdef uint32_t index
+        if block in self.kept or block.first > self.last:
+            return 0
+        made = bytearray((block.count + 7) // 8)
+        bits = made
+        for index in range(block.count):
+            if block.offsets[index] != GONE:
+                bits[index >> 3] |= <unsigned char> (1 << (index & 7))
+        self.kept[block] = made
+        return 0
+
+    def take(self, size_t most):
+        """The next messages, in order, until their records are `most` bytes; at least one, none where all were taken.
+
+        Raises what the loader raises, RecordError, and ValueError after the log was loaded anew.
+        """
+        cdef Block block
+        cdef Record *record
+        cdef bytearray kept
+        cdef size_t taken = 0
+        cdef uint32_t at, place
+        cdef list made = []
+        if self.broken:
+            raise ValueError("the messages were read anew from the disk meanwhile")
+        while self.blocks is not None and self.at < len(self.blocks):
+            block = <Block> self.blocks[self.at]
+            if block.data == NULL:
+                self.log.bring(block)
+            kept = self.kept.get(block)
+            at = 0
+            while at < block.used:
+                record = <Record *> (block.data + at)
+                if record.size < sizeof(Record) or record.size > block.used - at or record.sequence < block.first:
+                    raise RecordError(f"the records from sequence {block.first} on are damaged")
+                at += record.size
+                if record.sequence > self.last:
+                    break
+                place = <uint32_t> (record.sequence - block.first)
+                if place < self.place:
+                    continue
+                if place >= block.count or (
+                        block.offsets[place] == GONE if kept is None
+                        else not kept[place >> 3] >> (place & 7) & 1):
+                    continue
+                if made and taken + record.size > most:
+                    self.place = place
+                    return made
+                made.append(entry_of(record))
+                taken += record.size
+            self.release(block)
+            self.blocks[self.at] = None
+            self.at += 1
+            self.place = 0
+        return made
+
+    cdef int release(self, Block block) except -1:
+        """The block may go on as the log likes."""
+        self.kept.pop(block, None)
+        block.holders -= 1
+        if block.holders == 0 and block.owed:
+            block.owed = False
+            block.thinned = block.pieces is not None
+            if self.log.file:
+                self.log.mark(block)
+        return 0
+
+    def close(self):
+        """Ends it; what was left undone for its sake is among the changes of the log from now on."""
+        cdef Block block
+        if self.blocks is None:
+            return
+        for block in self.blocks[self.at:]:
+            if not self.broken:
+                self.release(block)
+        self.blocks = None
+        self.kept = {}
+        if self in self.log.pictures:
+            self.log.pictures.remove(self)
+
+
 cdef class Log:
     """The messages of one stream. `file` chooses how their sizes are counted, and whether changes are kept for a store.
 
@@ -297,6 +400,7 @@ cdef class Log:
         self.cursors = []
         self.resident = deque()
         self.maximum_held = MAXIMUM_HELD
+        self.pictures = []
         self.moved = first > 1
         self.topic_table = NULL
         self.buckets = NULL
@@ -631,9 +735,14 @@ cdef class Log:
             self.skip(sequence - 1)
         return self.append(subject, header, payload, time)
 
-    def skip(self, uint64_t to):
-        """Uses up all sequences to this one, without messages."""
-        if to <= self.last:
+    def skip(self, uint64_t to, int64_t time=0):
+        """Uses up all sequences to this one, without messages. `time` is when the last of them had one, where known."""
+        if to < self.last:
+            return
+        if time > self.last_time:
+            self.last_time = time
+            self.moved = True
+        if to == self.last:
             return
         self.last = to
         if not self.file:
@@ -641,6 +750,10 @@ cdef class Log:
         if self.messages == 0:
             self.first = to + 1
         self.moved = True
+
+    def picture(self):
+        """All messages as they are now, to be taken bit by bit."""
+        return Picture(self)
 
     def size_of(self, size_t subject, Py_ssize_t header, size_t payload):
         """Bytes that a message counts, of lengths; -1 for the header of one without."""
@@ -667,6 +780,11 @@ cdef class Log:
         cdef uint64_t sequence = block.first + index
         cdef Topic *topic = self.topic_table + number
         cdef Cursor cursor
+        cdef Picture picture
+        if unlikely(block.holders):
+            for picture in self.pictures:
+                picture.keep(block)
+            block.owed = True
         self.messages -= 1
         block.live -= 1
         block.offsets[index] = GONE
@@ -1069,17 +1187,17 @@ cdef class Log:
         cdef bint emptied = False
         for block in self.changed:
             block.listed = False
-            if block.live == 0:
+            if block.live == 0 and block.holders == 0:
                 emptied = True
                 self.forget(block, changes)
-            else:
+            elif block.live or block.pieces is not None:
                 self.write(block, changes, erase)
         self.changed = []
         self.moved = False
         if emptied:
             blocks = []
             for block in self.blocks:
-                if block.live:
+                if block.live or block.holders:
                     blocks.append(block)
                 elif block.data != NULL:
                     self.held -= block.used
@@ -1097,20 +1215,30 @@ cdef class Log:
         return 0
 
     cdef int write(self, Block block, list changes, bint erase) except -1:
-        cdef bint whole = block.thinned and (erase or block.live_bytes < block.used // 2)
+        cdef bint whole
         cdef uint64_t sequence
+        block.wiped = block.wiped or (erase and block.thinned)
+        whole = block.thinned and block.holders == 0 and (block.wiped or block.live_bytes < block.used // 2)
+        if block.holders and block.skipped:
+            # What went before it was written is written all the same, with what says that it is gone.
+            block.thinned = True
+            block.skipped = False
         if block.full and block.pieces is not None and (len(block.pieces) > 1 or block.count > block.kept):
             whole = True
         if block.pieces is None or whole:
             if block.data == NULL:
                 self.bring(block)
-            if block.live_bytes < block.used:
-                self.squeeze(block, 0, 0)
+            if block.holders == 0:
+                if block.live_bytes < block.used:
+                    self.squeeze(block, 0, 0)
+                block.wiped = False
             for sequence in block.pieces or ():
                 if sequence != block.first:
                     changes.append((RECORDS, sequence, None))
             changes.append((RECORDS, block.first, PyBytes_FromStringAndSize(block.data, block.used)))
-            if block.pieces is not None:
+            if block.live_bytes < block.used:
+                changes.append((GAPS, block.first, self.bitmap(block)))
+            elif block.pieces is not None:
                 changes.append((GAPS, block.first, None))
             block.pieces = [block.first]
             if block.full:
@@ -1198,6 +1326,10 @@ cdef class Log:
     def reset(self):
         """Forgets everything, to be loaded anew; the maxima and the cursors stay, and the cursors count anew."""
         cdef Cursor cursor
+        cdef Picture picture
+        for picture in self.pictures:
+            picture.broken = True
+        self.pictures = []
         self.free_topics()
         self.topic_table = NULL
         self.buckets = NULL

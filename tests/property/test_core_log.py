@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from broker.core.log import Cursor, Filter, Log, Usage
+from broker.core.log import Cursor, Filter, Log, Picture, Usage
 from tests.oracle.log import PlainLog, PlainTables
 
 SUBJECTS = st.sampled_from([b"a", b"a.b", b"a.c", b"a.b.c", b"z", b"\xc3\xa4.b"])
@@ -28,6 +28,7 @@ class Machine(RuleBasedStateMachine):
         self.tables = PlainTables()
         self.log.loader = self.tables.read
         self.clock = 0
+        self.pictures: list[tuple[Picture, list[tuple[int, bytes]]]] = []
         self.follow(None, 1)
 
     def limit(self) -> None:
@@ -90,6 +91,7 @@ class Machine(RuleBasedStateMachine):
         if self.file:
             self.tables.take(self.log, erase=erase)
             self.log = self.tables.load()
+            self.pictures = []
             self.limit()
             self.follow(self.patterns, self.position)
 
@@ -106,6 +108,25 @@ class Machine(RuleBasedStateMachine):
         self.position = wanted[0] + 1 if wanted else max(self.position, self.log.durable + 1, self.log.first)
         assert self.cursor.at >= self.position if not wanted else self.cursor.at == self.position
         self.position = self.cursor.at
+
+    @rule()
+    def picture(self) -> None:
+        shown = [(number, entry[3]) for number, entry in sorted(self.plain.held.items())]
+        self.pictures.append((self.log.picture(), shown))
+
+    @rule(most=st.sampled_from([1, 300, 100_000]), data=st.data())
+    def look_at_picture(self, most: int, data: st.DataObject) -> None:
+        if self.pictures:
+            picture, left = data.draw(st.sampled_from(self.pictures))
+            seen = [(entry.sequence, entry.payload) for entry in picture.take(most)]
+            assert seen == left[: len(seen)]
+            assert bool(seen) == bool(left)
+            del left[: len(seen)]
+
+    @rule(data=st.data())
+    def put_picture_away(self, data: st.DataObject) -> None:
+        if self.pictures:
+            self.pictures.pop(data.draw(st.integers(0, len(self.pictures) - 1)))[0].close()
 
     @invariant()
     def same(self) -> None:
