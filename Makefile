@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd)
+CORE := $(wildcard broker/core/*.pyx broker/core/*.pxd broker/jetstream/snapshot/*.pyx)
 STAMP := $(VENV)/.installed
 SCANNER := $(VENV)/scanner/.installed
 CLIENT := tests/browser/build/nats.js
@@ -37,7 +37,7 @@ client: $(CLIENT)
 clean:
 	rm -rf tests/browser/node_modules tests/browser/build
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis natskeep-demo
-	rm -f broker/core/*.c broker/core/*.so
+	rm -f broker/core/*.c broker/core/*.so broker/jetstream/snapshot/*.c broker/jetstream/snapshot/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -1,4 +1,4 @@
-"""Builds the compiled extensions of the core; everything else stands in pyproject.toml."""
+"""Builds the compiled extensions; everything else stands in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ CORE = (
     "outbox", "sublist", "transform", "mapping", "message", "meter", "plan", "exchange", "parser", "unframer",
     "records", "log", "intake", "feed", "lookup",
 )
+
+BESIDE = ("broker.jetstream.snapshot.highway",)
+"""What is compiled though it is not of the core: a hash that no library has."""
 
 
 class BuildCore(build_ext):
@@ -33,11 +36,11 @@ class BuildCore(build_ext):
 def extensions() -> list[Extension]:
     return [
         Extension(
-            f"broker.core.{name}",
-            [str(Path("broker", "core", f"{name}.pyx"))],
+            name,
+            [str(Path(*name.split("."))) + ".pyx"],
             extra_compile_args=["-O3", "-fno-strict-aliasing"],
         )
-        for name in CORE
+        for name in [*(f"broker.core.{name}" for name in CORE), *BESIDE]
     ]
 
 

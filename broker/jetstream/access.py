@@ -126,6 +126,13 @@ class Access:
             if self._is_at_home:
                 self._check(reach.fetching(table, stream.name, (subject,)))
 
+    def archive(self, stream: Stream, subject: str) -> None:
+        """Checks that all of a stream may be read, and delivered to a subject."""
+        table = self._judging()
+        if table is not None:
+            self._check(reach.reading(table, holdings(stream), ()))
+            self.deliver(subject)
+
     # Letting go
 
     def remove(self, stream: Stream, pattern: str = "") -> None:
@@ -139,6 +146,12 @@ class Access:
         table = self._judging()
         if table is not None:
             self._check(reach.answering(table, shown(entry.subject)))
+
+    def store_one(self, subject: str) -> None:
+        """Checks that a message of an archive may be stored under its subject."""
+        table = self._judging()
+        if table is not None:
+            self._check(reach.answering(table, subject))
 
     # What streams take, and where it goes
 

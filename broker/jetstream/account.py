@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -12,6 +12,7 @@ from accounts.subject import overlaps
 from auth.gojson import quote
 from broker.control.internal import Internal
 from broker.core.log import Usage
+from broker.jetstream import consumers
 from broker.jetstream.advisories import Advisories
 from broker.jetstream.codec import Int64, Plain, decode, now
 from broker.jetstream.config import metadata
@@ -20,9 +21,9 @@ from broker.jetstream.config.stream import StreamConfig
 from broker.jetstream.config.stream_check import check_stream
 from broker.jetstream.config.words import Storage
 from broker.jetstream.consumer.consumer import Consumer
-from broker.jetstream.errors import ApiError
+from broker.jetstream.errors import ApiError, JetStreamError
 from broker.jetstream.publish.ingest import allowance_of
-from broker.jetstream.stream import DOCUMENT, Stream
+from broker.jetstream.stream import DOCUMENT, Stream, limit
 from broker.wire.info import API_LEVEL
 
 if TYPE_CHECKING:
@@ -31,14 +32,25 @@ if TYPE_CHECKING:
     from broker.config.options import JetStreamCeilings
     from broker.control.clock import Clock
     from broker.control.tenant import Tenant
+    from broker.core.log import Log
     from broker.core.outbox import Hub
     from broker.jetstream.following.local import LocalFollower
     from broker.jetstream.following.remote import RemoteFollower
     from broker.jetstream.settings import Settings
+    from broker.jetstream.snapshot.restoring import Restore
     from broker.jetstream.store.account import AccountStore
 
 _SMALL: Final = 1
 """Bytes that a stream needs at least, where it does not say how many."""
+
+
+class Speaker(Protocol):
+    """Who has something to say to somebody who does not listen yet."""
+
+    is_closed: bool
+
+    def wake(self) -> None:
+        """Somebody listens to something new."""
 
 
 class AccountJetStream:
@@ -69,6 +81,8 @@ class AccountJetStream:
         self.streams: dict[str, Stream] = {}
         self.followers: dict[str, list[LocalFollower | RemoteFollower]] = {}
         """Who takes messages from a stream, by its name."""
+        self.restores: set[Restore] = set()
+        """Archives that are being taken."""
         self.requests = 0
         """Requests that were answered, those refused included."""
         self.refused = 0
@@ -76,7 +90,7 @@ class AccountJetStream:
         """Requests that wait for the disk."""
         settings.accounts[self.name] = self
         store.reloaded = self._restore
-        self._unheard: set[Consumer] = set()
+        self._unheard: set[Speaker] = set()
 
     # What streams ask
 
@@ -116,17 +130,17 @@ class AccountJetStream:
                 return tier, self.limits[tier]
         return None
 
-    def wait_for_listeners(self, consumer: Consumer) -> None:
+    def wait_for_listeners(self, speaker: Speaker) -> None:
         """Wakes a consumer when anybody begins to listen to anything: nobody does to what it delivers."""
-        self._unheard.add(consumer)
+        self._unheard.add(speaker)
         self.tenant.namespace.interested = self._heard
 
     def _heard(self) -> None:
         self.tenant.namespace.interested = None
         waiting, self._unheard = self._unheard, set()
-        for consumer in waiting:
-            if not consumer.is_closed:
-                consumer.wake()
+        for speaker in waiting:
+            if not speaker.is_closed:
+                speaker.wake()
 
     def tell_followers(self, stream: Stream) -> None:
         """Lets the mirrors of a stream, and those that have it as a source, know that it has something."""
@@ -137,6 +151,7 @@ class AccountJetStream:
 
     def load(self) -> None:
         """Opens the streams that the store has, with their consumers."""
+        self.store.drop_others({key.removeprefix(DOCUMENT) for key in self.store.documents(DOCUMENT)})
         for key, document in sorted(self.store.documents(DOCUMENT).items()):
             stream_id = key.removeprefix(DOCUMENT)
             kept = decode(document, _Kept, strict=False)
@@ -166,6 +181,8 @@ class AccountJetStream:
 
     def close(self) -> None:
         """Ends all streams, and keeps what they hold; the store is closed by whoever opened it."""
+        for restore in list(self.restores):
+            restore.abort()
         for stream in self.streams.values():
             stream.close(deleted=False)
         self.streams.clear()
@@ -176,9 +193,7 @@ class AccountJetStream:
         """Makes a stream, or finds the one that is just so already. Raises JetStreamError."""
         self._check_count(wanted)
         self.check_room(wanted)
-        config = check_stream(wanted, self, pedantic=pedantic)
-        if config.num_replicas > 1:
-            raise ApiError.STREAM_REPLICAS_NOT_SUPPORTED.error()
+        config = self._checked(wanted, pedantic=pedantic)
         existing = self.streams.get(config.name)
         if existing is not None:
             if _same(config, existing.config):
@@ -187,11 +202,61 @@ class AccountJetStream:
         self.check_room(config)
         check_filters(config)
         self.check_overlap(config)
-        first = max(config.first_seq, 1)
-        stream_id, log = self.store.create(memory=config.storage is Storage.MEMORY, first=first)
+        stream_id, log = self.create_log(config, max(config.first_seq, 1))
         stream = self.streams[config.name] = Stream(self, config, stream_id, now(), log)
         stream.save()
         stream.open()
+        self.tell_followers(stream)
+        self.advisories.stream("CREATED", "create", config.name)
+        return stream
+
+    def _checked(self, wanted: StreamConfig, *, pedantic: bool = False) -> StreamConfig:
+        config = check_stream(wanted, self, pedantic=pedantic)
+        if config.num_replicas > 1:
+            raise ApiError.STREAM_REPLICAS_NOT_SUPPORTED.error()
+        return config
+
+    def create_log(self, config: StreamConfig, first: int) -> tuple[str, Log]:
+        """The log of a new stream, and the name under which it is kept. Raises StoreError."""
+        stream_id, log = self.store.create(memory=config.storage is Storage.MEMORY, first=first)
+        log.usage = self.usages[config.storage]
+        limit(log, config)
+        return stream_id, log
+
+    # Archives
+
+    def check_new(self, wanted: StreamConfig) -> StreamConfig:
+        """The configuration, with all defaults, of a stream that an archive is to become. Raises JetStreamError."""
+        config = self._checked(wanted)
+        self._check_count(config)
+        self.check_room(config)
+        if config.name in self.streams:
+            raise ApiError.STREAM_NAME_EXIST_RESTORE_FAILED.error()
+        check_filters(config)
+        self.check_overlap(config)
+        return config
+
+    def adopt(self, restore: Restore) -> Stream:
+        """Makes the stream of an archive that came as a whole. Raises JetStreamError, and leaves nothing of it then."""
+        assert restore.log is not None
+        self.restores.discard(restore)
+        try:
+            config = self.check_new(restore.config)
+        except JetStreamError:
+            restore.drop()
+            raise
+        stream = Stream(self, config, restore.identifier, restore.created, restore.log)
+        for kept in restore.consumers:
+            try:
+                restore.access.consume(stream, kept[1], kept[0])
+                consumers.restore(stream, *kept)
+            except JetStreamError as error:
+                stream.close(deleted=True)
+                raise ApiError.STREAM_RESTORE.error(err=f'error restoring consumer ["{kept[0]}"]: {error}') from None
+        self.streams[config.name] = stream
+        stream.save()
+        stream.changed()
+        stream.open(restore.lifetimes)
         self.tell_followers(stream)
         self.advisories.stream("CREATED", "create", config.name)
         return stream
@@ -264,8 +329,12 @@ class AccountJetStream:
         most = self.settings.max_memory if is_memory else self.settings.max_store
         of_account = ceiling >= 0 and reserved + wanted > ceiling
         if of_account or self.settings.reserved(config.storage) + wanted > most:
-            error = ApiError.MEMORY_RESOURCES_EXCEEDED if is_memory else ApiError.STORAGE_RESOURCES_EXCEEDED
-            raise error.error()
+            raise self.exceeded(config)
+
+    def exceeded(self, config: StreamConfig) -> JetStreamError:
+        """That there is no room for what a stream is to hold."""
+        is_memory = config.storage is Storage.MEMORY
+        return (ApiError.MEMORY_RESOURCES_EXCEEDED if is_memory else ApiError.STORAGE_RESOURCES_EXCEEDED).error()
 
     def check_server_room(self, stream: Stream) -> None:
         """Checks that the server takes any more messages. Raises JetStreamError."""
@@ -282,13 +351,18 @@ class AccountJetStream:
 
     def allowance(self, stream: Stream) -> int:
         """Bytes that a stream may store without a further question."""
-        found = self.limits_for(stream.config.num_replicas)
+        return self.allowance_of(stream.config)
+
+    def allowance_of(self, config: StreamConfig) -> int:
+        """Bytes that a stream of such a configuration may store."""
+        found = self.limits_for(config.num_replicas)
         if found is None:
             return 0
         tier, limits = found
-        storage = stream.config.storage
-        of_account = limits.memory if stream.is_memory else limits.disk
-        of_server = self.settings.max_memory if stream.is_memory else self.settings.max_store
+        storage = config.storage
+        is_memory = storage is Storage.MEMORY
+        of_account = limits.memory if is_memory else limits.disk
+        of_server = self.settings.max_memory if is_memory else self.settings.max_store
         used = 0 if of_account == UNLIMITED else self._used(tier, storage)
         return allowance_of(((of_account, used), (of_server, self.settings.used(storage))))
 

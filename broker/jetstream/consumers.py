@@ -20,6 +20,7 @@ from broker.jetstream.errors import ApiError
 
 if TYPE_CHECKING:
     from broker.jetstream.config.consumer import ConsumerConfig
+    from broker.jetstream.consumer.standing import Standing
     from broker.jetstream.stream import Stream
 
 EPHEMERAL_THRESHOLD: Final = 5 * SECOND
@@ -32,10 +33,7 @@ _NAME_LENGTH: Final = 8
 def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: bool = False) -> Consumer:
     """The consumer that a request wants, made or changed to be so. Raises JetStreamError."""
     account = stream.account
-    found = account.limits_for(wanted.num_replicas or stream.config.num_replicas)
-    if found is None:
-        raise ApiError.NO_LIMITS.error()
-    config = check_consumer(wanted, stream.config, account.server_limits, found[1], pedantic=pedantic)
+    config, most = _checked(stream, wanted, pedantic=pedantic)
     name = config.durable_name or config.name
     existing = stream.consumers.get(name)
     if existing is not None:
@@ -43,18 +41,46 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
         return existing
     if action is Action.UPDATE:
         raise ApiError.CONSUMER_DOES_NOT_EXIST.error()
-    _check_count(stream, found[1].consumers)
-    if stream.config.retention is Retention.WORK_QUEUE and not (config.direct or config.sourcing):
-        _check_work_queue(stream, config, name)
-    check_name_length(config.durable_name)
+    _check_new(stream, config, name, most)
     name = name or _new_name(stream)
-    _put_threshold(config)
     consumer = stream.consumers[name] = Consumer(stream, name, config, now())
     consumer.save()
     account.store.after(partial(_open_next, consumer))
     if not config.direct:
         account.advisories.consumer("CREATED", "create", stream.name, name)
     return consumer
+
+
+def restore(stream: Stream, name: str, wanted: ConsumerConfig, kept: Standing, created: int) -> None:
+    """Makes a consumer of an archive, that goes on where it stood; its stream opens it. Raises JetStreamError."""
+    config, most = _checked(stream, wanted)
+    if (config.durable_name or config.name) not in ("", name) or config.direct:
+        raise ApiError.CONSUMER_DURABLE_NAME_NOT_MATCH_SUBJECT.error()
+    config.name = name
+    check_name_length(name)
+    _check_new(stream, config, name, most)
+    consumer = stream.consumers[name] = Consumer(stream, name, config, created, kept)
+    consumer.save()
+    consumer.delivery.save()
+
+
+def _checked(stream: Stream, wanted: ConsumerConfig, *, pedantic: bool = False) -> tuple[ConsumerConfig, int]:
+    """A configuration with all defaults, and how many consumers there may be."""
+    found = stream.account.limits_for(wanted.num_replicas or stream.config.num_replicas)
+    if found is None:
+        raise ApiError.NO_LIMITS.error()
+    limits = found[1]
+    config = check_consumer(wanted, stream.config, stream.account.server_limits, limits, pedantic=pedantic)
+    return config, limits.consumers
+
+
+def _check_new(stream: Stream, config: ConsumerConfig, name: str, most: int) -> None:
+    """Checks that there may be one more such consumer."""
+    _check_count(stream, most)
+    if stream.config.retention is Retention.WORK_QUEUE and not (config.direct or config.sourcing):
+        _check_work_queue(stream, config, name)
+    check_name_length(config.durable_name)
+    _put_threshold(config)
 
 
 def _open_next(consumer: Consumer, _: Exception | None) -> None:

@@ -82,7 +82,7 @@ class JetStream:
         self, control: Control, options: JetStreamOptions, server: str, settled: Callable[[], None]
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
-        self.settings = Settings(options, control.trail, server)
+        self.settings = Settings(options, control.trail, server, max_payload=control.options.max_payload)
         self.keys = Keys(control.trail, options)
         """What is on disk is sealed by these."""
         self.view = View(self.settings)
@@ -125,6 +125,7 @@ class JetStream:
     async def reload(self, options: JetStreamOptions) -> None:
         """Keeps to other options, as far as they may change."""
         self.settings.adopt(options)
+        self.settings.max_payload = self._control.options.max_payload
         await self.keys.adopt(options)
         self._enter()
 

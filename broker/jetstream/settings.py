@@ -64,6 +64,8 @@ class Settings:
     """The accounts that have streams."""
     batches: int = 0
     """Atomic batches that wait for their commit."""
+    max_payload: int = 1 << 20
+    """Bytes of the largest message that the server takes."""
     staged: int = 0
     """Bytes of their messages."""
     fast_batches: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from accounts.subject import is_literal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.config.stream import StreamConfig
     from broker.jetstream.consumer.consumer import Consumer
+    from broker.jetstream.publish.lifetimes import Lifetimes
+    from broker.jetstream.snapshot.sending import Snapshot
 
 DOCUMENT: Final = "stream/"
 """Behind it stands the id of the stream whose document it is."""
@@ -35,6 +38,17 @@ EVERYTHING: Final = Filter()
 
 MAXIMUM_SUBJECTS: Final = 100_000
 """Subjects that one answer lists."""
+
+MAXIMUM_DELETED: Final = 1_000_000
+"""Sequences without a message that one answer lists: a mirror or an archive may have any number of them."""
+
+
+def limit(log: Log, config: StreamConfig) -> None:
+    """Has a log keep to the maxima of a configuration from now on."""
+    drops = config.discard is Discard.OLD
+    log.maximum_messages = config.max_msgs if drops else -1
+    log.maximum_bytes = config.max_bytes if drops else -1
+    log.maximum_per_subject = config.max_msgs_per_subject
 
 
 class Stream:
@@ -56,6 +70,8 @@ class Stream:
         """When the timer comes, in nanoseconds since 1970."""
         self.ingest = Ingest(self)
         self.direct = DirectGet(self)
+        self.snapshots: set[Snapshot] = set()
+        """Archives of it that are being sent."""
         self.followers: list[LocalFollower | RemoteFollower] = []
         """Where it takes messages from: its mirror or its sources."""
         self._adopt(config)
@@ -77,9 +93,9 @@ class Stream:
 
     # Life
 
-    def open(self) -> None:
-        """Begins to take what is published on its subjects."""
-        self.ingest.recall()
+    def open(self, lifetimes: Lifetimes | None = None) -> None:
+        """Begins to take what is published on its subjects. ``lifetimes`` are those of its messages, where known."""
+        self.ingest.recall(lifetimes)
         self.ingest.listen(self.config.subjects)
         self.direct.adopt(allowed=self.config.allow_direct)
         self._expire()
@@ -117,6 +133,8 @@ class Stream:
     def close(self, *, deleted: bool) -> None:
         """Takes nothing more; ``deleted`` lets go of all that is kept of it."""
         self.is_closed = True
+        for snapshot in list(self.snapshots):
+            snapshot.abort("stream closed")
         self.log.usage = None
         self._unfollow(deleted=deleted)
         self.ingest.close(deleted=deleted)
@@ -134,10 +152,7 @@ class Stream:
     def _adopt(self, config: StreamConfig) -> None:
         """Works by a configuration from now on."""
         self.config = config
-        drops = config.discard is Discard.OLD
-        self.log.maximum_messages = config.max_msgs if drops else -1
-        self.log.maximum_bytes = config.max_bytes if drops else -1
-        self.log.maximum_per_subject = config.max_msgs_per_subject
+        limit(self.log, config)
         self.ingest.adopt(config)
 
     def _check_consumers(self, old: StreamConfig, new: StreamConfig) -> None:
@@ -379,7 +394,8 @@ class Stream:
         if log.deleted:
             state["num_deleted"] = log.deleted
             if deleted:
-                state["deleted"] = [one for first, last in log.gaps() for one in range(first, last + 1)]
+                gone = (one for first, last in log.gaps() for one in range(first, last + 1))
+                state["deleted"] = list(islice(gone, MAXIMUM_DELETED))
         state["consumer_count"] = self.visible_consumers
         return state
 

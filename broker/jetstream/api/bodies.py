@@ -90,6 +90,56 @@ class MessageGetRequest(msgspec.Struct, kw_only=True):
     no_hdr: bool = False
 
 
+class SnapshotRequest(msgspec.Struct, kw_only=True):
+    """Where to send a stream, and how."""
+
+    GO_NAME: ClassVar[str] = "JSApiStreamSnapshotRequest"
+
+    deliver_subject: str = ""
+    no_consumers: bool = False
+    chunk_size: Int = 0
+    window_size: Int = 0
+    jsck: bool = False
+    """Asks for checksums to be looked at, which is always done."""
+
+
+class RestoreLost(msgspec.Struct, kw_only=True):
+    """What a stream of nats-server had lost."""
+
+    GO_NAME: ClassVar[str] = "LostStreamData"
+
+    msgs: list[Uint64] = msgspec.field(default_factory=list)
+    bytes: Uint64 = 0
+
+
+class RestoreState(msgspec.Struct, kw_only=True):
+    """What the archive of a stream is said to hold; the archive itself says it again."""
+
+    GO_NAME: ClassVar[str] = "StreamState"
+
+    messages: Uint64 = 0
+    bytes: Uint64 = 0
+    first_seq: Uint64 = 0
+    first_ts: Time = ZERO_TIME
+    last_seq: Uint64 = 0
+    last_ts: Time = ZERO_TIME
+    num_subjects: Int = 0
+    subjects: dict[str, Uint64] = msgspec.field(default_factory=dict)
+    num_deleted: Int = 0
+    deleted: list[Uint64] = msgspec.field(default_factory=list)
+    lost: RestoreLost | None = None
+    consumer_count: Int = 0
+
+
+class RestoreRequest(msgspec.Struct, kw_only=True):
+    """What the stream of an archive is to be like."""
+
+    GO_NAME: ClassVar[str] = "JSApiStreamRestoreRequest"
+
+    config: StreamConfig = msgspec.field(default_factory=StreamConfig)
+    state: RestoreState = msgspec.field(default_factory=RestoreState)
+
+
 class ConsumerRequest(msgspec.Struct, kw_only=True):
     """A consumer to be made or changed."""
 

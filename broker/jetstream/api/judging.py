@@ -14,6 +14,8 @@ from broker.jetstream.api.bodies import (
     MessageDeleteRequest,
     MessageGetRequest,
     PurgeRequest,
+    RestoreRequest,
+    SnapshotRequest,
     StreamRequest,
 )
 from broker.jetstream.codec import is_empty
@@ -84,6 +86,19 @@ def purge(request: Request) -> None:
     body = request.options(PurgeRequest)
     if stream is not None:
         request.access.remove(stream, body.filter)
+
+
+def snapshot(request: Request) -> None:
+    """All of a stream is to be read, and delivered to a subject."""
+    stream = _stream(request)
+    if stream is not None and not is_empty(request.payload):
+        request.access.archive(stream, request.body(SnapshotRequest).deliver_subject)
+
+
+def restore(request: Request) -> None:
+    """What the stream of an archive will take, keep and say; what is in it is judged when it comes."""
+    if not is_empty(request.payload):
+        request.access.configure(request.body(RestoreRequest).config)
 
 
 def subjects(request: Request) -> None:

@@ -9,12 +9,14 @@ import msgspec
 
 from broker.jetstream.codec import JsonError, decode
 from broker.jetstream.errors import ApiError
+from broker.session.client_info import asking
 
 if TYPE_CHECKING:
     from broker.control.internal import Received
     from broker.jetstream.access import Access
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.stream import Stream
+    from broker.session.client_info import ClientInfo
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -56,6 +58,16 @@ class Request:
         Raises JetStreamError.
         """
         return self.body(kind) if self.payload.lstrip(_SPACE)[:1] in (b"{", b"[") else kind()
+
+    @property
+    def asker(self) -> ClientInfo | None:
+        """Who asks, as advisories tell it; None where it is the broker itself."""
+        session = self.received.session
+        if session is None:
+            return None
+        client = asking(session, self.account.settings.server, share=True)
+        client.jwt = ""
+        return client
 
     def stream(self) -> Stream:
         """The stream that the subject names first. Raises JetStreamError."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.jetstream.access import Access
 from broker.jetstream.advisories import Advisories
-from broker.jetstream.api import consumers, judging, messages, streams
+from broker.jetstream.api import consumers, judging, messages, snapshots, streams
 from broker.jetstream.api.request import Request
 from broker.jetstream.api.streams import NO_PAGE
 from broker.jetstream.codec import ZERO_TIME, Plain, dumps, shown_time
@@ -66,6 +66,7 @@ class Route:
 
 
 _MANY: Final = 1 << 16
+_NOWHERE: Final[Plain] = {"deliver_subject": ""}
 _PAUSED: Final[Plain] = {"paused": False, "pause_until": shown_time(ZERO_TIME)}
 _NO_NAMES: Final[Plain] = {**NO_PAGE, "streams": None}
 _NO_STREAMS: Final[Plain] = {**NO_PAGE, "streams": []}
@@ -82,6 +83,8 @@ ROUTES: Final[dict[tuple[str, ...], Route]] = {
     ("STREAM", "PURGE"): Route("stream_purge", streams.purge, judging.purge, empty={"purged": 0}),
     ("STREAM", "MSG", "GET"): Route("stream_msg_get", messages.get, judging.message, changes=False, is_told=False),
     ("STREAM", "MSG", "DELETE"): Route("stream_msg_delete", messages.delete, judging.message_removal),
+    ("STREAM", "SNAPSHOT"): Route("stream_snapshot", snapshots.snapshot, judging.snapshot, changes=False),
+    ("STREAM", "RESTORE"): Route("stream_restore", snapshots.restore, judging.restore, empty=_NOWHERE, changes=False),
     ("STREAM", "PEER", "REMOVE"): Route("stream_remove_peer", _needs_cluster, judging.nothing),
     ("STREAM", "CANCEL_MOVE"): Route("stream_update", _needs_cluster, judging.nothing),
     ("STREAM", "LEADER", "STEPDOWN"): Route("stream_leader_stepdown", _needs_cluster, judging.nothing),

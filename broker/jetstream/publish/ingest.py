@@ -100,13 +100,17 @@ class Ingest:
         self._fast.close()
         self._schedules.close(deleted=deleted)
 
-    def recall(self) -> None:
-        """Remembers what messages ask for, and the ids of those that are still within the window: after a restart."""
+    def recall(self, lifetimes: Lifetimes | None = None) -> None:
+        """Remembers what messages ask for, and the ids of those that are still within the window: after a restart, or
+        of an archive, which knows the ``lifetimes`` already."""
         log = self._log
         if self._stream.config.allow_msg_schedules:
             self._schedules.recall()
         if self._stream.config.allow_msg_ttl:
-            self.lifetimes.recall(log)
+            if lifetimes is None:
+                self.lifetimes.recall(log)
+            else:
+                self.lifetimes = lifetimes
         if self.duplicates.window and log.messages:
             at = log.headed(log.at_time(now() - self.duplicates.window))
             while at:

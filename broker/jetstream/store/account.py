@@ -30,7 +30,7 @@ from broker.jetstream.store.tidying import Tidying
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -133,6 +133,18 @@ class AccountStore:
             self._changed.pop(identifier, None)
             self._changes.append(Drop(bytes.fromhex(identifier)))
             self._want()
+
+    def drop_others(self, identifiers: Collection[str]) -> None:
+        """Deletes the messages on disk of all streams but these: what is left of archives that did not come as a whole.
+
+        Raises StoreError.
+        """
+        if self._environment is None and not (self.directory / "data.mdb").exists():
+            return
+        for key, _ in list(self.environment.rows(STATES, b"")):
+            if key.hex() not in identifiers and key.hex() not in self._logs:
+                self._changes.append(Drop(key))
+                self._want()
 
     def changed(self, identifier: str, *, erase: bool = False) -> None:
         """Says that a stream's log changed. With `erase`, what was removed is overwritten in the file."""
