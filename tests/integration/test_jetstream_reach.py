@@ -19,6 +19,7 @@ from broker import Options, Server
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from broker.log.formats import LineFormatter
+from tests.support.archives import restored, taken
 from tests.support.streams import SECONDS, ask, connected, made, reached, said
 from tools.nsk.__main__ import main
 
@@ -415,3 +416,37 @@ async def test_a_refusal_is_on_the_trail_and_explained(
     out = capsys.readouterr().out
     assert out.startswith('subscribe "a.secret": denied\n')
     assert 'subscribe deny "a.secret"' in out
+
+
+async def test_archives_reach_what_permissions_leave(tmp_path: Path) -> None:
+    """All of a stream is read, delivered to a subject, and stored under subjects that its archive has."""
+    users = {
+        "reads": {"subscribe": {"deny": "a.2"}},
+        "speaks": {"publish": {"deny": ["alarm", "a.2"]}},
+    }
+    async with (
+        Server(options(tmp_path, users)) as server,
+        connected(server, user="admin", password="p") as admin,
+        connected(server, user="reads", password="p") as reads,
+        connected(server, user="speaks", password="p") as speaks,
+    ):
+        await made(admin, "S", subjects=CAPTURED)
+        for subject in SUBJECTS:
+            await said(admin, subject)
+        push = {"durable_name": "P", "ack_policy": "none", "deliver_subject": "alarm"}
+        archive = await taken(admin, "S")
+        await ask(admin, "CONSUMER.CREATE.S.P", {"stream_name": "S", "config": push})
+        pushing = await taken(admin, "S")
+        assert code(await ask(reads, "STREAM.SNAPSHOT.S", {"deliver_subject": "d"})) == VIOLATION
+        assert code(await ask(speaks, "STREAM.SNAPSHOT.S", {"deliver_subject": "alarm"})) == VIOLATION
+        await ask(admin, "STREAM.DELETE.S")
+        assert code(await restored(reads, archive)) == VIOLATION
+        assert code(await restored(speaks, archive)) == VIOLATION
+        assert (await ask(admin, "STREAM.NAMES"))["total"] == 0
+        await made(admin, "S", subjects=CAPTURED)
+        await ask(admin, "CONSUMER.CREATE.S.P", {"stream_name": "S", "config": push})
+        empty = await taken(admin, "S")
+        await ask(admin, "STREAM.DELETE.S")
+        refused = await restored(speaks, empty)
+        assert "permissions violation" in refused["error"]["description"]
+        assert (await restored(admin, pushing))["state"]["consumer_count"] == 1

@@ -40,8 +40,6 @@ class Site:
     url: str
     home: Path
     creds: Path
-    makes_archives: bool
-    """natskeep does not yet."""
 
 
 @pytest.fixture(scope="module", params=targets_at_hand(), ids=lambda target: target.name)
@@ -72,7 +70,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     (directory / "server.conf").write_text("\n".join(lines))
     with ServerProcess(target, ["-c", "server.conf"], directory, preforked=True) as server:
         assert server.wait_until_ready(), server.output
-        yield Site(url, home, next(home.rglob("u.creds")), target.is_reference)
+        yield Site(url, home, next(home.rglob("u.creds")))
 
 
 @pytest.fixture
@@ -321,8 +319,6 @@ def test_objects_and_the_official_client(tool: Tool, site: Site, tmp_path: Path)
 
 
 def test_a_backup(tool: Tool, site: Site, tmp_path: Path) -> None:
-    if not site.makes_archives:
-        return
     tool.ok(*_words("stream add S --subjects a --metadata team=x"))
     tool.ok(*_words("consumer add S c"))
     for number in range(4):
@@ -357,8 +353,7 @@ def test_a_backup(tool: Tool, site: Site, tmp_path: Path) -> None:
 
 
 def test_no_backup_of_what_is_not_there(tool: Tool, site: Site, tmp_path: Path) -> None:
-    if site.makes_archives:
-        assert "stream not found" in _refused(tool, "stream backup S there")
+    assert "stream not found" in _refused(tool, "stream backup S there")
     assert "tells of no stream" in _refused(tool, f"stream restore {_empty(tmp_path)}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"]
 
