@@ -7,7 +7,7 @@ Source of the rules: the NATS documentation on authorization, NATS ADR-14 and AD
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accounts import subject as subjects
 
@@ -64,6 +64,11 @@ class SubjectRules:
         """Whether the lists restrict nothing."""
         return not self.allow and not self.deny
 
+    def and_allow(self, more: SubjectRules) -> SubjectRules:
+        """These lists with the allows of others besides."""
+        known = {(grant.subject, grant.queue) for grant in self.allow}
+        return replace(self, allow=(*self.allow, *(one for one in more.allow if (one.subject, one.queue) not in known)))
+
 
 @dataclass(frozen=True, slots=True)
 class ResponsePermission:
@@ -95,6 +100,11 @@ class Permissions:
     def is_empty(self) -> bool:
         """Whether nothing is restricted. In a user JWT such permissions do not count as the user's own."""
         return self.publish.is_empty and self.subscribe.is_empty and self.responses is None
+
+    def and_allow(self, more: Permissions) -> Permissions:
+        """These permissions with the allows of others besides. An entry that is there already keeps its origin."""
+        publish, subscribe = self.publish.and_allow(more.publish), self.subscribe.and_allow(more.subscribe)
+        return replace(self, publish=publish, subscribe=subscribe)
 
     def validate(self) -> None:
         """Raise ``InvalidPermissionError`` at the first unusable entry; a queue in a publish list is one."""

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from accounts import subject as subjects
+from accounts.grants import granting
 from accounts.permissions import Grant, InvalidPermissionError, ResponsePermission, quoted
 
 RESERVED_QUEUE = "_sys_"
@@ -142,7 +143,7 @@ class PolicyTable:
         if self.publish_allow:
             allowed = _first_match(self.publish_allow, subject)
             if allowed is None:
-                return Decision(False, None, f"no publish allow matches {quoted(subject)}")
+                return Decision(False, None, f"no publish allow matches {quoted(subject)}{_hint(subject)}")
             return Decision(True, allowed, f"granted by {allowed}")
         if self.responses is not None:
             return Decision(False, None, f"only responses may be published, and {quoted(subject)} is none by itself")
@@ -210,6 +211,12 @@ class PolicyTable:
             for rule in self.subscribe_deny
             if _deny_concerns(rule, queue) and subjects.overlaps(rule.subject, pattern)
         )
+
+
+def _hint(subject: str) -> str:
+    """The grant that would let a subject be published to, in words, where there is one."""
+    grant = granting(subject)
+    return f", as the grant {quoted(grant)} would" if grant else ""
 
 
 def _first_match(rules: Iterable[Rule], subject: str) -> Rule | None:

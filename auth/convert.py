@@ -7,6 +7,8 @@ from typing import Any
 
 from accounts.account import Account, SigningKeyScope, TimeWindow, TraceDestination
 from accounts.callout import Callout
+from accounts.grants import InvalidGrantError, parse_named_grant
+from accounts.grants import permissions_of as permissions_of_grants
 from accounts.limits import EVERY_TIER, AccountLimits, JetStreamLimits, UserLimits
 from accounts.permissions import Grant, Permissions, ResponsePermission, SubjectRules
 from auth.claims import (
@@ -29,16 +31,32 @@ def permissions_of(claimed: ClaimedPermissions, origin: str) -> Permissions | No
     if claimed.has_no_permissions:
         return None
     responses = claimed.responses
+    publish, subscribe = _named_by(claimed)
     return Permissions(
-        publish=_rules(claimed.publish, f"{origin} pub", queues=False),
-        subscribe=_rules(claimed.subscribe, f"{origin} sub", queues=True),
+        publish=_rules(claimed.publish, f"{origin} pub", publish, queues=False),
+        subscribe=_rules(claimed.subscribe, f"{origin} sub", subscribe, queues=True),
         responses=None if responses is None else ResponsePermission(responses.maximum, responses.ttl / _NANOSECONDS),
     )
 
 
-def _rules(permission: Permission, origin: str, *, queues: bool) -> SubjectRules:
+def _named_by(claimed: ClaimedPermissions) -> tuple[dict[str, str], dict[str, str]]:
+    """The grant that each allow for publishing and for subscribing came from, as far as claims name any."""
+    extension = claimed.natskeep if isinstance(claimed, UserPermissionLimits) else None
+    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for text in [] if extension is None else extension.grants:
+        try:
+            grants = permissions_of_grants([parse_named_grant(text)])
+        except InvalidGrantError:
+            continue
+        for names, rules in zip(found, (grants.publish, grants.subscribe), strict=True):
+            for one in rules.allow:
+                names.setdefault(str(one), f", {one.origin}")
+    return found
+
+
+def _rules(permission: Permission, origin: str, named: dict[str, str], *, queues: bool) -> SubjectRules:
     return SubjectRules(
-        tuple(_grant(entry, f"{origin}.allow", queues) for entry in permission.allow),
+        tuple(_grant(entry, f"{origin}.allow{named.get(entry, '')}", queues) for entry in permission.allow),
         tuple(_grant(entry, f"{origin}.deny", queues) for entry in permission.deny),
     )
 

@@ -26,7 +26,12 @@ class RateExtension(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class UserExtension(RateExtension, omit_defaults=True, kw_only=True):
-    """Rates of one user, all its connections together."""
+    """Rates of one user, all its connections together, and the grants that some of its permissions came from.
+
+    Only the permissions count; the grants name them for whoever reads.
+    """
+
+    grants: list[str] = msgspec.field(default_factory=list)
 
 
 class AccountExtension(RateExtension, omit_defaults=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
+from accounts.grants import InvalidGrantError, NamedGrant, parse_named_grant, permissions_of
 from accounts.permissions import (
     Grant,
     InvalidPermissionError,
@@ -143,7 +144,31 @@ def permissions(entry: Entry, problems: Problems) -> Permissions:
     found = entry.value.content
     if not isinstance(found, Table):
         raise fail(entry, f"Expected permissions to be a map/struct, got {entry.value.kind}")
-    return Permissions(**read_block(found, PERMISSIONS, problems, 'Unknown field "{}" parsing permissions'))
+    fields = read_block(found, PERMISSIONS, problems, 'Unknown field "{}" parsing permissions')
+    named: dict[NamedGrant, str] = fields.pop("grants", {})
+    return Permissions(**fields).and_allow(permissions_of(list(named), list(named.values())))
+
+
+def _named_grants(entry: Entry, problems: Problems) -> dict[NamedGrant, str]:
+    """Grants by name, and where each is written."""
+    try:
+        texts = positioned_strings(entry)
+    except ConfigError:
+        kind = entry.value.kind
+        raise fail(entry, f'Expected grants to be a list of texts, got {kind}; write ["kv:read BUCKET"]') from None
+    if not texts:
+        # Permissions without an entry would permit everything.
+        raise fail(entry, "grants names none; leave it out, or name what the user may do")
+    found: dict[NamedGrant, str] = {}
+    for text, position in texts:
+        try:
+            found.setdefault(parse_named_grant(text), position.origin)
+        except InvalidGrantError as error:
+            problems.errors.append(Problem(str(error), position))
+    if found and not any(grant.publish for grant in found):
+        # Who has no allow for publishing may publish everything.
+        raise fail(entry, "grants gives an inbox and nothing to ask for; name what the user may do as well")
+    return found
 
 
 def _rules(entry: Entry, problems: Problems, *, queues: bool) -> SubjectRules:
@@ -255,6 +280,14 @@ PERMISSIONS: Final[Keys] = {
         default="`false`",
         doc="Let a client answer the messages it gets, whatever their reply subject. Without `publish` it may publish "
         "nothing else.",
+    ),
+    **keys(
+        "grants",
+        field="grants",
+        read=_named_grants,
+        kind="list of texts",
+        doc="natskeep's own: what the user may do with streams and buckets, such as `stream:read ORDERS`; each adds "
+        "allows, see [grants](grants.md).",
     ),
 }
 USER: Final[Keys] = {

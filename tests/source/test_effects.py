@@ -301,6 +301,7 @@ EFFECTS: Mapping[str, Mapping[str, str]] = {
         "publish": _BLOCK + "test_publish",
         "subscribe": _BLOCK + "test_subscribe",
         "allow_responses": _BLOCK + "test_responses",
+        "grants": "integration/test_grants.py::test_who_reads_a_stream",
     },
     "`allow_responses`": {"max": _BLOCK + "test_responses", "expires": _BLOCK + "test_responses"},
     "An account": {

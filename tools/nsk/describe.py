@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 
 from auth.claims import (
     AccountClaims,
@@ -200,6 +201,12 @@ def _permissions(table: ClaimsTable, permissions: Permissions) -> None:
         table.entry("Response Permission TTL", format_duration(permissions.responses.ttl))
 
 
+def _grants(table: ClaimsTable, limits: UserPermissionLimits) -> None:
+    if limits.natskeep is not None and limits.natskeep.grants:
+        table.rule()
+        table.entry("Grants", *import_module("tools.nsk.grants").shown_grants(limits))
+
+
 def _user_limits(table: ClaimsTable, limits: UserPermissionLimits) -> None:
     for label, value in (("Max Msg Payload", limits.payload), ("Max Data", limits.data)):
         table.entry(label, f"{value} bytes (\u2248{format_size(value)})" if value > 0 else "Unlimited")
@@ -229,6 +236,7 @@ def _user(claims: UserClaims, owner: AccountClaims | None) -> Iterable[Table]:
         yield _scope(scope)
         return
     table.entry("Bearer Token", _yes(claims.nats.bearer_token))
+    _grants(table, claims.nats)
     _permissions(table, claims.nats)
     table.rule()
     _user_limits(table, claims.nats)
@@ -241,6 +249,7 @@ def _scope(scope: UserScope) -> Table:
     table.entry("Key", scope.key)
     table.entry("Role", scope.role)
     table.entry("Description", scope.description)
+    _grants(table, scope.template)
     _permissions(table, scope.template)
     _user_limits(table, scope.template)
     table.entry("Bearer Token", _yes(scope.template.bearer_token))

@@ -7,6 +7,7 @@ from auth.gojson import quote
 from tools.nsk.edits import TIME_FLAGS, times
 from tools.nsk.errors import NskError
 from tools.nsk.flags import Flags, boolean, strings, text
+from tools.nsk.grants import GRANT_FLAG, add_grants, read_grants, tell_grants
 from tools.nsk.issuer import UserIssuer
 from tools.nsk.permissions import add_networks, edit_permissions, permission_flags
 from tools.nsk.private_inbox import grant_private_inbox
@@ -22,6 +23,7 @@ _PERMISSION_FLAGS = permission_flags("permissions")
 _ROLE_FLAGS = (
     text("role", "", f"grant what a role needs, and no more: {', '.join(ROLES)}", beyond=True),
     strings("subject", "", "subjects of the role", beyond=True),
+    GRANT_FLAG,
 )
 NEW_USER_FLAGS = (
     boolean("bearer", "", "no connect challenge required for user"),
@@ -53,9 +55,9 @@ def _limits(flags: Flags, name: str, issuer: UserIssuer, report: Report) -> User
     """The limits that the flags describe, or None when there is none of them."""
     if not flags.given(*_LIMITING):
         return None
-    role = flags.text("role")
-    if issuer.scope is not None and (role or flags.boolean("private-inbox")):
-        what = "--role" if role else "--private-inbox"
+    role, grants = flags.text("role"), read_grants(flags.strings("grant"))
+    if issuer.scope is not None and (role or grants or flags.boolean("private-inbox")):
+        what = "--role" if role else "--grant" if grants else "--private-inbox"
         raise NskError(
             f"{what} cannot be given together with the scoped signing key {issuer.signer.public}: "
             f"its role {quote(issuer.scope.role)} decides what its users may do",
@@ -71,11 +73,13 @@ def _limits(flags: Flags, name: str, issuer: UserIssuer, report: Report) -> User
     granted = Report()
     if role:
         grant_role(limits, role, flags.strings("subject"))
+    add_grants(limits, grants)
+    tell_grants(grants, granted)
     if flags.boolean("private-inbox"):
         grant_private_inbox(limits, name)
     if role:
         close_unused(limits)
-    if role or flags.boolean("private-inbox"):
+    if role or grants or flags.boolean("private-inbox"):
         tell_permissions(limits, granted)
         report.children[:] = granted.children
     for issue in limits.issues():

@@ -8,6 +8,7 @@ from auth.gojson import quote
 from tools.nsk import extension
 from tools.nsk.errors import NskError
 from tools.nsk.flags import COUNT, INTEGER, TIME_RANGES, Flag, Flags, Value, boolean, number, strings, text
+from tools.nsk.grants import GRANT_FLAG, REMOVAL_FLAG, edit_grants
 from tools.nsk.report import Report
 from tools.nsk.subjects import refuse_unless_subject, warn_of_lost_dollars
 from tools.nsk.values import format_duration, parse_duration
@@ -84,6 +85,8 @@ USER_LIMIT_FLAGS = (
     *permission_flags("permissions"),
     *removal_flags("permissions"),
     *extension.RATE_FLAGS,
+    GRANT_FLAG,
+    REMOVAL_FLAG,
 )
 
 
@@ -176,6 +179,7 @@ def edit_limits(flags: Flags, limits: UserPermissionLimits, report: Report) -> N
     _edit_networks(flags, limits, report)
     _edit_times(flags, limits, report)
     edit_permissions(flags, limits, report, removal=True)
+    edit_grants(flags, limits, report)
 
 
 def _edit_connection_types(flags: Flags, limits: UserPermissionLimits, report: Report) -> None:

@@ -508,6 +508,17 @@ class TestUsers:
             ),
             ("authorization { permissions { allow_responses: 1 } }", "t.conf:1:30: error parsing response permissions"),
             (
+                'authorization { permissions { grants: ["kv:read B",\n"kv:rad B"] } }',
+                't.conf:2:1: there is no grant "kv:rad"; the grants are: stream:read,',
+            ),
+            ('authorization { permissions { grants: "stream:write S" } }', "name the subjects that may be"),
+            ("authorization { permissions { grants: 1 } }", "t.conf:1:30: Expected grants to be a list of texts"),
+            ("authorization { permissions { grants: [] } }", "grants names none; leave it out"),
+            (
+                'authorization { permissions { grants: ["inbox:private a"] } }',
+                "grants gives an inbox and nothing to ask for",
+            ),
+            (
                 "authorization { permissions { allow_responses { expires: 3 } } }",
                 "t.conf:1:48: error parsing expires, not a duration string",
             ),
