@@ -41,17 +41,19 @@ class Refusal:
 class Holdings:
     """What a stream can have and has: ``subjects`` are patterns, ``holds`` says whether any message matches one.
 
-    Of a stream of which nothing is known it may be anything; rules that nobody has written are left aside there.
+    What it can have is said too widely here and there. So rules that nobody has written (about what servers say to each
+    other, and the requests of an auth callout) count where it has such a message, or nothing else is meant.
     """
 
     name: str
     subjects: Sequence[str] = (REST,)
     holds: Callable[[str], bool] = lambda pattern: False
-    is_known: bool = True
 
-    def meets(self, pattern: str) -> bool:
-        """Whether it has, or can have, anything of a pattern."""
-        return any(overlaps(pattern, subject) for subject in self.subjects) or self.holds(pattern)
+    def meets(self, rule: Rule, pattern: str, both: str) -> bool:
+        """Whether it has, or can have, anything of a pattern that a rule is about; ``both`` is what they share."""
+        if rule.origin == BUILT_IN:
+            return contains(rule.subject, pattern) or self.holds(both)
+        return any(overlaps(both, subject) for subject in self.subjects) or self.holds(both)
 
 
 def reading(
@@ -77,14 +79,14 @@ def removing(table: PolicyTable, holdings: Holdings, pattern: str = "") -> Refus
 
 def _met(action: Action, rule: Rule, pattern: str, holdings: Holdings) -> Refusal | None:
     both = intersection(pattern, rule.subject)
-    if both is None or not holdings.meets(both) or (rule.origin == BUILT_IN and not holdings.is_known):
+    if both is None or not holdings.meets(rule, pattern, both):
         return None
     return Refusal(action, both, Decision(False, rule, f"refused by {rule}"))
 
 
 def hearing(table: PolicyTable, pattern: str) -> Refusal | None:
     """What forbids to have all that is published on a pattern taken into a stream."""
-    return reading(table, Holdings(""), (pattern,))
+    return reading(table, Holdings("", (pattern,), lambda both: True), (pattern,))
 
 
 def storing(table: PolicyTable, pattern: str) -> Refusal | None:

@@ -174,7 +174,7 @@ class Access:
         external, patterns = origin.external, patterns_of(origin)
         there = self._account.streams.get(origin.name) if external is None else None
         # What another account has, or a stream that does not exist yet, may be anything.
-        held = reach.Holdings(origin.name, is_known=False) if there is None else holdings(there)
+        held = reach.Holdings(origin.name) if there is None else holdings(there)
         self._check(reach.reading(table, held, patterns))
         api = external.api if external is not None and external.api else reach.API
         if self._is_at_home:
