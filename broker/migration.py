@@ -596,6 +596,24 @@ DIFFERENCES: Final = (
         _is_watched,
     ),
     Difference(
+        "`/jsz` and `/varz` show no `sync_always` unless it is set",
+        "`true`",
+        "What is acknowledged is on disk, whatever is set",
+        _watches(_keeps_messages),
+    ),
+    Difference(
+        "`/jsz?direct-consumers=1` lists consumers that mirrors and sources have made",
+        "Those that others than this server have made",
+        "Its own mirrors and sources need none",
+        _watches(_keeps_messages),
+    ),
+    Difference(
+        "`/healthz` knows of accounts and streams by their directories, and so of none in memory",
+        "It knows of all of them",
+        "Asked for what is there, it says so",
+        _watches(_keeps_messages),
+    ),
+    Difference(
         "The pid file stays when the server ends",
         "Removed, unless another process has written its own id there",
         "The id of a process that is gone may soon be a stranger's",

@@ -368,13 +368,16 @@ class Stream:
         info: Plain = {"config": config, "created": shown_time(self.created), "state": self.state()}
         if self.account.domain:
             info["domain"] = self.account.domain
-        followed = [follower.info() for follower in self.followers]
-        if self.config.mirror is not None and followed:
-            info["mirror"] = followed[0]
-        elif followed:
-            info["sources"] = followed
+        info |= self.following()
         info["ts"] = shown_time(now())
         return info
+
+    def following(self) -> Plain:
+        """How far it is with the streams whose messages it takes; nothing where there are none."""
+        followed = [follower.info() for follower in self.followers]
+        if self.config.mirror is not None and followed:
+            return {"mirror": followed[0]}
+        return {"sources": followed} if followed else {}
 
     def state(self, *, deleted: bool = False, subjects: dict[str, int] | None = None) -> Plain:
         """What it holds; with ``deleted`` the sequences that are gone, and with what is asked of single subjects."""

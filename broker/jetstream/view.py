@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from accounts.limits import EVERY_TIER
 from broker.jetstream.codec import Plain, plain, shown_time
 from broker.jetstream.config.words import Storage
 from broker.jetstream.settings import directory_of
@@ -61,6 +62,7 @@ class View:
         }
         if settings.domain:
             config["domain"] = settings.domain
+        config["compress_ok"] = True
         if settings.options.strict:
             config["strict"] = True
         return config
@@ -94,7 +96,8 @@ class View:
         account = self._settings.accounts.get(name)
         if account is None:
             return None
-        limits = list(account.limits.values())
+        # Promises of single tiers are not shown here.
+        limits = [account.limits[EVERY_TIER]] if EVERY_TIER in account.limits else []
         detail: Plain = {
             "name": account.tenant.account.label,
             "id": name,
@@ -106,7 +109,7 @@ class View:
             "ha_assets": 0,
             "api": {"level": 0, "total": account.requests, "errors": account.refused},
         }
-        if shown.streams or shown.consumers or shown.direct_consumers:
+        if shown.streams:
             streams = [self._stream(stream, shown) for stream in account.listed()]
             if streams:
                 detail["stream_detail"] = streams
@@ -123,7 +126,7 @@ class View:
         detail["state"] = stream.state()
         for name, wanted, is_direct in (
             ("consumer_detail", shown.consumers, False),
-            ("direct_consumer_detail", shown.direct_consumers, True),
+            ("direct_consumer_detail", shown.consumers and shown.direct_consumers, True),
         ):
             consumers = [one for _, one in sorted(stream.consumers.items()) if one.config.direct is is_direct]
             if wanted and consumers:
@@ -131,7 +134,7 @@ class View:
                 if not shown.config:
                     for info in detail[name]:
                         del info["config"]
-        return detail
+        return {**detail, **stream.following()}
 
     def has(self, account: str, stream: str = "", consumer: str = "") -> bool:
         """Whether there is such an account, such a stream in it, such a consumer of that."""

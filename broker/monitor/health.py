@@ -26,8 +26,11 @@ NOT_READY: Final = "failed to be ready for connections after 1ms: server"
 CERTIFICATE: Final = "CERTIFICATE"
 """The type of what is found about certificates."""
 
-_SWITCHES: Final = ("js-enabled", "js-enabled-only", "js-server-only", "js-meta-only")
+_SWITCHES: Final = ("js-enabled", "js-enabled-only", "js-server-only")
 """Which parts of JetStream to look at, in place of all accounts and streams."""
+
+_OF_CLUSTERS: Final = "js-meta-only"
+"""Leaves out accounts and streams where there is a cluster, and so nothing here."""
 
 UNAVAILABLE: Final = "unavailable"
 UNWRITTEN: Final = "JetStream cannot write what is published; the log of the server says where and why"
@@ -79,6 +82,7 @@ class HealthOptions:
     def read(cls, query: Query) -> HealthOptions:
         """From the parameters of a request. Raises QueryError."""
         switches = [query.boolean(name) for name in _SWITCHES]
+        query.boolean(_OF_CLUSTERS)
         return cls(
             server_only=any(switches),
             details=query.boolean("details"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -128,7 +128,9 @@ def jsz(watched: Watched, options: JszOptions) -> object:
         "limits": streams.limits(),
         **totals,
     }
-    details = [detail for name in _page(names, options) if (detail := streams.account(name, options.shown)) is not None]
+    # Who asks for consumers asks for their streams; not so where one account is asked for in the system account.
+    shown = replace(options.shown, streams=options.shown.streams or options.shown.consumers)
+    details = [detail for name in _page(names, options) if (detail := streams.account(name, shown)) is not None]
     if details:
         answer["account_details"] = details
     answer["total"] = len(names)
@@ -136,13 +138,19 @@ def jsz(watched: Watched, options: JszOptions) -> object:
 
 
 def _page(names: list[str], options: JszOptions) -> list[str]:
-    """The accounts that one answer shows."""
-    if options.account:
+    """The accounts that one answer shows.
+
+    As in nats-server, one that is named and is not there stands for none, or for all where all are asked for as well,
+    and a limit below 0 shows all from the beginning.
+    """
+    if options.account in names:
         return [options.account]
-    if not (options.accounts or options.shown.streams or options.shown.consumers):
+    if not (options.accounts or (not options.account and (options.shown.streams or options.shown.consumers))):
         return []
+    if options.limit < 0:
+        return names
     start = max(options.offset, 0)
-    return names[start : start + (options.limit if options.limit > 0 else DEFAULT_LIMIT)]
+    return names[start : start + (options.limit or DEFAULT_LIMIT)]
 
 
 def ordered(value: Plain) -> msgspec.Raw:

@@ -72,7 +72,7 @@ async def test_jsz(tmp_path: Path) -> None:
             "now config limits streams consumers messages bytes total"
         )
         assert " ".join(page["config"]) == (
-            "max_memory max_storage store_dir sync_interval sync_always domain strict"
+            "max_memory max_storage store_dir sync_interval sync_always domain compress_ok strict"
         )
         assert (page["config"]["max_memory"], page["config"]["domain"]) == (1 << 20, "hub")
         assert page["limits"] == {"max_ack_pending": 10}
@@ -208,7 +208,7 @@ async def test_the_system_account_asks_the_same(tmp_path: Path) -> None:
         assert answer["data"]["account_details"][0]["stream_detail"][0]["name"] == "S"
         answer = await served(system, "SERVER.PING.JSZ", {"domain": "hub"})
         assert "account_details" not in answer["data"]
-        answer = await served(system, "ACCOUNT.A.JSZ", {"consumer": True})
+        answer = await served(system, "ACCOUNT.A.JSZ", {"streams": True, "consumer": True})
         assert answer["data"]["stream_detail"][0]["consumer_detail"][0]["name"] == "D"
         assert (await served(system, "ACCOUNT.C.JSZ"))["error"]["description"] == 'account "C" not jetstream enabled'
         answer = await served(system, f"SERVER.{server.identity.server_id}.STATSZ")

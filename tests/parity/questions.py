@@ -22,6 +22,35 @@ PAGES = (
     "/", "/nothing", "/varz/",
 )  # fmt: skip
 
+OF_STREAMS = tuple(
+    f"/jsz?{query}"
+    for query in (
+        "", "accounts=1", "accounts=true&offset=1", "accounts=1&limit=1", "accounts=1&limit=-1&offset=1",
+        "accounts=1&offset=9", "accounts=1&offset=-1", "offset=1", "limit=1",
+        "streams=1", "consumers=1", "direct-consumers=1", "config=1", "raft=1",
+        "acc=A&streams=1&config=1", "acc=A&consumers=1&config=1", "streams=1&direct-consumers=1",
+        "acc=A&consumers=1&direct-consumers=1&config=1", "streams=1&offset=1&limit=1",
+        "acc=A&streams=1&consumers=1&config=1&raft=1&direct-consumers=1",
+        "acc=A", "acc=A&accounts=1", "acc=A&streams=1&consumers=1", "acc=A&raft=1&streams=1",
+        "acc=A&offset=1", "acc=IDLE", "acc=IDLE&streams=1", "acc=IDLE&accounts=1", "acc=nobody&consumers=1",
+        "leader-only=1", "leader-only=1&acc=A&streams=1", "stream-leader-only=1&streams=1", "stream-leader-only=1",
+    )
+)  # fmt: skip
+"""/jsz with every parameter, where there are streams."""
+
+HEALTH_OF_STREAMS = tuple(
+    f"/healthz?{query}{more}"
+    for query in (
+        "js-enabled-only=1", "js-server-only=1", "js-meta-only=1", "account=A", "account=A&stream=S",
+        "account=A&stream=S&consumer=pulled", "account=A&stream=S&consumer=none", "account=A&stream=none",
+        "account=A&stream=none&consumer=none", "account=B&stream=F", "account=IDLE", "account=nobody",
+        "account=nobody&stream=S", "account=nobody&js-enabled-only=1", "account=nobody&js-server-only=1",
+        "account=nobody&js-meta-only=1", "stream=S", "account=A&consumer=pulled",
+    )
+    for more in ("", "&details=1")
+)  # fmt: skip
+"""/healthz of what is named."""
+
 REFUSED_PAGES = (
     "/connz?sort=zz", "/connz?sort=stop", "/connz?sort=reason", "/connz?state=zz", "/connz?subs=x", "/connz?auth=x",
     "/connz?cid=x", "/connz?cid=-1", "/connz?offset=x", "/connz?limit=x", "/connz?limit=99999999999999999999",

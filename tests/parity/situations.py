@@ -8,10 +8,12 @@ from collections.abc import Callable
 from tests.parity.forms import FORMS
 from tests.parity.questions import (
     CONNECTIONS,
+    HEALTH_OF_STREAMS,
     NOT_FOR_US,
     OF_ACCOUNTS,
     OF_MANY_ACCOUNTS,
     OF_SERVERS,
+    OF_STREAMS,
     PAGES,
     REFUSED_PAGES,
 )
@@ -175,6 +177,73 @@ def system_requests(stage: Stage) -> None:
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD")
     stage.ask(system, "$SYS.REQ.SERVER.<id>.RELOAD", header="Accept-Encoding: br")
     stage.get("/varz")
+
+
+STREAMS = (
+    HTTP
+    + """
+jetstream { store_dir: "js", max_mem: 10MB, max_file: 20MB, limits { max_ack_pending: 100 } }
+system_account: SYS
+accounts {
+  SYS { users: [{user: s, password: p}] }
+  A { jetstream: { max_mem: 1MB, max_file: 2MB }, users: [{user: a, password: p}] }
+  B { jetstream: enabled, users: [{user: b, password: p}] }
+  MIRRORS { jetstream: enabled, users: [{user: m, password: p}] }
+  TAKES { jetstream: enabled, users: [{user: t, password: p}] }
+  IDLE { users: [{user: i, password: p}] }
+}
+"""
+)
+
+
+@situation
+def streams(stage: Stage) -> None:
+    """Streams and consumers of both kinds, a mirror and a source each in an account of its own, an account without."""
+    stage.start(STREAMS)
+    system, owner, other, mirroring, taking = (stage.client(user, FORMS["go"]) for user in "sabmt")
+    own = {"subjects": ["s.>"], "max_bytes": 100000, "description": "d", "metadata": {"team": "x"}}
+    stage.ask(owner, "$JS.API.STREAM.CREATE.S", {"name": "S", **own})
+    for number in range(4):
+        owner.send(f"PUB s.{'ab'[number % 2]} 2", "hi")
+    stage.until("/jsz", lambda page: page["messages"] == 4)
+    stage.ask(owner, "$JS.API.STREAM.MSG.DELETE.S", {"seq": 2})
+    for peer, name, config in (
+        (owner, "EMPTY", {**own, "subjects": ["e"], "storage": "memory", "retention": "workqueue"}),
+        (other, "F", {"subjects": ["f"]}),
+        (mirroring, "O", {"subjects": ["o"]}),
+        (mirroring, "P", {"mirror": {"name": "O"}}),
+        (taking, "O", {"subjects": ["o"]}),
+        (taking, "P", {"sources": [{"name": "O", "filter_subject": "o"}], "allow_direct": True}),
+    ):
+        stage.ask(peer, f"$JS.API.STREAM.CREATE.{name}", {"name": name, **config})
+    owner.send("SUB out 9")
+    for name, consumer in (
+        ("pulled", {"ack_policy": "explicit", "durable_name": "pulled", "filter_subject": "s.a"}),
+        ("pushed", {"ack_policy": "none", "deliver_subject": "out", "flow_control": True, "idle_heartbeat": 10**9}),
+    ):
+        asked = {"stream_name": "S", "config": {"name": name, **consumer}}
+        stage.ask(owner, f"$JS.API.CONSUMER.CREATE.S.{name}", asked)
+    stage.ask(owner, "$JS.API.STREAM.INFO.NONE")
+    for peer in (mirroring, taking):
+        peer.send("PUB o 2", "hi")
+    stage.until("/jsz", lambda page: page["messages"] == 3 + 2 + 2)
+    stage.get(*OF_STREAMS, *HEALTH_OF_STREAMS, "/varz", "/accountz?acc=A", "/accountz?acc=IDLE", "/accstatz")
+    for request in (
+        None,
+        {"accounts": True, "offset": 1, "limit": 1},
+        {"account": "A", "consumer": True, "direct_consumer": True, "config": True, "raft": True},
+        {"account": "nobody", "streams": True},
+        {"leader_only": True},
+        {"streams": True, "stream_leader_only": True},
+    ):
+        stage.ask(system, "$SYS.REQ.SERVER.<id>.JSZ", request)
+    for request in (None, {"streams": True}, {"consumer": True, "config": True}, {"direct_consumer": True}):
+        stage.ask(system, "$SYS.REQ.ACCOUNT.A.JSZ", request)
+    for account in ("B", "IDLE", "nobody"):
+        stage.ask(system, f"$SYS.REQ.ACCOUNT.{account}.JSZ", {"streams": True})
+    for request in (None, {"account": "A", "stream": "S", "consumer": "pulled"}, {"account": "A", "stream": "none"}):
+        stage.ask(system, "$SYS.REQ.SERVER.<id>.HEALTHZ", request)
+    stage.ask(system, "$SYS.REQ.SERVER.<id>.STATSZ")
 
 
 @situation
