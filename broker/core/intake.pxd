@@ -43,6 +43,7 @@ cdef class Intake(Client):
     cdef readonly uint64_t taken    # messages that were stored without a question
     cdef Queue waiting
     cdef Queue due
+    cdef object senders             # owners of the clients that published what is special, in the order of coming
     cdef uint64_t asked             # answers that were ever due
     cdef uint64_t given             # and that were given or refused
     cdef bint announced

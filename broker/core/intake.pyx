@@ -5,6 +5,8 @@ order of coming. Most are stored without a step of Python: those of a plain stre
 nothing. All others are handed out one by one. Answers wait until whoever owns the stream says that what they speak of is on disk.
 """
 
+from collections import deque
+
 from cython cimport unlikely
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport UINT32_MAX
@@ -87,6 +89,7 @@ cdef class Intake(Client):
     def __init__(self, hub):
         self.waiting = Queue()
         self.due = Queue()
+        self.senders = deque()
         self.headers = True
         self.echo = False
         self.largest = -1
@@ -125,6 +128,8 @@ cdef class Intake(Client):
             memcpy(at, message.reply, message.reply_length)
             at += message.reply_length
         memcpy(at, message.body, message.size)
+        if taken.special:
+            self.senders.append(sender.owner)
         self.out_messages += 1
         self.out_bytes += message.size
         subscription.delivered += 1
@@ -140,7 +145,8 @@ cdef class Intake(Client):
         """Stores what waits, with this time, in nanoseconds since 1970 UTC.
 
         Returns None when nothing is left, or the next message that is not stored without a question, as a tuple of
-        subject, reply (None for none), header (None for none) and payload. Whoever takes it drains on.
+        subject, reply (None for none), header (None for none), payload, and the owner of the client that published it
+        where headers or reply ask for something, else None. Whoever takes it drains on.
         """
         cdef Queue waiting = self.waiting
         cdef Taken *taken
@@ -179,6 +185,7 @@ cdef class Intake(Client):
             PyBytes_FromStringAndSize(at + taken.subject, taken.reply) if taken.reply else None,
             None if header < 0 else PyBytes_FromStringAndSize(at + body, header),
             PyBytes_FromStringAndSize(at + body + (0 if header < 0 else header), taken.payload),
+            self.senders.popleft() if taken.special else None,
         )
 
     # Answers

@@ -141,6 +141,12 @@ class Access:
         if table is not None:
             self._check(reach.removing(table, holdings(stream), pattern))
 
+    def replace(self, stream: Stream, subject: str) -> None:
+        """Checks that a message may be stored on another subject than it is published on, or take its messages away."""
+        table = self._judging()
+        if table is not None:
+            self._publish(table, subject)
+
     def remove_one(self, entry: Entry) -> None:
         """Checks that a message may be let go."""
         table = self._judging()

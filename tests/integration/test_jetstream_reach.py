@@ -450,3 +450,40 @@ async def test_archives_reach_what_permissions_leave(tmp_path: Path) -> None:
         refused = await restored(speaks, empty)
         assert "permissions violation" in refused["error"]["description"]
         assert (await restored(admin, pushing))["state"]["consumer_count"] == 1
+
+
+async def test_headers_of_messages_reach_no_more_than_payloads(tmp_path: Path) -> None:
+    narrow = {"publish": {"allow": ["s.own", "s.schedule"]}, "subscribe": {"allow": ["_INBOX.>"]}}
+    denied = {"publish": {"deny": "s.secret"}, "subscribe": {"deny": "s.hidden"}}
+    async with (
+        Server(options(tmp_path, {"narrow": narrow, "denied": denied})) as server,
+        connected(server, user="admin", password="p") as admin,
+        connected(server, user="denied", password="p") as client,
+        connected(server, user="narrow", password="p") as other,
+    ):
+        switches = {"allow_msg_schedules": True, "allow_rollup_hdrs": True, "allow_atomic": True}
+        await made(admin, "S", subjects=["s.*"], **switches)
+        for subject in ("s.secret", "s.hidden"):
+            await said(admin, subject, b"!")
+        later = {"Nats-Schedule": "@at 2100-01-01T00:00:00Z"}
+        refused: list[tuple[Client, str, dict[str, str]]] = [
+            (client, "s.schedule", {**later, "Nats-Schedule-Target": "s.secret"}),
+            (client, "s.schedule", {**later, "Nats-Schedule-Target": "s.t", "Nats-Schedule-Source": "s.hidden"}),
+            (client, "s.x", {"Nats-Schedule-Next": "purge", "Nats-Scheduler": "s.secret"}),
+            (client, "s.x", {"Nats-Rollup": "all"}),
+            (client, "s.x", {"Nats-Rollup": "all", "Nats-Batch-Id": "b", "Nats-Batch-Sequence": "1"}),
+            (other, "s.schedule", {**later, "Nats-Schedule-Target": "s.else"}),
+        ]
+        for who, subject, header in refused:
+            answer = await said(who, subject, b"x", header)
+            assert answer["error"]["err_code"] == VIOLATION, (subject, header, answer)
+        assert (await ask(admin, "STREAM.INFO.S"))["state"]["messages"] == 2
+        taken: list[tuple[Client, str, dict[str, str]]] = [
+            (client, "s.x", {"Nats-Rollup": "sub"}),
+            (client, "s.x", {"Nats-Msg-Id": "1"}),
+            (client, "s.schedule", {**later, "Nats-Schedule-Target": "s.t"}),
+            (other, "s.schedule", {**later, "Nats-Schedule-Target": "s.own"}),
+            (admin, "s.x", {"Nats-Rollup": "all"}),
+        ]
+        for who, subject, header in taken:
+            assert "error" not in await said(who, subject, b"x", header), (subject, header)

@@ -68,12 +68,13 @@ class Stream:
         self.intake.owner = self
         self.intake.log = log
         self.intake.speak(b'{"seq":', b"}")
-        self.special: list[tuple[bytes, bytes | None, bytes | None, bytes]] = []
+        self.special: list[object] = []
+        """Who published what was handed out."""
 
     def taken(self) -> None:
         while (message := self.intake.drain(7)) is not None:
-            self.special.append(message)
-            subject, reply, header, payload = message
+            subject, reply, header, payload, owner = message
+            self.special.append(owner)
             sequence = self.intake.log.append(subject, header, payload, 7)
             if reply is not None:
                 self.intake.owe_text(reply, b"special %d" % sequence)
@@ -104,15 +105,17 @@ def test_what_is_published_is_stored_in_order_and_answered(
     world.subscribe(world.client, b"answers")
     expected: list[tuple[bytes, bytes | None, bytes]] = []
     answers: list[bytes] = []
-    special = 0
+    special: list[object] = []
     for subject, reply, header, payload, turn in messages:
+        world.client.owner = object()
         world.client.send(subject, reply, header, payload)
         if subject != b"elsewhere":
             expected.append((subject, header, payload))
             asks = b"Nats-" in (header or b"")
             large = largest >= 0 and len(header or b"") + len(payload) > largest
             odd = not plain or asks or large
-            special += odd
+            if odd:
+                special.append(world.client.owner if asks or large else None)
             if reply:
                 answers.append(b"special %d" % len(expected) if odd else b'{"seq":%d}' % len(expected))
         if turn:
@@ -121,7 +124,7 @@ def test_what_is_published_is_stored_in_order_and_answered(
     stored = [log.get(number) for number in range(1, len(expected) + 1)]
     assert [(one.subject, one.header, one.payload) for one in stored if one is not None] == expected
     assert log.last == len(expected)
-    assert len(stream.special) == special
+    assert stream.special == special
     assert world.received() == []
     half = len(answers) // 2
     stream.intake.give(half)

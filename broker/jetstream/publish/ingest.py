@@ -13,6 +13,7 @@ from accounts.limits import UNLIMITED
 from broker.control.tenant import wire
 from broker.core.intake import Intake
 from broker.core.plan import Subscription
+from broker.jetstream.access import Access
 from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
 from broker.jetstream.config.words import Discard, Retention
@@ -22,7 +23,7 @@ from broker.jetstream.publish.duplicates import Duplicates
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
 from broker.jetstream.publish.ready import Ready
 from broker.jetstream.publish.republish import Republisher, last_of
-from broker.session.session import shown
+from broker.session.session import Session, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -133,7 +134,8 @@ class Ingest:
             message = intake.drain(moment)
             if message is None:
                 break
-            self._judge(*message, moment)
+            subject, reply, header, payload, sender = message
+            self._judge(atomic.Message(subject, header, payload), reply, sender, moment)
         if self._log.last != last:
             self._stream.grew()
         if self._stream.answers_at_once:
@@ -153,18 +155,21 @@ class Ingest:
         """The answer to a message that is not stored."""
         return dumps({"error": error.plain(), "stream": self._stream.name, "seq": 0})
 
-    def _judge(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes, moment: int) -> None:
+    def _judge(self, message: atomic.Message, reply: bytes | None, sender: object, moment: int) -> None:
         """Stores a message where nothing stands against it, and says so when that is on disk."""
         is_silent = self._stream.config.no_ack
+        subject, header, payload = message
         try:
+            if header is not None and isinstance(sender, Session):
+                self._check_access(sender, subject, header)
             if reply is not None and reply.endswith(fast.SUFFIX):
                 # Where nothing is acknowledged either, a publisher of a fast batch has to know how far it has come.
-                for answer in self._fast.take(atomic.Message(subject, header, payload), reply, moment):
+                for answer in self._fast.take(message, reply, moment):
                     self._intake.owe_text(reply, answer)
                 return
             reply = None if is_silent else reply
             if header is not None and atomic.IDENTIFIER in header and headers.own_lines(header).get(atomic.IDENTIFIER):
-                answer = self._atomic.take(atomic.Message(subject, header, payload), moment)
+                answer = self._atomic.take(message, moment)
                 if reply is not None:
                     self._intake.owe_text(reply, answer)
                 return
@@ -177,6 +182,20 @@ class Ingest:
             self._intake.owe_text(reply, b"%b%d%b" % (self._before, sequence, behind))
         elif reply is not None:
             self._intake.owe(reply, sequence)
+
+    def _check_access(self, sender: Session, subject: bytes, header: bytes) -> None:
+        """Checks that whoever published it may reach what headers name besides its subject. Raises JetStreamError."""
+        if sender.principal is not None and sender.principal.policy.is_open:
+            return
+        lines = headers.own_lines(header)
+        access = Access(self._account, sender, shown(subject))
+        for name in (schedules.TARGET, schedules.SCHEDULER):
+            if lines.get(name):
+                access.replace(self._stream, shown(lines[name]))
+        if lines.get(schedules.SOURCE):
+            access.read(self._stream, [shown(lines[schedules.SOURCE])])
+        if lines.get(headers.ROLLUP, b"").lower() == rollup.OF_STREAM:
+            access.remove(self._stream)
 
     def take_over(self, subject: bytes, header: bytes | None, payload: bytes) -> None:
         """Stores a message of a source by the rules of the stream, unless it is here. Raises JetStreamError."""
