@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from accounts.permissions import quoted
 from accounts.policy import BUILT_IN, Action, Decision, PolicyTable, Rule
 from accounts.subject import REST, SINGLE, contains, intersection, matches_as_tokens, overlaps
+
+if TYPE_CHECKING:
+    from accounts.account import Account
 
 API: Final = "$JS.API"
 ANY_NAME: Final = SINGLE
@@ -129,20 +132,27 @@ def delivering(table: PolicyTable, subject: str, queue: str | None = None) -> Re
 
 
 def filtering(
-    table: PolicyTable, stream: str, patterns: Sequence[str], consumer: str = "", *, exists: bool = False
+    table: PolicyTable,
+    stream: str,
+    patterns: Sequence[str],
+    consumer: str = "",
+    *,
+    exists: bool = False,
+    api: str = API,
 ) -> Refusal | None:
     """What forbids filters, or no filter where there are none, to who may ask for consumers with certain ones.
 
     Where the consumer ``exists`` it is asked for messages: that may be whose allow names it, whatever its filters are.
+    ``api`` is what the API's requests begin with for the user.
     """
-    if exists and any(rule.subject == f"{API}.CONSUMER.MSG.NEXT.{stream}.{consumer}" for rule in table.publish_allow):
+    if exists and any(rule.subject == f"{api}.CONSUMER.MSG.NEXT.{stream}.{consumer}" for rule in table.publish_allow):
         return None
-    return _narrowed(table, f"{API}.CONSUMER.CREATE.{stream}.{consumer or ANY_NAME}", patterns)
+    return _narrowed(table, f"{api}.CONSUMER.CREATE.{stream}.{consumer or ANY_NAME}", patterns)
 
 
-def fetching(table: PolicyTable, stream: str, patterns: Sequence[str]) -> Refusal | None:
+def fetching(table: PolicyTable, stream: str, patterns: Sequence[str], *, api: str = API) -> Refusal | None:
     """The same for who may get messages of certain subjects of a stream."""
-    return _narrowed(table, f"{API}.DIRECT.GET.{stream}", patterns)
+    return _narrowed(table, f"{api}.DIRECT.GET.{stream}", patterns)
 
 
 def _narrowed(table: PolicyTable, prefix: str, patterns: Sequence[str]) -> Refusal | None:
@@ -153,6 +163,20 @@ def _narrowed(table: PolicyTable, prefix: str, patterns: Sequence[str]) -> Refus
             reason = f"no publish allow contains {quoted(wanted)}, which the payload asks for"
             return Refusal(Action.PUBLISH, wanted, Decision(False, None, reason))
     return None
+
+
+def apis(user: Account, streams: str) -> list[str]:
+    """What requests to the API of an account begin with for users of another one, which imports it; or of the same."""
+    if user.name == streams:
+        return [API]
+    found = []
+    for one in user.imports:
+        if one.kind != "service" or one.account != streams or not one.local_subject.endswith(REST):
+            continue
+        beginning, local = one.subject.removesuffix(f".{REST}"), one.local_subject.removesuffix(f".{REST}")
+        if f"{API}.".startswith(f"{beginning}."):
+            found.append(local + API.removeprefix(beginning))
+    return found
 
 
 def consuming(table: PolicyTable, api: str, stream: str, patterns: Sequence[str]) -> Refusal | None:

@@ -56,6 +56,8 @@ class Access:
         self._is_known = is_own or principal is not None
         self._is_at_home = principal is not None and principal.account.name == account.name
         """Whether the subjects in allows are those of the account whose streams these are."""
+        self._apis: Sequence[str] = () if principal is None else reach.apis(principal.account, account.name)
+        """What the client's requests to these streams begin with."""
 
     @classmethod
     def of(cls, received: Received, account: AccountJetStream) -> Access:
@@ -92,8 +94,8 @@ class Access:
         if table is None:
             return
         self._check(reach.reading(table, holdings(stream), config.filters, config.deliver_group or None))
-        if self._is_at_home:
-            self._check(reach.filtering(table, stream.name, config.filters, name))
+        for api in self._apis:
+            self._check(reach.filtering(table, stream.name, config.filters, name, api=api))
         if config.deliver_subject:
             self.deliver(config.deliver_subject, config.deliver_group or None)
 
@@ -104,8 +106,8 @@ class Access:
             return
         if table.subscribe_deny:
             self._check(reach.reading(table, holdings(stream), config.filters))
-        if self._is_at_home:
-            self._check(reach.filtering(table, stream.name, config.filters, name, exists=True))
+        for api in self._apis:
+            self._check(reach.filtering(table, stream.name, config.filters, name, exists=True, api=api))
 
     def read(self, stream: Stream, patterns: Sequence[str]) -> None:
         """Checks that messages of some subjects of a stream may be read, of all where none are named."""
@@ -114,8 +116,8 @@ class Access:
             return
         if table.subscribe_deny:
             self._check(reach.reading(table, holdings(stream), patterns))
-        if self._is_at_home:
-            self._check(reach.fetching(table, stream.name, patterns))
+        for api in self._apis:
+            self._check(reach.fetching(table, stream.name, patterns, api=api))
 
     def read_one(self, stream: Stream, entry: Entry) -> None:
         """Checks that a message may be read."""
@@ -123,8 +125,8 @@ class Access:
         if table is not None:
             subject = shown(entry.subject)
             self._check(reach.reading_one(table, subject))
-            if self._is_at_home:
-                self._check(reach.fetching(table, stream.name, (subject,)))
+            for api in self._apis:
+                self._check(reach.fetching(table, stream.name, (subject,), api=api))
 
     def archive(self, stream: Stream, subject: str) -> None:
         """Checks that all of a stream may be read, and delivered to a subject."""

@@ -364,6 +364,29 @@ async def test_requests_by_way_of_another_account_are_judged_too(tmp_path: Path)
         assert code(answer) == VIOLATION
 
 
+async def test_filters_hold_by_way_of_another_account(tmp_path: Path) -> None:
+    text = f"""
+    listen: "127.0.0.1:-1"
+    jetstream {{ store_dir: {tmp_path} }}
+    accounts {{
+      A {{ jetstream: enabled, users: [{{user: a, password: p}}], exports: [{{service: "$JS.API.>"}}] }}
+      B {{ users: [{{user: b, password: p, permissions: {{grants: ["stream:read S b.* prefix=JS.a.API"]}}}}]
+           imports: [{{service: {{account: A, subject: "$JS.API.>"}}, to: "JS.a.API.>"}}] }}
+    }}"""
+    async with (
+        Server(read_options(parse_bytes(text.encode(), "t.conf", {})).options) as server,
+        connected(server, user="a", password="p") as owner,
+        connected(server, user="b", password="p") as guest,
+    ):
+        await made(owner, "S", subjects=["a.>", "b.>"], allow_direct=True)
+        for wanted, expected in (("b.*", 0), ("b.1", 0), ("b.>", VIOLATION)):
+            body = {"stream_name": "S", "config": {"name": "c", "filter_subject": wanted}}
+            request = f"JS.a.API.CONSUMER.CREATE.S.c.{wanted}"
+            answer = json.loads((await guest.request(request, json.dumps(body).encode(), timeout=SECONDS)).data)
+            assert code(answer) == expected, (wanted, answer)
+            await ask(owner, "CONSUMER.DELETE.S.c")
+
+
 async def test_a_mirror_of_another_account_is_filled_by_the_broker_itself(tmp_path: Path) -> None:
     text = f"""
     listen: "127.0.0.1:-1"
