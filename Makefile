@@ -27,8 +27,8 @@ bench: $(STAMP)
 	$(BIN)/python -m tools.bench
 
 fuzz: $(STAMP)
-	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/property/test_explain_broker.py \
-	  tests/integration/test_proofs.py tests/integration/test_floods.py
+	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/property/test_streams.py \
+	  tests/property/test_explain_broker.py tests/integration/test_proofs.py tests/integration/test_floods.py
 
 scanner: $(SCANNER)
 

@@ -238,7 +238,6 @@ cdef class Feed(Client):
         given = self.find(sequence)
         if given != NULL:
             given.deliveries += 1
-            given.number = self.number
             given.given = now
             given.due = now + self.wait
         return ENOUGH, size
@@ -378,7 +377,7 @@ cdef class Feed(Client):
                 if self.reports:
                     self.settled.append(sequence)
                 self.stir()
-            return True
+                return True
         self.hand_over(sender, subject, length, message.reply, message.reply_length, payload, size)
         return True
 

@@ -45,6 +45,7 @@ def add(stream: Stream, wanted: ConsumerConfig, action: Action, *, pedantic: boo
     name = name or _new_name(stream)
     consumer = stream.consumers[name] = Consumer(stream, name, config, now())
     consumer.save()
+    consumer.delivery.save()
     account.store.after(partial(_open_next, consumer))
     if not config.direct:
         account.advisories.consumer("CREATED", "create", stream.name, name)

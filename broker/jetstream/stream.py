@@ -65,6 +65,8 @@ class Stream:
         log.usage = account.usages[config.storage]
         self.consumers: dict[str, Consumer] = {}
         self.is_closed = False
+        self._first = 0
+        """The first sequence when messages came last."""
         self._age_timer: Timer | None = None
         self._wake_at = 0
         """When the timer comes, in nanoseconds since 1970."""
@@ -122,6 +124,7 @@ class Stream:
         self.direct.adopt(allowed=config.allow_direct)
         self.log.enforce_all()
         self.changed()
+        self._messages_gone()
         self._expire()
         if (config.mirror, config.sources) != (old.mirror, old.sources):
             self._unfollow(deleted=False)
@@ -190,6 +193,11 @@ class Stream:
     def grew(self) -> None:
         """Messages were stored; they are on disk when the store says so."""
         self.account.store.changed(self.id)
+        if self.log.first != self._first:
+            # What is above the limits went from the front.
+            self._first = self.log.first
+            for consumer in list(self.consumers.values()):
+                consumer.delivery.drop_below(self._first)
         if self.config.max_age and self._age_timer is None:
             self._expire()
         ends = self.ingest.lifetimes.next
@@ -335,12 +343,12 @@ class Stream:
         """
         log, before = self.log, self.log.messages
         everything = subject in ("", ">")
+        filter_ = Filter(None if everything else [wire(subject)])
         if sequence == 1:
             return 0
         if everything and not keep:
             log.truncate_before(sequence or log.last + 1)
         else:
-            filter_ = Filter(None if everything else [wire(subject)])
             gone = max(log.remaining(filter_, 0) - keep, 0)
             at = log.next(filter_, 0)
             while at and gone and (not sequence or at < sequence):
@@ -348,9 +356,9 @@ class Stream:
                 gone -= 1
                 at = log.next(filter_, at + 1)
         self.changed()
-        self._messages_gone()
+        left = log.first if everything else log.next(filter_, 0) or log.last + 1
         for consumer in list(self.consumers.values()):
-            consumer.purged(subject)
+            consumer.purged("" if everything else subject, left)
         return before - log.messages
 
     def _messages_gone(self) -> None:

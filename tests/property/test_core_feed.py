@@ -212,7 +212,8 @@ class Machine(RuleBasedStateMachine):
         assert (subject, header, payload) == self.stored[sequence]
         assert reply == PREFIX + told
         self.replies[sequence] = reply
-        self.outstanding[sequence] = [self.number, self.now, self.now + 100, deliveries]
+        number = self.outstanding[sequence][0] if deliveries > 1 else self.number
+        self.outstanding[sequence] = [number, self.now, self.now + 100, deliveries]
 
     @rule(limit=st.sampled_from([-1, 40, 1000]))
     def deliver(self, limit: int) -> None:
@@ -253,9 +254,10 @@ class Machine(RuleBasedStateMachine):
             sequence = data.draw(st.sampled_from(sorted(self.replies)))
             reply = self.replies[sequence]
             self.said.clear()
+            was_outstanding = sequence in self.outstanding
             self.world.client.send(reply, b"back" if answer else None, None, payload)
             self.world.end_turn()
-            if answer or payload not in {b"", b"+ACK", b"+OK"}:
+            if answer or not was_outstanding or payload not in {b"", b"+ACK", b"+OK"}:
                 assert self.said == [(reply, b"back" if answer else None, payload)]
             else:
                 assert self.said == []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from accounts.subject import matches
+from accounts.subject import contains, matches, overlaps
 from broker.control.tenant import wire
 from broker.core.log import Filter
 from broker.jetstream.codec import ZERO_TIME, Int64, Plain, decode, dumps, now, plain, shown_time
@@ -43,6 +43,8 @@ class Consumer:
         self.created = created
         """Nanoseconds since 1970."""
         self.is_closed = False
+        self.selected = self._selection() if kept is None else []
+        """The sequences that it delivers before all that is new."""
         self.start = self._beginning() if kept is None else kept.position
         """The first sequence that it looks at."""
         self._pause_timer: Timer | None = None
@@ -189,8 +191,13 @@ class Consumer:
         """Messages were removed from the stream by somebody, or by time."""
         self.delivery.drop_missing()
 
-    def purged(self, subject: str) -> None:
-        """Messages of a subject, of all where it is empty, were removed from the stream."""
+    def purged(self, subject: str, first: int) -> None:
+        """Messages of a subject were purged, of all where it is empty; ``first`` is the first that is left of them."""
+        filters = self.config.filters
+        if all(contains(subject or ">", pattern) for pattern in filters or [">"]):
+            self.delivery.purged(first)
+        elif not filters or any(overlaps(pattern, subject) for pattern in filters):
+            self.delivery.purged(self.stream.log.first)
 
     def stream_changed(self, old: StreamConfig) -> None:
         """The stream is configured anew; ``old`` is how it was before."""
@@ -205,7 +212,7 @@ class Consumer:
         delivery = self.delivery
         feed = delivery.feed
         number, sequence = delivery.floor()
-        delivered: Plain = {"consumer_seq": feed.number, "stream_seq": max(feed.last, self.start - 1, 0)}
+        delivered: Plain = {"consumer_seq": feed.number, "stream_seq": feed.last}
         floor: Plain = {"consumer_seq": number, "stream_seq": sequence}
         if delivery.last_active is not None:
             delivered["last_active"] = shown_time(delivery.last_active)
@@ -245,16 +252,15 @@ class Consumer:
         filters = self.config.filters
         return Filter([wire(subject) for subject in filters] if filters else None)
 
-    def selection(self) -> list[int] | None:
-        """The sequences that it delivers before all that is new; None where it takes them as they come."""
+    def _selection(self) -> list[int]:
         if self.config.deliver_policy is not DeliverPolicy.LAST_PER_SUBJECT:
-            return None
+            return []
         return sorted(last for _, _, _, last in self.stream.log.seen(self.filter()))
 
     def _beginning(self) -> int:
         log, policy = self.stream.log, self.config.deliver_policy
         if policy in (DeliverPolicy.NEW, DeliverPolicy.LAST_PER_SUBJECT):
-            return log.last + 1
+            return self.selected[0] if self.selected else log.last + 1
         if policy is DeliverPolicy.BY_START_SEQUENCE:
             return max(self.config.opt_start_seq, log.first)
         if policy is DeliverPolicy.BY_START_TIME:

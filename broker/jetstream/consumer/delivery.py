@@ -42,6 +42,9 @@ CONGESTED_PAUSE: Final = 0.01
 SAVE_AFTER: Final = 0.25
 """Seconds for which progress that nobody waits for is kept in memory alone."""
 
+DELETED: Final = "Unacknowledged message was deleted"
+"""Why a message that was given is delivered no more."""
+
 FAR: Final = 1 << 62
 """A time that does not come, in nanoseconds."""
 
@@ -73,9 +76,10 @@ class Delivery:
         self._closed = False
         self.adopt()
         if kept is None:
-            first = consumer.selection()
-            if first is not None:
-                cursor.select(first, stream.log.last + 1)
+            self.feed.last = self._floor[1]
+            if consumer.selected:
+                cursor.select(consumer.selected, stream.log.last + 1)
+                consumer.selected = []
         else:
             self._restore(kept)
         self._acknowledging = Subscription(self.feed, wire(prefix + ">"), None, b"1")
@@ -176,7 +180,7 @@ class Delivery:
             self.delivered(now)
         elif fate == fates.GONE:
             self.forget_again()
-            self._terminate(sequence, "Unacknowledged message was deleted")
+            self._terminate(sequence, DELETED)
         return fate, size
 
     def deliver_new(self, subject: bytes, count: int, most_bytes: int) -> tuple[int, int, int]:
@@ -275,7 +279,7 @@ class Delivery:
         elif kind is Kind.IN_PROGRESS:
             self._in_progress(place)
         elif kind is Kind.TERMINATED:
-            self._terminate(place.sequence, rest.strip().decode("utf-8", "replace"), by_client=True)
+            self._terminate(place.sequence, rest.strip().decode("utf-8", "replace"), place)
         if reply is not None:
             self._answer_when_kept(shown(reply))
         self.wake()
@@ -297,10 +301,19 @@ class Delivery:
     def acknowledge(self, place: Place) -> None:
         """The message of a delivery is done with; all before it too, where the policy says so."""
         if self.feed.explicit:
-            sequences = [place.sequence] if self.feed.acknowledge(place.sequence) else []
+            if not self.feed.acknowledge(place.sequence):
+                self._settle_late(place.sequence)
+                return
+            sequences = [place.sequence]
         else:
             sequences = self.feed.acknowledge_to(place.sequence)
         self._settle(sequences)
+
+    def _settle_late(self, sequence: int) -> None:
+        """A message is acknowledged that is not waited for, as one that was given up: it goes all the same."""
+        entry = self.stream.log.get(sequence) if sequence < self.feed.cursor.at else None
+        if entry is not None and self.consumer.matches(shown(entry.subject)):
+            self.stream.settled(self.consumer, [sequence])
 
     def _settle(self, sequences: list[int], *, give_up: bool = False) -> None:
         """These are settled: moves the floor, and lets the stream know."""
@@ -309,10 +322,8 @@ class Delivery:
         lowest = self.feed.lowest()
         if lowest is None:
             self._floor = (self.feed.number, max(self.feed.last, self._floor[1], *sequences))
-        else:
-            below = [sequence for sequence in sequences if sequence < lowest[0]]
-            number, sequence = self._floor
-            self._floor = (max(number, min(lowest[1] - 1, self.feed.number)), max(sequence, *below, sequence))
+        elif min(sequences) < lowest[0]:
+            self._floor = (max(self._floor[0], lowest[1] - 1), max(self._floor[1], lowest[0] - 1))
         if not give_up:
             self.last_settled = time.time_ns()
             self.stream.settled(self.consumer, sequences)
@@ -353,26 +364,49 @@ class Delivery:
         self._watch_due()
         self.save_soon()
 
-    def _terminate(self, sequence: int, reason: str, *, by_client: bool = False) -> None:
-        """It is never delivered again, and that is told."""
+    def _terminate(self, sequence: int, reason: str, place: Place | None = None) -> None:
+        """It is never delivered again, and that is told. ``place`` is what a client says it was given as."""
         given = self.feed.look(sequence)
         if given is None:
+            self._settle_late(sequence)
             return
         self.feed.acknowledge(sequence)
         self._settle([sequence])
+        number, deliveries = (given[1], given[4]) if place is None else (place.number, place.deliveries)
         facts: dict[str, object] = {"stream": self.stream.name, "consumer": self.consumer.name}
-        facts |= {"consumer_seq": given[1], "stream_seq": sequence, "deliveries": given[4]}
+        facts |= {"consumer_seq": number, "stream_seq": sequence, "deliveries": deliveries}
         if reason:
             facts["reason"] = reason
         self._tell("MSG_TERMINATED", "terminated", facts)
-        if not by_client:
+        if place is None:
             self.wake()
 
     def drop_missing(self) -> None:
         """Settles what the stream let go before it was acknowledged."""
         log = self.stream.log
         for sequence in [one[0] for one in self.feed.given() if not log.has(one[0])]:
-            self._terminate(sequence, "Message deleted by stream limits")
+            self._terminate(sequence, DELETED)
+
+    def drop_below(self, first: int) -> None:
+        """Settles what went from the front of the stream unacknowledged: ``first`` is what is left first."""
+        while True:
+            lowest = self.feed.lowest()
+            if lowest is None or lowest[0] >= first:
+                return
+            self._terminate(lowest[0], DELETED)
+
+    def purged(self, sequence: int) -> None:
+        """All that it would have delivered below a sequence was purged; that is no news to those who were given it."""
+        for gone in [one[0] for one in self.feed.given() if not self.stream.log.has(one[0])]:
+            self.feed.acknowledge(gone)
+        self.feed.last = max(self.feed.last, sequence - 1)
+        lowest = self.feed.lowest()
+        if lowest is None:
+            self._floor = (self.feed.number, max(self._floor[1], self.feed.last))
+        elif self._floor[1] < sequence - 1:
+            self._floor = (max(self._floor[0], lowest[1] - 1), max(self._floor[1], lowest[0] - 1))
+        self.save_soon()
+        self.wake()
 
     def _answer_when_kept(self, reply: str) -> None:
         if not self.consumer.is_kept:
