@@ -78,7 +78,8 @@ def main() -> int:
             outcome = future.result()
             good = outcome.status == 0
             last = outcome.output.strip().splitlines()[-1:] or [""]
-            print(f"== {outcome.what}: {'ok' if good else 'FAILED'} after {outcome.seconds:.0f} s: {last[0]}", flush=True)
+            word = "ok" if good else "FAILED"
+            print(f"== {outcome.what}: {word} after {outcome.seconds:.0f} s: {last[0]}", flush=True)
             if not good:
                 failed.append(outcome.what)
                 print(outcome.output, flush=True)
