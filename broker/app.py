@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from accounts.explain import Explanation
     from auth.authenticate import Authenticator
     from broker.audit.recorder import Recorder
+    from broker.control.custody import Custody
     from broker.jetstream.server import JetStream
     from broker.net.certificates import Told
     from broker.net.unix import UnixListener, UnixSocket
@@ -207,7 +208,7 @@ class Server:
         if service.control.system_account:
             internal = service.control.internal(service.control.system_account)
             keeper = None if supply is None else supply.keeper
-            self._system = SystemAccount(watched, internal, self._reload_when_asked, keeper)
+            self._system = SystemAccount(watched, internal, self._reload_when_asked, keeper, self._custody)
             self._system.open()
         if supply is not None:
             supply.start()
@@ -270,6 +271,9 @@ class Server:
             )
             self._jetstream = jetstream
             jetstream.open()
+
+    def _custody(self) -> Custody | None:
+        return None if self._jetstream is None else self._jetstream.custodian
 
     def _server_info(self, options: Options, authenticator: Authenticator, port: int) -> ServerInfo:
         host = options.host

@@ -283,6 +283,11 @@ class Trail:
         if self.recorder is not None and (came or went):
             self._record(None, "key_rotated", added=came, removed=went)
 
+    def custody(self, what: str, by: Session | None, **members: object) -> None:
+        """Records what becomes of the keys that seal what accounts have on disk."""
+        if self.recorder is not None:
+            self._record(by, what, **members)
+
     def server(self, what: str, **members: object) -> None:
         """Records what the server itself does: it starts, stops, or leaves as a lame duck."""
         if self.recorder is not None:

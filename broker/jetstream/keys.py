@@ -17,11 +17,14 @@ from broker.log.text import quoted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from auth.nkey import KeyPair
     from broker.config.options import JetStreamOptions
     from broker.control.audit import Trail
     from broker.jetstream.store.sealing import Sealed
+    from broker.jetstream.store.shredding import Shredded, Shredder
     from broker.jetstream.store.vault import Vault
     from broker.jetstream.store.wrapping import Wrapper
+    from broker.session.session import Session
 
 LOGGER: Final = logging.getLogger("natskeep.jetstream")
 
@@ -31,10 +34,19 @@ KEY_DIRECTORY: Final = "keys"
 class Keys:
     """The data keys of accounts, and what wraps them."""
 
-    def __init__(self, trail: Trail, options: JetStreamOptions) -> None:
+    def __init__(self, trail: Trail, options: JetStreamOptions, signer: KeyPair) -> None:
+        """``signer`` signs receipts."""
         self._trail = trail
         self._options = options
+        self._signer = signer
         self._vault = _made(options)
+        self.codecs: dict[str, Sealed] = {}
+        """How the values of each account stand on disk that was opened."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is encrypted."""
+        return self._vault is not None
 
     def codec(self, directory: Path, account: str) -> Checked | Sealed:
         """How the values of an account stand on disk. Raises StoreError."""
@@ -44,7 +56,7 @@ class Keys:
                     f"{directory} is encrypted; give its 'key', 'key_file' or 'key_command' in the jetstream block"
                 )
             return Checked()
-        codec = self._vault.codec(directory, account)
+        codec = self.codecs[account] = self._vault.codec(directory, account)
         if codec.is_turning:
             LOGGER.info("What account %s has on disk is being sealed anew", quoted(account))
         return codec
@@ -62,7 +74,45 @@ class Keys:
         codec.end()
         LOGGER.info("What account %s has on disk is sealed by data key %s; the one before it is destroyed",
                     quoted(account), codec.current.id)
-        self._trail.server("data_key_destroyed", target=account, removed=before, key=codec.current.id)
+        self._trail.custody("data_key_destroyed", None, target=account, removed=before, key=codec.current.id)
+
+    async def renew(self, name: str, account: str, codec: Sealed) -> None:
+        """Seals the values of an account by another key from now on. Raises StoreError."""
+        assert self._vault is not None
+        key = codec.next_key()
+        await asyncio.to_thread(self._vault.write, name, account, (*codec.keys, key))
+        codec.begin(key)
+
+    # The end of an account
+
+    def has(self, name: str) -> bool:
+        """Whether there is anything that the key of an account seals."""
+        return is_sealed(directory_of(self._options) / name, key_directory(self._options))
+
+    def shred(self, name: str, account: str, by: str) -> Shredded:
+        """Destroys all that an account has, which nobody may have open. Raises StoreError."""
+        assert self._vault is not None
+        ids = self._vault.ids(name, account)
+        self.codecs.pop(account, None)
+        return self._shredder().shred(name, account, {"keys": ids, "by": by})
+
+    def tell(self, shredded: Shredded, by: Session | None) -> None:
+        """Tells what was destroyed."""
+        account = str(shredded.members["account"])
+        path = shredded.path
+        LOGGER.warning("All that account %s had on disk is destroyed; the receipt is %s", quoted(account), path)
+        self._trail.custody("shredded", by, target=account, keys=shredded.members["keys"], receipt=str(path))
+
+    def _shredder(self) -> Shredder:
+        assert self._vault is not None
+        # Hardly ever used.
+        module = import_module("broker.jetstream.store.shredding")
+        directory = directory_of(self._options)
+        found: Shredder = module.Shredder(
+            directory, key_directory(self._options), directory.parent / module.RECEIPTS, self._signer,
+            self._vault.destroy,
+        )
+        return found
 
     # The key of the server
 
@@ -79,7 +129,13 @@ class Keys:
             raise SettingsError(f"jetstream: {error}") from None
 
     def open(self) -> None:
-        """Has what was wrapped by the key before wrapped by the one that there is now."""
+        """Does to its end what was begun, and has what was wrapped by the key before wrapped by the one of now.
+
+        Raises StoreError.
+        """
+        if self._vault is not None and any(key_directory(self._options).glob("*.shredding")):
+            for shredded in self._shredder().resume():
+                self.tell(shredded, None)
         if self._vault is not None and self._options.previous_key:
             self._tell(*self._vault.rewrap())
 
@@ -97,7 +153,7 @@ class Keys:
         if not changed and not problems:
             return
         LOGGER.info("The data keys of %d accounts were wrapped by another key of the server", changed)
-        self._trail.server("server_key_rotated", count=changed, problem="; ".join(map(str, problems)))
+        self._trail.custody("server_key_rotated", None, count=changed, problem="; ".join(map(str, problems)))
 
 
 def _made(options: JetStreamOptions, before: JetStreamOptions | None = None) -> Vault | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,15 +18,17 @@ from auth.settings import SettingsError
 from broker.control.internal import Internal
 from broker.jetstream.account import AccountJetStream
 from broker.jetstream.api.router import PREFIX, Router
+from broker.jetstream.custody import Custodian
 from broker.jetstream.errors import JetStreamError
 from broker.jetstream.keys import Keys
 from broker.jetstream.settings import Settings, account_name, directory_name, directory_of
 from broker.jetstream.store.account import AccountStore
+from broker.jetstream.store.files import lock
 from broker.jetstream.store.tables import Checked, StoreError
 from broker.jetstream.view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from accounts.account import Account
     from broker.config.options import JetStreamOptions
@@ -83,8 +85,10 @@ class JetStream:
     ) -> None:
         """``settled`` writes out what was said outside a turn of the loop."""
         self.settings = Settings(options, control.trail, server, max_payload=control.options.max_payload)
-        self.keys = Keys(control.trail, options)
+        self.keys = Keys(control.trail, options, control.identity.keys)
         """What is on disk is sealed by these."""
+        self.custodian = Custodian(self, self.keys, control.trail)
+        """Who changes and destroys them."""
         self.view = View(self.settings)
         """What monitoring shows."""
         self._control = control
@@ -94,6 +98,9 @@ class JetStream:
         self._background = ThreadPoolExecutor(1, "natskeep-jetstream-tidy", _be_modest)
         self._parts: dict[str, _Part] = {}
         self._is_open = self._is_starting = False
+        self._lock = -1
+        self._barred: set[str] = set()
+        """Accounts that may have no streams for the time being."""
         self._closing: dict[str, asyncio.Task[None]] = {}
         """By account: what is still being written of streams that are ended."""
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -110,7 +117,11 @@ class JetStream:
         self._control.wiring.own_mappings = self._domain_mappings
         self._control.wiring.compiled = self._adapt
         self._control.wiring.forgotten = self._forget
-        self.keys.open()
+        try:
+            self._lock = lock(self._directory)
+            self.keys.open()
+        except StoreError as error:
+            raise SettingsError(f"JetStream: {error}") from None
         self._is_starting = True
         if self.keys.asks:
             self._ask_for_all()
@@ -184,12 +195,33 @@ class JetStream:
             self._forget(part.tenant)
         while waited := [*self._closing.values(), *self._asking.values()]:
             await asyncio.wait(waited)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
         self._executor.shutdown()
         self._background.shutdown()
 
     def account(self, name: str) -> AccountJetStream | None:
         """The streams of an account; None where it has no JetStream."""
         return self.settings.accounts.get(name)
+
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncIterator[None]:
+        """An account has no streams meanwhile, and nobody has its files open. What it has afterwards, it has anew."""
+        self._barred.add(name)
+        try:
+            if name in self._parts:
+                self._forget(self._parts[name].tenant)
+            while waited := [task[name] for task in (self._closing, self._asking) if name in task]:
+                await asyncio.wait(waited)
+            self._codecs.pop(name, None)
+            yield
+        finally:
+            self._barred.discard(name)
+            tenant = self._control.tenants.get(name)
+            if tenant is not None and self._is_open:
+                self._adapt(tenant)
+                self._settled()
 
     def _domain_mappings(self, account: Account) -> tuple[SubjectMapping, ...]:
         """How requests that name the server's domain become those that any server takes (ADR-8, leafnodes)."""
@@ -209,7 +241,8 @@ class JetStream:
             part = None
         if self._must_ask(account):
             self._asking[account.name] = asyncio.get_running_loop().create_task(self._ask(account))
-        if (account.name in self._closing or account.name in self._asking) and account.jetstream:
+        waits = any(account.name in names for names in (self._closing, self._asking, self._barred))
+        if waits and account.jetstream:
             # Nobody answers until what it had is on disk, so that nobody is told that it is not there.
             if part is not None:
                 self._forget(tenant)
@@ -228,7 +261,9 @@ class JetStream:
         """Whether the key of an account is needed, and must be asked for."""
         name = account.name
         is_live = name in self._parts and self._parts[name].router.account is not None
-        is_known = is_live or name in self._codecs or name in self._asking or name in self._closing
+        is_known = is_live or any(
+            name in names for names in (self._codecs, self._asking, self._closing, self._barred)
+        )
         return self.keys.asks and bool(account.jetstream) and not account.is_system and not is_known
 
     def _made(self, tenant: Tenant) -> _Part:

@@ -13,6 +13,7 @@ from broker.system.envelope import Voice
 from broker.system.subjects import CLAIMS_PACK, PACK_RESPONDERS, claims_services, services
 
 if TYPE_CHECKING:
+    from broker.control.custody import Custody
     from broker.control.internal import Internal, Received
     from broker.monitor.watched import Watched
     from broker.net.certificates import Told
@@ -37,9 +38,11 @@ class SystemAccount:
         internal: Internal,
         reload: Callable[[], Awaitable[str]],
         keeper: Keeper | None = None,
+        custody: Callable[[], Custody | None] = lambda: None,
     ) -> None:
         """``reload`` reads the configuration again, and returns why it could not, nothing where it could; ``keeper``
-        changes the directory of account JWTs where there is one."""
+        changes the directory of account JWTs where there is one; ``custody`` has the keys of what accounts keep."""
+        self._custody = custody
         self._keeper = keeper
         self._watched = watched
         self._internal = internal
@@ -99,6 +102,7 @@ class SystemAccount:
             broadcast=self._announcer.broadcast,
             reload=self._reload,
             keeper=self._keeper,
+            custody=self._custody,
         )
         early, self._early = self._early, []
         for name, received in early:

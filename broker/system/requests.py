@@ -182,6 +182,12 @@ class ProfilezRequest(Filters, kw_only=True):
     """Nanoseconds."""
 
 
+class KeyRequest(Filters, kw_only=True):
+    """The data key of one account."""
+
+    account: str = ""
+
+
 class ClientRequest(Filters, kw_only=True):
     """Something to be done to one connection."""
 

@@ -51,6 +51,7 @@ from broker.system.subscribers import asking_account, count
 from broker.system.users import user_info
 
 if TYPE_CHECKING:
+    from broker.control.custody import Custody
     from broker.control.internal import Internal, Received
     from broker.monitor.watched import Watched
     from broker.resolver.keeper import Keeper
@@ -86,7 +87,8 @@ class Services:
     """The answers of one server.
 
     ``broadcast`` tells its statistics to everybody who listens, now; ``reload`` reads the configuration again and
-    returns why it could not, nothing where it could; ``keeper`` changes the directory of account JWTs, if there is one.
+    returns why it could not, nothing where it could; ``keeper`` changes the directory of account JWTs, if there is one;
+    ``custody`` has the keys of what accounts keep on disk, where they keep anything.
     """
 
     def __init__(
@@ -98,13 +100,14 @@ class Services:
         broadcast: Callable[[], None],
         reload: Callable[[], Awaitable[str]],
         keeper: Keeper | None,
+        custody: Callable[[], Custody | None],
     ) -> None:
         self._watched = watched
         self._control = watched.service.control
         self._desk = desk = Desk(watched, internal, voice)
         self._voice = voice
         self._broadcast = broadcast
-        self._actions = Actions(desk, reload)
+        self._actions = Actions(desk, reload, custody)
         self._claims = Claims(self._control, desk, keeper)
         self._handlers = self.handlers()
 
@@ -120,6 +123,8 @@ class Services:
             "SERVER.RELOAD": self._actions.reload,
             "SERVER.KICK": self._actions.kick,
             "SERVER.LDM": self._actions.send_away,
+            "SERVER.ROTATE": self._actions.rotate,
+            "SERVER.SHRED": self._actions.shred,
             **self._claims.handlers(),
         }
 

@@ -16,8 +16,8 @@ OF_SERVERS: Final = (
 )
 """What is asked of one server or of all."""
 
-OF_ONE_SERVER: Final = ("RELOAD", "KICK", "LDM")
-"""What is asked of one server only."""
+OF_ONE_SERVER: Final = ("RELOAD", "KICK", "LDM", "ROTATE", "SHRED")
+"""What is asked of one server only; natskeep's own are those of the keys of accounts, ROTATE and SHRED."""
 
 CLAIMS_UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
 CLAIMS_LIST: Final = "$SYS.REQ.CLAIMS.LIST"

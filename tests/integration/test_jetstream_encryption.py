@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
+import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from auth.settings import SettingsError
 from broker import Options, Server
+from broker.audit.entry import LineError
+from broker.audit.verify import entries
 from broker.config.errors import ConfigError
 from broker.config.language import parse_bytes
 from broker.config.load import read_options
+from broker.jetstream.store.shredding import check_receipt
 from broker.reload.plan import ReloadError
 from tests.support.serving import serving, until
 from tests.support.streams import ask, ask_again, connected, made, said
@@ -175,3 +184,128 @@ async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: py
         await said(client, "small", b"afterwards")
     async with serving(options(f"jetstream {{ store_dir: {tmp_path}, key: k }}")) as server:
         assert (await held(server, "BIG"), await held(server, "SMALL")) == (3, sent + 1)
+
+
+TENANTS = """
+jetstream {{ store_dir: {0}/data, key: k, key_dir: {0}/keys }}
+accounts {{
+  A {{ users: [{{user: a, password: p}}], jetstream: {{}} }}
+  B {{ users: [{{user: b, password: p}}], jetstream: {{}} }}
+  SYS {{ users: [{{user: s, password: p}}], exports: [{{service: "$SYS.REQ.SERVER.*.SHRED"}}] }}
+  C {{
+    users: [{{user: c, password: p}}]
+    imports: [{{service: {{account: SYS, subject: "$SYS.REQ.SERVER.*.SHRED"}}, to: "please.*"}}]
+  }}
+}}
+system_account: SYS
+audit {{ dir: {0}/ledger, key: {0}/server.nk, seal_interval: "10ms" }}
+"""
+
+
+async def asked(client: Client, server: Server, what: str, account: str) -> Any:
+    """What the system account answers about an account's key."""
+    subject = f"$SYS.REQ.SERVER.{server.identity.server_id}.{what}"
+    return json.loads((await client.request(subject, json.dumps({"account": account}).encode(), timeout=20)).data)
+
+
+@asynccontextmanager
+async def tenants(tmp_path: Path) -> AsyncIterator[tuple[Server, Client, Client, Client]]:
+    """A server with two tenants, each of which has something to hide, and clients of both and of the system account."""
+    async with serving(options(TENANTS.format(tmp_path))) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connected(server, user=one, password="p")) for one in "abs"]
+        for client in clients[:2]:
+            await made(client, "PRIVATE", subjects=["private.>"])
+            consumer = {"stream_name": "PRIVATE", "config": {"durable_name": "worker", "ack_policy": "explicit"}}
+            await ask(client, "CONSUMER.CREATE.PRIVATE.worker", consumer)
+            await said(client, "private.subject", SECRET)
+        yield server, clients[0], clients[1], clients[2]
+
+
+async def messages(client: Client) -> int:
+    return int((await ask(client, "STREAM.INFO.PRIVATE"))["state"]["messages"])
+
+
+async def test_the_data_key_of_an_account_changes_while_it_serves(tmp_path: Path) -> None:
+    async with tenants(tmp_path) as (server, a, _, system):
+        first = (await asked(system, server, "ROTATE", "A"))["data"]
+        assert first["key"] != first["before"]
+        again = await asked(system, server, "ROTATE", "A")
+        assert "still being sealed anew" in again["error"]["description"] or again["data"]["before"] == first["key"]
+        for number in range(50):
+            assert (await said(a, "private.subject", SECRET))["seq"] == number + 2
+        await until(lambda: any(one["event"] == "data_key_destroyed" for one in entries(tmp_path / "ledger")))
+        assert await messages(a) == 51
+        told = [one for one in entries(tmp_path / "ledger") if one["event"].startswith("data_key")]
+        assert (told[0]["event"], told[0]["target"], told[0]["user"]) == ("data_key_rotated", "A", "user:s")
+        assert told[0]["before"] in told[1]["removed"]
+        for account in ("", "C", "nobody"):
+            assert "error" in await asked(system, server, "ROTATE", account)
+    async with serving(options(TENANTS.format(tmp_path))) as server, connected(server, user="a", password="p") as a:
+        assert await messages(a) == 51
+        assert server._jetstream is not None
+        assert len(server._jetstream.keys.codecs["A"].keys) == 1
+
+
+async def test_a_shredded_account_cannot_be_read_from_anywhere(tmp_path: Path) -> None:
+    async with tenants(tmp_path) as (server, a, b, system):
+        directory = tmp_path / "data" / "jetstream"
+        async with connected(server, user="c", password="p") as stranger:
+            answer = await stranger.request(f"please.{server.identity.server_id}", b'{"account":"A"}', timeout=20)
+            assert json.loads(answer.data)["error"]["code"] == 403
+        before = await asyncio.to_thread(raw, directory / "A")
+        assert before
+        # Nobody reads it without the key; with it, a copy can be read.
+        assert SECRET not in before
+        backup = tmp_path / "backup"
+        await asyncio.to_thread(shutil.copytree, tmp_path / "data", backup)
+        key_file = (tmp_path / "keys" / "A.key").read_bytes()
+        receipt = (await asked(system, server, "SHRED", "A"))["data"]["receipt"].encode()
+        # What there is now is the key of an account that has nothing.
+        assert (tmp_path / "keys" / "A.key").read_bytes() != key_file
+        assert (await ask(a, "STREAM.INFO.PRIVATE"))["error"]["err_code"] == 10059
+        told = check_receipt(receipt, server.identity.server_id)
+        assert (told["account"], told["by"], told["copies_destroyed"]) == ("A", "SYS/user:s", False)
+        assert {file["name"] for file in told["files"]} >= {"data.mdb", "sealed"}
+        assert told["key_files"] == {"A.key": hashlib.sha256(key_file).hexdigest()}
+        with pytest.raises(LineError):
+            check_receipt(receipt.replace(b'"A"', b'"B"'))
+        # Other tenants go on.
+        assert (await said(b, "private.subject", SECRET))["seq"] == 2
+        assert await messages(b) == 2
+        # The account begins anew, under another key.
+        await made(a, "PRIVATE", subjects=["private.>"])
+        assert (await said(a, "private.subject", b"afterwards"))["seq"] == 1
+        await until(lambda: any(one["event"] == "shredded" for one in entries(tmp_path / "ledger")))
+        for account in ("C", "nobody"):
+            assert "has nothing on disk here" in (await asked(system, server, "SHRED", account))["error"]["description"]
+    # A backup of the data, with the key of the server in hand and even the present key file of the account.
+    text = TENANTS.replace("{0}/data", "{0}/backup")
+    with pytest.raises(SettingsError, match="does not fit its data key"):
+        await Server(options(text.format(tmp_path))).start()
+    (tmp_path / "keys" / "A.key").unlink()
+    with pytest.raises(SettingsError, match=r"its key file .* is gone"):
+        await Server(options(text.format(tmp_path))).start()
+    # That the key file was what mattered: whoever kept a copy of it as well reads the backup.
+    (tmp_path / "keys" / "A.key").write_bytes(key_file)
+    async with serving(options(text.format(tmp_path))) as server, connected(server, user="a", password="p") as a:
+        assert await messages(a) == 1
+
+
+async def test_what_a_crash_leaves_of_shredding_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with tenants(tmp_path) as (server, _, _, system):
+        with monkeypatch.context() as patch:
+            patch.setattr("broker.jetstream.store.shredding.shutil.rmtree", lambda *_, **__: None)
+            answer = await asked(system, server, "SHRED", "A")
+            assert "whose key is destroyed" in answer["error"]["description"]
+    assert (tmp_path / "keys" / "A.shredding").exists()
+    async with serving(options(TENANTS.format(tmp_path))) as server, connected(server, user="b", password="p") as b:
+        assert await messages(b) == 1
+        (receipt,) = (tmp_path / "data" / "receipts").iterdir()
+        assert check_receipt(await asyncio.to_thread(receipt.read_bytes), server.identity.server_id)["account"] == "A"
+    assert not (tmp_path / "keys" / "A.shredding").exists()
+
+
+async def test_two_servers_do_not_keep_streams_in_one_place(tmp_path: Path) -> None:
+    async with serving(options(f"jetstream {{ store_dir: {tmp_path} }}")):
+        with pytest.raises(SettingsError, match=r"a server keeps its streams in .*: stop it, or use another store_dir"):
+            await Server(options(f"jetstream {{ store_dir: {tmp_path} }}")).start()

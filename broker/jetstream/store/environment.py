@@ -18,7 +18,8 @@ import lmdb
 
 from broker.core.log import GAPS, INDEX, RECORDS
 from broker.jetstream.store import journal
-from broker.jetstream.store.journal import Journal, sync_directory
+from broker.jetstream.store.files import overwrite, sync_directory
+from broker.jetstream.store.journal import Journal
 from broker.jetstream.store.tables import (
     DOCUMENTS,
     IDENTIFIER,
@@ -136,8 +137,21 @@ class Environment:
             self.settle()
         else:
             self._forget(self._recent)
+        self._check_key()
         self._journal = Journal(self.directory, number)
         self._recent.journals = [self._journal]
+
+    def _check_key(self) -> None:
+        """Looks whether documents can be read: with another key none of them would be found, as if nothing were there.
+
+        Raises DamagedError.
+        """
+        for key, stored in islice(self._stored(DOCUMENTS, b"", b""), 1):
+            try:
+                self.codec.decode_document(key, stored)
+            except DamagedError:
+                remedy = "put back the key file that belongs to it, or restore it from a backup"
+                raise DamagedError(f"{self.directory} does not fit its data key, or is damaged; {remedy}") from None
 
     def close(self) -> None:
         """Has the tables take everything, and closes the files. Nobody may use the environment after that."""
@@ -234,7 +248,7 @@ class Environment:
     def _remove(self, path: Path) -> None:
         """Deletes a file; what may not be read by anybody is overwritten before."""
         if self.codec.has_plain:
-            journal.overwrite(path)
+            overwrite(path)
         path.unlink(missing_ok=True)
 
     def _put(self, rows: Rows) -> None:
@@ -455,7 +469,7 @@ class Environment:
         before, data = apart / _BEFORE, self.directory / _DATA
         # Where the copy did not take over, both names mean the one file that is in use.
         if self.codec.has_plain and before.exists() and data.exists() and not before.samefile(data):
-            journal.overwrite(before)
+            overwrite(before)
         shutil.rmtree(apart, ignore_errors=True)
 
     # Writing anew

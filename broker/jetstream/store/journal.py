@@ -12,6 +12,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from broker.jetstream.store.files import sync_directory
 from broker.jetstream.store.tables import TABLES, Change, Drop, Row, StoreError
 
 if TYPE_CHECKING:
@@ -135,30 +136,3 @@ def read(path: Path) -> Iterator[list[Change]]:
             if len(body) < length or zlib.crc32(body) != checksum:
                 return
             yield list(_unpacked(body))
-
-
-def overwrite(path: Path) -> None:
-    """Puts zeros in place of what a file holds, if it is there. Raises StoreError.
-
-    The file system may keep what was there before, as those do that copy what is written, and flash memory.
-    """
-    try:
-        with path.open("r+b") as file:
-            left = os.fstat(file.fileno()).st_size
-            while left > 0:
-                left -= file.write(bytes(min(left, 1 << 20)))
-            file.flush()
-            os.fsync(file.fileno())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"cannot overwrite {path}: {error.strerror}") from None
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes the names in a directory durable. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -97,6 +97,10 @@ class Sealed:
         """Whether there may be values that are sealed otherwise than new ones."""
         return len(self.keys) > 1
 
+    def next_key(self) -> DataKey:
+        """A new key, to be the next one."""
+        return DataKey.generate(self._current.number + 1)
+
     def begin(self, key: DataKey) -> None:
         """Seals with another key from now on."""
         self._take((*self.keys, key))

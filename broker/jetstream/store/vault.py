@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from broker.jetstream.store.files import erase, replace
 from broker.jetstream.store.journal import found as journals
-from broker.jetstream.store.journal import overwrite, sync_directory
 from broker.jetstream.store.marks import FIRST_KEY_FILE, MARK, SUFFIX, is_sealed, key_file
 from broker.jetstream.store.sealing import CHACHA, FIRST, IN_THE_CLEAR, KEY_BYTES, DataKey, Sealed, seal, unseal
 from broker.jetstream.store.tables import StoreError
@@ -77,7 +77,7 @@ class Vault:
         if not path.exists():
             self.write(directory.name, account, keys)
         if not (directory / MARK).exists():
-            _write(directory / MARK, _MARK_TEXT)
+            replace(directory / MARK, _MARK_TEXT)
         if first.exists():
             erase(first)
         return Sealed(keys, self._cipher)
@@ -129,7 +129,7 @@ class Vault:
         sealed = seal(CHACHA, key, json.dumps({"keys": ring}).encode(), _MAGIC + account.encode())
         document = {**self._wrapper.wrap(account, key), "sealed": encoded(sealed)}
         with self._lock:
-            _write(self.path(name), _MAGIC + json.dumps(document).encode() + b"\n")
+            replace(self.path(name), _MAGIC + json.dumps(document).encode() + b"\n")
 
     def check(self) -> None:
         """Looks whether keys can be wrapped, and every key file be opened. Raises StoreError."""
@@ -170,9 +170,11 @@ class Vault:
     # Destroying
 
     def ids(self, name: str, account: str) -> list[str]:
-        """What the data keys of an account are called. Raises StoreError."""
-        path = self.path(name)
-        return [key.id for key in self._read(path, account) if key.id] if path.exists() else []
+        """What the data keys of an account are called; nothing where they cannot be opened."""
+        try:
+            return [key.id for key in self._read(self.path(name), account) if key.id]
+        except StoreError:
+            return []
 
     def destroy(self, name: str, account: str) -> bool:
         """Destroys the key file of an account; returns whether a copy of it is worth nothing either.
@@ -181,7 +183,7 @@ class Vault:
         """
         with self._lock:
             erase(self.path(name))
-            erase(self.path(name).with_suffix(".new"))
+            erase(self.path(name).with_name(f"{name}{SUFFIX}.new"))
         return self._wrapper.destroy(account)
 
 
@@ -190,40 +192,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from None
-
-
-def erase(path: Path) -> None:
-    """Overwrites and deletes a file, if it is there. Raises StoreError."""
-    overwrite(path)
-    try:
-        path.unlink(missing_ok=True)
-        sync_directory(path.parent)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"cannot delete {path}: {error.strerror}") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Puts a whole file in place of another, which is overwritten then. Raises StoreError."""
-    made = path.with_suffix(".new")
-    before = -1
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            before = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        made.replace(path)
-        sync_directory(path.parent)
-        if before >= 0:
-            os.pwrite(before, bytes(os.fstat(before).st_size), 0)
-            os.fsync(before)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        if before >= 0:
-            os.close(before)
