@@ -51,12 +51,13 @@ _VARYING = (
     re.compile(r"\b20\d\d-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?: UTC|Z)?)?"),
     re.compile(r"\b20\d\d/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?"),
     re.compile(r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} 20\d\d \d\d:\d\d:\d\d UTC"),
-    re.compile(r"\b[0-9a-f]{8}\b|\b[0-9a-f]{20}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{64}\b"),
+    re.compile(r"\b[0-9a-f]{8}\b|\b[0-9a-f]{16}\b|\b[0-9a-f]{20}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{64}\b"),
     re.compile(r"(?<=/keys/[OAUX]/)[A-Z2-7]{2}(?=/)"),
     re.compile(r"(?<=127\.0\.0\.1:)\d+"),
     re.compile(r"\b1[789]\d{8}\b"),
     re.compile(r"\b\d+(?:\.\d+)?(?:ms|µs)"),
     re.compile(r"\b[A-Z2-7]{52}\b"),
+    re.compile(r"\b\d+ bytes\b"),
 )
 
 

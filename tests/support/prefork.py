@@ -7,6 +7,7 @@ itself is what a test looks at, it starts the command instead.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -17,6 +18,9 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+CONSTANTS = "NATSKEEP_TEST_CONSTANTS"
+"""Environment variable of a fork: JSON of constants by their modules and names that are to be others for a test."""
 
 _REQUEST_BYTES = 65536
 _KILLED = -signal.SIGKILL
@@ -111,6 +115,9 @@ def _fork_on_request(control: socket.socket) -> None:
             os.dup2(output, 2)
             os.close(output)
             sys.argv = request["words"]
+            for place, value in json.loads(os.environ.get(CONSTANTS, "{}")).items():
+                module, _, name = place.rpartition(".")
+                setattr(importlib.import_module(module), name, value)
             code = 1
             try:
                 code = main(sys.argv[1:])

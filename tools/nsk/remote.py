@@ -234,14 +234,15 @@ async def connected(
     """A connection that may publish to some subjects at least. Raises StoreError, RemoteError and NskError."""
     url = access.address(store)
     who = system_user(store, publish, subscribe, account=access.account, user=access.user, program=access.program)
-    async with linked(_target(access, url, who, name)) as link:
+    async with linked(target_of(access, url, who, name)) as link:
         remote = Remote(link, who, url, access.timeout)
         if who.is_temporary and STATISTICS in publish:
             await remote.count_servers()
         yield remote
 
 
-def _target(access: Access, url: str, who: SystemUser, name: str) -> Target:
+def target_of(access: Access, url: str, who: SystemUser, name: str) -> Target:
+    """A server, and as whom to speak to it."""
     # What nats-py logs is said by the errors that follow.
     logging.getLogger("nats").addHandler(logging.NullHandler())
     return Target(

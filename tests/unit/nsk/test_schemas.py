@@ -19,7 +19,7 @@ DIRECTORY = Path(__file__).resolve().parents[3] / "docs" / "nsk" / "schemas"
 COMMANDS = dict(commands())
 SERVED = {
     *("apply", "leaked", "plan", "pull", "push", "update"),
-    *(f"rotate {verb}" for verb in ("account", "retire", "signing-key", "user")),
+    *(f"rotate {verb}" for verb in ("account", "data-key", "retire", "signing-key", "user")),
     *("pub", "reply", "req", "rtt", "sub", *(f"tool {verb}" for verb in ("pub", "reply", "req", "rtt", "sub"))),
     *(line for line in COMMANDS if line.startswith(("tool consumer", "tool kv", "tool object", "tool stream"))),
 }
@@ -121,6 +121,8 @@ add operator O
 audit query nowhere
 audit tail nowhere
 audit verify nowhere
+audit receipt nowhere
+shred A
 """
 
 

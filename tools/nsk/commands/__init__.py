@@ -160,7 +160,7 @@ _SECTIONS = {
     "Make and change": ("add", "edit", "delete", "revocations", "generate"),
     "Keys and backups": ("keys", "export", "import", "restore", "rotate", "reissue", "leaked"),
     "Certificates": ("pki",),
-    "Running servers": ("push", "pull", "plan", "apply", "tool"),
+    "Running servers": ("push", "pull", "plan", "apply", "tool", "shred"),
     "Questions and proofs": ("can-i", "explain", "prove", "audit"),
     "This tool": ("help", "completion", "update"),
 }
@@ -189,6 +189,7 @@ ROOT = _Root(
             "Read a server's ledger of security events, and prove that it is whole",
             {
                 "query": Member("Show the entries of a ledger that fit", "audit:QUERY"),
+                "receipt": Member("Prove what `nsk shred` destroyed and when", "shred:RECEIPT"),
                 "tail": Member("Show the last entries of a ledger, and new ones as they come", "audit:TAIL"),
                 "verify": Member("Prove that nobody has changed a ledger", "audit:VERIFY"),
             },
@@ -407,6 +408,7 @@ ROOT = _Root(
             {
                 "account": Member("Give an account other signing keys, or another identity", "rotate:ACCOUNT"),
                 "continue": Member("Go on with rotations", "rotate:CONTINUE"),
+                "data-key": Member("Give an account another data key on a server", "shred:DATA_KEY"),
                 "operator": Member("Give the operator another signing key, or another identity", "rotate:OPERATOR"),
                 "retire": Member("Retire the old key of rotations now", "rotate:RETIRE"),
                 "signing-key": Member("Replace one signing key of an account", "rotate:SIGNING_KEY"),
@@ -423,6 +425,7 @@ ROOT = _Root(
                 "operator": Member("set the operator", "select:OPERATOR"),
             },
         ),
+        "shred": Member("Destroy the key of an account on a server, and so all its data", "shred:SHRED", beyond=True),
         "test": Group(
             "test",
             "Test commands",
