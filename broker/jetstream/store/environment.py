@@ -189,7 +189,9 @@ class Environment:
             )
             yield from (Row(DOCUMENTS, other, None) for other in earlier)
         elif change.value is None:
-            self.removed += LARGEST_RECORDS if change.table == RECORDS else 0
+            # What the tables never had frees none of their pages.
+            if change.table == RECORDS and (RECORDS, change.key) not in self._recent.values:
+                self.removed += LARGEST_RECORDS
             yield change
         else:
             yield Row(change.table, change.key, self.codec.encode(change.table, change.key, change.value))
