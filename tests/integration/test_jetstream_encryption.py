@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,13 @@ def options(text: str) -> Options:
 
 
 def raw(directory: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
+    """All that stands in the files of a directory, some of which may go meanwhile."""
+    found = []
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found.append((Path(folder) / name).read_bytes())
+    return b"".join(found)
 
 
 def key_in(directory: Path, key: str, mode: int = 0o600) -> Path:
