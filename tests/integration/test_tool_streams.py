@@ -214,14 +214,18 @@ def test_a_watch(tool: Tool, site: Site) -> None:
     tool.ok(*_words("kv put b k 1"))
     line = ["-H", str(site.home), *_words("kv watch b --max-updates 3")]
     command = [sys.executable, "-m", "tools.nsk", *line]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    ) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.readline().endswith("PUT k: 1\n")
         tool.ok(*_words("kv put b k 2"))
         assert process.stdout.readline().endswith("PUT k: 2\n")
         tool.ok(*_words("kv del b k"))
         assert process.stdout.readline().endswith("DEL k\n")
         assert process.wait(SECONDS) == 0
+        assert process.stderr.read() == ""
 
 
 def test_values_and_the_official_client(tool: Tool, site: Site) -> None:

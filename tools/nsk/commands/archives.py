@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from tools.nsk.commands.streams import told
+from tools.nsk.commands.streams import counted, told
 from tools.nsk.commands.tool_shared import PROGRESS_BYTES, tool_command, with_streams
 from tools.nsk.flags import Flags, boolean
 from tools.nsk.progress import progress
@@ -23,7 +23,6 @@ from tools.nsk.streams.archive import (
     write_note,
 )
 from tools.nsk.streams.results import Backup
-from tools.nsk.values import format_size
 
 
 def _backup(session: Session, flags: Flags) -> Backup:
@@ -41,7 +40,7 @@ def _backup(session: Session, flags: Flags) -> Backup:
 
         found = with_streams(session, flags, "stream", work)
         write_note(found, temporary)
-    session.output.message(f"wrote stream {name} to {flags.arguments[1]} ({format_size(found.bytes)})")
+    session.output.message(f"wrote stream {name} with {counted(found.state['messages'])} to {flags.arguments[1]}")
     return _result(found, directory)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import aclosing
 from typing import Any, Final
 
 from tools.nsk.commands.stream_config import (
@@ -243,15 +244,18 @@ def _watch(session: Session, flags: Flags) -> Entries:
         seen = 0
         async with opened(target) as streams:
             bucket = await Bucket.open(streams, bucket_name)
-            async for entry in bucket.entries(
+            entries = bucket.entries(
                 pattern, history=flags.boolean("history"), follow=True, updates=flags.boolean("updates-only")
-            ):
-                _show(session, entry)
-                if session.output.structured:
-                    found.append(entry_result(entry))
-                seen += 1
-                if seen == most:
-                    return
+            )
+            # Closed before the connection is.
+            async with aclosing(entries):
+                async for entry in entries:
+                    _show(session, entry)
+                    if session.output.structured:
+                        found.append(entry_result(entry))
+                    seen += 1
+                    if seen == most:
+                        return
 
     run_until_interrupted(work())
     return Entries(bucket_name, found)

@@ -202,11 +202,12 @@ def _purge(session: Session, flags: Flags) -> Purged:
         return int(answer["purged"])
 
     purged = with_streams(session, flags, "stream", work)
-    session.output.message(f"removed {_counted(purged)} from stream {name}")
+    session.output.message(f"removed {counted(purged)} from stream {name}")
     return Purged(name, purged)
 
 
-def _counted(messages: int) -> str:
+def counted(messages: int) -> str:
+    """So many messages, in words."""
     return f"{messages} message{'' if messages == 1 else 's'}"
 
 
@@ -218,7 +219,7 @@ def _remove(session: Session, flags: Flags) -> Removed:
 
     if not flags.boolean("yes"):
         held = with_streams(session, flags, "stream", look)
-        if not agreed(session, flags, f"Remove stream {name} with {_counted(held)} and its consumers?"):
+        if not agreed(session, flags, f"Remove stream {name} with {counted(held)} and its consumers?"):
             return Removed(name, False)
 
     async def work(streams: JetStream) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -170,17 +171,19 @@ class Bucket:
         follow: bool = False,
         updates: bool = False,
         keys: bool = False,
-    ) -> AsyncIterator[Entry]:
+    ) -> AsyncGenerator[Entry, None]:
         """What keys have now, or had too; with ``follow`` also what comes, with ``updates`` only that.
 
         With ``keys`` the values stay where they are. Raises NskError.
         """
         deliver = "new" if updates else "all" if history else "last_per_subject"
         subject = f"{self._subjects}{check_key(pattern, pattern=True)}"
-        async for message in reading(
+        found = reading(
             self._streams, self._stream, [subject], deliver=deliver, headers_only=keys, follow=follow or updates
-        ):
-            yield self._entry(message)
+        )
+        async with aclosing(found):
+            async for message in found:
+                yield self._entry(message)
 
     async def _publish(self, key: str, value: bytes, headers: dict[str, str] | None = None) -> int:
         return await self._streams.publish(f"{self._written}{check_key(key)}", value, headers)

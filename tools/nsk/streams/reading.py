@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,7 +41,7 @@ async def reading(
     deliver: str = "all",
     headers_only: bool = False,
     follow: bool = False,
-) -> AsyncIterator[Delivered]:
+) -> AsyncGenerator[Delivered, None]:
     """The messages of a stream in their order, up to the last that was there, or on and on.
 
     ``deliver`` is the policy of ADR-15: ``all``, ``last_per_subject``, ``new``. Raises NskError, also for a message
