@@ -109,6 +109,20 @@ class Access:
         for api in self._apis:
             self._check(reach.filtering(table, stream.name, config.filters, name, exists=True, api=api))
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether there is anything that who asks may not reach."""
+        return self._table is not None and not self._table.is_open
+
+    def pull_one(self, stream: Stream, entry: Entry, name: str) -> None:
+        """Checks that a message may be had once more which a consumer has given before."""
+        table = self._judging()
+        if table is not None:
+            subject = shown(entry.subject)
+            self._check(reach.reading_one(table, subject))
+            for api in self._apis:
+                self._check(reach.filtering(table, stream.name, (subject,), name, exists=True, api=api))
+
     def read(self, stream: Stream, patterns: Sequence[str]) -> None:
         """Checks that messages of some subjects of a stream may be read, of all where none are named."""
         table = self._judging()

@@ -340,6 +340,30 @@ async def test_more_of_a_consumer_than_is_permitted_is_not_had_by_acknowledging(
         assert await pulled(admin, "all", "S") == [b"!"]
 
 
+async def test_what_a_consumer_gave_before_is_not_had_by_changing_it(tmp_path: Path) -> None:
+    async with (
+        Server(options(tmp_path, {"denied": DENIED})) as server,
+        connected(server, user="admin", password="p") as admin,
+        connected(server, user="denied", password="p") as client,
+    ):
+        await made(admin, "S", subjects=CAPTURED)
+        config = {"durable_name": "w", "ack_policy": "explicit", "ack_wait": 10**8}
+        await ask(admin, "CONSUMER.CREATE.S.w", {"stream_name": "S", "config": config})
+        await said(admin, "a.secret", b"!")
+        await said(admin, "b.1", b".")
+        assert await pulled(admin, "w") == [b"!", b"."]
+        narrow = {"stream_name": "S", "config": {**config, "filter_subject": "b.*"}}
+        assert code(await ask(client, "CONSUMER.CREATE.S.w.b.*", narrow)) == VIOLATION
+        # Whoever may do so narrows it; what it gave before is there still, and comes again.
+        assert code(await ask(admin, "CONSUMER.CREATE.S.w.b.*", narrow)) == 0
+        assert await pulled(client, "w") == "403"
+        await ask(admin, "STREAM.MSG.DELETE.S", {"seq": 1})
+        async with asyncio.timeout(SECONDS):
+            while not (found := await pulled(client, "w")):
+                pass
+        assert found == [b"."]
+
+
 async def test_requests_by_way_of_another_account_are_judged_too(tmp_path: Path) -> None:
     text = f"""
     listen: "127.0.0.1:-1"

@@ -46,6 +46,10 @@ def consumer(request: Request) -> None:
     if stream is not None:
         name = request.names[1] if len(request.names) > 1 else config.name
         request.access.consume(stream, config, name)
+        existing = stream.consumers.get(name)
+        if existing is not None:
+            # Whoever changes it has delivered again what it gave before.
+            existing.delivery.check_access(request.access)
 
 
 def message(request: Request) -> None:

@@ -74,6 +74,8 @@ class Delivery:
         self._run_timer: Timer | None = None
         self._save_timer: Timer | None = None
         self._closed = False
+        self._has_others = kept is not None
+        """Whether what was given and is not settled may be what its filters do not let through any more."""
         self.adopt()
         if kept is None:
             self.feed.last = self._floor[1]
@@ -98,6 +100,7 @@ class Delivery:
     def refilter(self) -> None:
         """Takes the consumer's filter anew, from where it stands."""
         self.feed.cursor.refilter(self.consumer.filter())
+        self._has_others = True
 
     def open(self) -> None:
         """Begins to deliver."""
@@ -291,12 +294,23 @@ class Delivery:
     def is_permitted(self, access: Access, reply: str) -> bool:
         """Whether who asks may have this consumer's messages sent to a reply subject; where not it is told why."""
         try:
-            access.pull(self.stream, self.consumer.config, self.consumer.name)
+            self.check_access(access)
         except DeniedError as error:
             if access.may_answer(reply):
                 self.internal.publish(reply, b"", header=f"NATS/1.0 403 {error}\r\n\r\n".encode())
             return False
         return access.may_answer(reply)
+
+    def check_access(self, access: Access) -> None:
+        """Checks that whoever asks may have all that this consumer delivers, again or anew. Raises DeniedError."""
+        name = self.consumer.name
+        access.pull(self.stream, self.consumer.config, name)
+        if not self._has_others or not access.is_restricted:
+            return
+        given = [entry for one in self.feed.given() if (entry := self.stream.log.get(one[0])) is not None]
+        for entry in given:
+            access.pull_one(self.stream, entry, name)
+        self._has_others = bool(given)
 
     def acknowledge(self, place: Place) -> None:
         """The message of a delivery is done with; all before it too, where the policy says so."""
