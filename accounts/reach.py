@@ -45,7 +45,7 @@ class Holdings:
     """What a stream can have and has: ``subjects`` are patterns, ``holds`` says whether any message matches one.
 
     What it can have is said too widely here and there. So rules that nobody has written (about what servers say to each
-    other, and the requests of an auth callout) count where it has such a message, or nothing else is meant.
+    other, and the requests of an auth callout) count where nothing else is meant, or such a message would be read.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Holdings:
     def meets(self, rule: Rule, pattern: str, both: str) -> bool:
         """Whether it has, or can have, anything of a pattern that a rule is about; ``both`` is what they share."""
         if rule.origin == BUILT_IN:
-            return contains(rule.subject, pattern) or self.holds(both)
+            return contains(rule.subject, pattern) or (rule.action is Action.SUBSCRIBE and self.holds(both))
         return any(overlaps(both, subject) for subject in self.subjects) or self.holds(both)
 
 

@@ -11,10 +11,12 @@ from broker.control.tenant import wire
 from broker.core.log import Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.jetstream.config.stream import StreamConfig, StreamSource
     from broker.jetstream.stream import Stream
+
+    Others = Callable[[str], StreamConfig | None]
 
 _OF_ANY_LENGTH: Final = ("split", "slice")
 """What the functions begin with that make any number of tokens of one."""
@@ -22,13 +24,12 @@ _OF_ANY_LENGTH: Final = ("split", "slice")
 
 def holdings(stream: Stream) -> Holdings:
     """What a stream can have by its configuration, and what it has."""
-    streams = stream.account.streams
-    subjects = tuple(subjects_of(stream.config, {name: one.config for name, one in streams.items()}))
+    subjects = tuple(subjects_of(stream.config, stream.account.stream_config))
     return Holdings(stream.name, subjects, lambda pattern: bool(stream.log.counts(Filter([wire(pattern)]))))
 
 
-def subjects_of(config: StreamConfig, others: Mapping[str, StreamConfig], seen: tuple[str, ...] = ()) -> Iterator[str]:
-    """Patterns of all that can come into a stream: by its subjects, and by what it follows."""
+def subjects_of(config: StreamConfig, others: Others, seen: tuple[str, ...] = ()) -> Iterator[str]:
+    """Patterns of all that can come into a stream: by its subjects, and by what it follows among the others."""
     yield from config.subjects
     change = config.subject_transform
     if change is not None and change.dest:
@@ -38,9 +39,9 @@ def subjects_of(config: StreamConfig, others: Mapping[str, StreamConfig], seen: 
         yield from _followed(origin, others, (*seen, config.name))
 
 
-def _followed(origin: StreamSource, others: Mapping[str, StreamConfig], seen: tuple[str, ...]) -> Iterator[str]:
+def _followed(origin: StreamSource, others: Others, seen: tuple[str, ...]) -> Iterator[str]:
     """Patterns of what comes from another stream, under the subjects that it is stored under here."""
-    known = others.get(origin.name) if origin.external is None and origin.name not in seen else None
+    known = others(origin.name) if origin.external is None and origin.name not in seen else None
     there = [REST] if known is None else list(subjects_of(known, others, seen))
     for one in origin.subject_transforms:
         yield made_of(one.src, one.dest) if one.dest else one.src or REST
