@@ -85,15 +85,18 @@ class JszOptions:
     accounts: bool = False
     shown: Shown = Shown()
     raft: bool = False
+    leader_only: bool = False
+    """Whether only who leads is to answer; a server without streams leads none."""
     offset: int = 0
     limit: int = 0
 
     @classmethod
     def read(cls, query: Query) -> JszOptions:
         """From the parameters of a request. Raises QueryError."""
-        for name in ("leader-only", "stream-leader-only"):
-            query.boolean(name)
+        # A single server leads all streams that it has.
+        query.boolean("stream-leader-only")
         return cls(
+            leader_only=query.boolean("leader-only"),
             account=query.text("acc"),
             accounts=query.boolean("accounts"),
             shown=Shown(
@@ -109,8 +112,10 @@ class JszOptions:
 
 
 def jsz(watched: Watched, options: JszOptions) -> object:
-    """The streams of the server, and those of single accounts where that is asked for."""
+    """The streams of the server, and those of single accounts where that is asked for. Raises QueryError."""
     streams = watched.jetstream()
+    if streams is None and options.leader_only:
+        raise QueryError("filtered response: not leader")
     if streams is None:
         return jsz_without(watched)
     names = streams.names()

@@ -128,11 +128,19 @@ class HealthzRequest(Filters, kw_only=True):
     consumer: str = ""
     details: bool = False
     tls: bool = False
+    js_enabled: bool = msgspec.field(name="js-enabled", default=False)
+    js_enabled_only: bool = msgspec.field(name="js-enabled-only", default=False)
+    js_server_only: bool = msgspec.field(name="js-server-only", default=False)
 
     def options(self) -> HealthOptions:
         """What is asked about."""
         return HealthOptions(
-            account=self.account, stream=self.stream, consumer=self.consumer, details=self.details, tls=self.tls
+            account=self.account,
+            stream=self.stream,
+            consumer=self.consumer,
+            details=self.details,
+            tls=self.tls,
+            server_only=self.js_enabled or self.js_enabled_only or self.js_server_only,
         )
 
 
@@ -150,6 +158,10 @@ class JszRequest(Filters, kw_only=True):
     raft: bool = False
     offset: int = 0
     limit: int = 0
+
+    def mean(self, watched: Watched) -> bool:
+        """Whether this server is asked; one without streams leads none."""
+        return super().mean(watched) and not (self.leader_only and watched.jetstream() is None)
 
     @property
     def shown(self) -> Shown:

@@ -57,7 +57,8 @@ REFUSED_PAGES = (
     "/subsz?subs=x", "/subsz?offset=x", "/subsz?limit=x", "/subsz?test=a.*", "/subsz?test=a..b", "/routez?subs=x",
     "/gatewayz?accs=x", "/gatewayz?subs=x", "/leafz?subs=x", "/accstatz?unused=x", "/jsz?accounts=x", "/jsz?limit=x",
     "/jsz?offset=x", "/jsz?streams=x", "/jsz?consumers=x", "/jsz?direct-consumers=x", "/jsz?config=x",
-    "/jsz?leader-only=x", "/jsz?stream-leader-only=x", "/jsz?raft=x", "/healthz?js-enabled-only=x",
+    "/jsz?leader-only=1", "/jsz?leader-only=x",
+    "/jsz?stream-leader-only=x", "/jsz?raft=x", "/healthz?js-enabled-only=x",
     "/healthz?js-enabled=x", "/healthz?js-server-only=x", "/healthz?js-meta-only=x", "/healthz?details=x",
     "/ipqueuesz?all=x",
 )  # fmt: skip

@@ -152,6 +152,7 @@ def system_requests(stage: Stage) -> None:
     stage.ask(system, "$SYS.REQ.SERVER.PING")
     stage.ask(system, "$SYS.REQ.SERVER.PING", {"server_name": "quay"})
     stage.ask(system, "$SYS.REQ.SERVER.PING.VARZ", {}, others=NOT_FOR_US)
+    stage.ask(system, "$SYS.REQ.SERVER.PING.JSZ", {}, others=({"leader_only": True},))
     for encoding in ("gzip", "identity", "br"):
         stage.ask(system, "$SYS.REQ.SERVER.<id>.CONNZ", header=f"Accept-Encoding: {encoding}")
     for name, refused in (("CONNZ", {"sort": "zz"}), ("CONNZ", "{"), ("KICK", {"cid": 1000000}), ("RELOAD", None)):
@@ -241,7 +242,12 @@ def streams(stage: Stage) -> None:
         stage.ask(system, "$SYS.REQ.ACCOUNT.A.JSZ", request)
     for account in ("B", "IDLE", "nobody"):
         stage.ask(system, f"$SYS.REQ.ACCOUNT.{account}.JSZ", {"streams": True})
-    for request in (None, {"account": "A", "stream": "S", "consumer": "pulled"}, {"account": "A", "stream": "none"}):
+    for request in (
+        None,
+        {"account": "A", "stream": "S", "consumer": "pulled"},
+        {"account": "A", "stream": "none"},
+        *({"account": "nobody", f"js-{switch}": True} for switch in ("enabled-only", "server-only", "meta-only")),
+    ):
         stage.ask(system, "$SYS.REQ.SERVER.<id>.HEALTHZ", request)
     stage.ask(system, "$SYS.REQ.SERVER.<id>.STATSZ")
 

@@ -48,6 +48,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
     10026: "nsk edit account --js-consumer lets it have more",
     10113: "say how much it may hold: --max-bytes 1G",
     10077: "make room, or raise the limits: nsk tool stream purge, nsk tool stream edit",
+    10166: "allow it: nsk tool stream edit --allow-msg-ttl, or nsk tool kv add --marker-ttl",
     19001: "the user may not do that: nsk explain tells why, and which change would allow it",
     10130: "remove the stream first, which is what is to be restored: nsk tool stream rm",
 }
