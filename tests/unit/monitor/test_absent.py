@@ -77,7 +77,12 @@ def test_switches_are_read(path: str, name: str) -> None:
     assert found.body.decode() == (
         f"Error decoding boolean for '{name}': strconv.ParseBool: parsing \"x\": invalid syntax"
     )
-    assert ask(path, **{name: "true"}).status is HTTPStatus.OK
+    assert ask(path, **{name: "false" if name == "leader-only" else "true"}).status is HTTPStatus.OK
+
+
+def test_a_server_without_streams_leads_none() -> None:
+    found = ask("/jsz", **{"leader-only": "true"})
+    assert (found.status, found.body) == (HTTPStatus.BAD_REQUEST, b"filtered response: not leader")
 
 
 @pytest.mark.parametrize("name", ["offset", "limit"])
