@@ -144,6 +144,11 @@ def _keeps_messages(options: Options) -> bool:
     return options.jetstream is not None
 
 
+def _encrypts_streams(options: Options) -> bool:
+    streams = options.jetstream
+    return streams is not None and bool(streams.key or streams.key_command)
+
+
 def _restricts_streams(options: Options) -> bool:
     """Whether there are streams, and users who may not have all of them."""
     return _keeps_messages(options) and (_has_permissions(options) or _uses_operators(options))
@@ -699,6 +704,13 @@ DIFFERENCES: Final = (
         "A reload takes it, unless it names another system account, and judges every session by it",
         "Keys of an operator can be rotated without ending a connection",
         lambda options: bool(options.operators),
+    ),
+    Difference(
+        "Another key for encrypted streams needs a restart, and a stream keeps the data key that it began with",
+        "A reload takes it, and `nsk rotate data-key` gives an account another data key; each account has one, apart "
+        "from its data ([jetstream.md](jetstream.md#changing-keys))",
+        "Keys that cannot change are not changed",
+        _encrypts_streams,
     ),
     Difference(
         "A certificate is read again on a reload only, and taken whatever it is good for",

@@ -118,13 +118,13 @@ class Keys:
 
     def check(self, options: JetStreamOptions) -> None:
         """Looks whether all keys can be opened and wrapped with other options. Raises SettingsError."""
-        if _wrapper(options) == _wrapper(self._options):
+        wrapper = _wrapper(options)
+        if wrapper == _wrapper(self._options):
             return
-        made = _made(options, self._options)
-        if self._vault is None or made is None:
+        if self._vault is None or wrapper is None:
             raise SettingsError("a reload does not switch the encryption of streams on or off; restart the server")
         try:
-            made.check()
+            self._vault.check(wrapper, _previous(options))
         except StoreError as error:
             raise SettingsError(f"jetstream: {error}") from None
 
@@ -156,15 +156,13 @@ class Keys:
         self._trail.custody("server_key_rotated", None, count=changed, problem="; ".join(map(str, problems)))
 
 
-def _made(options: JetStreamOptions, before: JetStreamOptions | None = None) -> Vault | None:
-    """The key files of a server with such options, which had others before; None where nothing is encrypted."""
+def _made(options: JetStreamOptions) -> Vault | None:
+    """The key files of a server with such options; None where nothing is encrypted."""
     wrapper = _wrapper(options)
     if wrapper is None:
         return None
     module = import_module("broker.jetstream.store.vault")
-    running = None if before is None else _wrapper(before)
-    earlier = [*_previous(options), *([] if running is None else [running])]
-    found: Vault = module.Vault(key_directory(options), wrapper, earlier, options.cipher)
+    found: Vault = module.Vault(key_directory(options), wrapper, _previous(options), options.cipher)
     return found
 
 

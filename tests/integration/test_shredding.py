@@ -86,6 +86,11 @@ async def test_servers_that_have_accounts_in_the_configuration(shop: Shop, tmp_p
         assert (await shop.ask("rotate", "data-key", "SHOP"))["account"] == "SHOP"
         shop.url = server.url.replace("nats://", "nats://a:p@")
         await shop.ask("rotate", "data-key", "SHOP", code=1)
+        # Nobody works in the directory of a server that runs.
+        shop.capture.readouterr()
+        words = ["shred", "SHOP", "--yes", "--store-dir", f"{tmp_path}/data", "--seed", f"{tmp_path}/server.nk"]
+        assert await asyncio.to_thread(main, ["-H", str(shop.home), *words]) == 1
+        assert "a server keeps its streams in" in shop.capture.readouterr().err
     keys = tmp_path / "data" / "keys" / "SHOP.key"
     assert keys.exists()
     offline = ("shred", "SHOP", "--yes", "--store-dir", str(tmp_path / "data"))

@@ -38,6 +38,10 @@ async def _nothing() -> None:
     """Nobody waits for the end of a change of keys."""
 
 
+class GivenUpError(Exception):
+    """A copy took so long that too much was waiting."""
+
+
 class Tidying:
     """Beside serving, one thing at a time. Runs in the loop's thread; ``executor`` does what takes long."""
 
@@ -96,7 +100,7 @@ class Tidying:
         except StoreError as error:
             LOGGER.error("%s", error)
             pause = RETRY
-        except _GivenUpError:
+        except GivenUpError:
             pause = RETRY
         except Exception:
             LOGGER.exception("Internal error while an account's files were tidied")
@@ -109,7 +113,10 @@ class Tidying:
     # Space
 
     async def compact(self) -> bool:
-        """Gives unused space back to the system, where it pays; returns whether it did. Raises StoreError."""
+        """Gives unused space back to the system, where it pays; returns whether it did.
+
+        Raises StoreError and GivenUpError.
+        """
         environment = self._store.environment
         environment.removed = 0
         await self._store.turn_over()
@@ -118,7 +125,7 @@ class Tidying:
         before = environment.size
         try:
             await self._copy()
-        except (_GivenUpError, StoreError):
+        except (GivenUpError, StoreError):
             environment.removed = COMPACT_FROM
             raise
         freed = before - environment.size
@@ -132,7 +139,7 @@ class Tidying:
         async with self._store.held() as environment:
             apart = await self._loop.run_in_executor(self._executor, environment.copy, is_enough)
             if apart is None:
-                raise _GivenUpError
+                raise GivenUpError
             # Reading and the change of files both happen in this thread, so nobody reads meanwhile.
             environment.take_over(apart)
         await self._loop.run_in_executor(self._executor, environment.clear_away)
@@ -169,7 +176,3 @@ class Tidying:
         if self._task is not None:
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(self._task)
-
-
-class _GivenUpError(Exception):
-    """A copy took so long that too much was waiting."""

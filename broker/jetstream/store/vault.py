@@ -47,9 +47,10 @@ class Vault:
 
     def adopt(self, wrapper: Wrapper, earlier: Sequence[Wrapper]) -> bool:
         """Wraps with something else from now on; returns whether it is something else."""
-        if wrapper == self._wrapper:
-            return False
-        self._wrapper, self._earlier = wrapper, (self._wrapper, *earlier)
+        with self._lock:
+            if wrapper == self._wrapper:
+                return False
+            self._wrapper, self._earlier = wrapper, (self._wrapper, *earlier)
         return True
 
     # Opening
@@ -127,17 +128,25 @@ class Vault:
         ring = [{"number": one.number, "form": one.form, "secret": encoded(one.secret)} for one in keys]
         key = os.urandom(KEY_BYTES)
         sealed = seal(CHACHA, key, json.dumps({"keys": ring}).encode(), _MAGIC + account.encode())
-        document = {**self._wrapper.wrap(account, key), "sealed": encoded(sealed)}
+        # Nothing is written that was wrapped by a wrapper of before.
         with self._lock:
+            document = {**self._wrapper.wrap(account, key), "sealed": encoded(sealed)}
             replace(self.path(name), _MAGIC + json.dumps(document).encode() + b"\n")
 
-    def check(self) -> None:
-        """Looks whether keys can be wrapped, and every key file be opened. Raises StoreError."""
+    def check(self, wrapper: Wrapper, earlier: Sequence[Wrapper]) -> None:
+        """Looks whether all would be well with another wrapper: whether it wraps, and every key file can be opened.
+
+        Raises StoreError.
+        """
         key = os.urandom(KEY_BYTES)
-        if self._wrapper.unwrap("", self._wrapper.wrap("", key)) != key:
+        if wrapper.unwrap("", wrapper.wrap("", key)) != key:
             raise StoreError("what unwraps keys does not give back what was wrapped")
+        other = Vault(self.directory, wrapper, (*earlier, self._wrapper, *self._earlier))
         for path in self._paths():
-            self._read(path, unquote(path.name.removesuffix(SUFFIX)))
+            # A key that is being destroyed is neither there nor gone.
+            with self._lock:
+                if path.exists():
+                    other._read(path, unquote(path.name.removesuffix(SUFFIX)))
 
     def rewrap(self) -> tuple[int, list[StoreError]]:
         """Has every key file wrapped by what wraps now: how many were not, and what was in the way of others."""

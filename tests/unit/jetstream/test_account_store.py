@@ -14,6 +14,7 @@ from broker.jetstream.store.account import AccountStore
 from broker.jetstream.store.environment import Environment
 from broker.jetstream.store.journal import found
 from broker.jetstream.store.tables import Change, Checked, DamagedError, StoreError
+from broker.jetstream.store.tidying import GivenUpError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -242,6 +243,37 @@ async def test_space_is_given_back_while_serving(tmp_path: Path, monkeypatch: py
         assert store.environment.size < size // 2
         before = told(log)
         assert len(before) == 11 + 3 + 301
+    async with opened(tmp_path) as store:
+        assert told(store.load(name)) == before
+
+
+async def test_a_copy_for_which_too_much_has_to_wait_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.jetstream.store.environment.COMPACT_FROM", 1 << 20)
+    monkeypatch.setattr("broker.jetstream.store.tidying.MOST_WAITING", -1)
+    async with opened(tmp_path) as store:
+        name, log = store.create(memory=False)
+        for number in range(100):
+            log.append(b"a", None, b"x" * 60_000, number)
+        store.changed(name)
+        await committed(store)
+        await store.turn_over()
+        log.truncate_before(95)
+        store.changed(name)
+        await committed(store)
+        size = store.environment.size
+        with pytest.raises(GivenUpError):
+            await store.tidying.compact()
+        assert store.environment.size >= size
+        assert not (tmp_path / "compacting").exists()
+        log.append(b"b", None, b"afterwards", 100)
+        store.changed(name)
+        await committed(store)
+        before = told(log)
+        monkeypatch.setattr("broker.jetstream.store.tidying.MOST_WAITING", 1 << 30)
+        assert await store.tidying.compact()
+        assert store.environment.size < size // 2
     async with opened(tmp_path) as store:
         assert told(store.load(name)) == before
 

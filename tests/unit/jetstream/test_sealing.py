@@ -261,7 +261,7 @@ async def test_a_command_keeps_the_key(tmp_path: Path) -> None:
     directory = tmp_path / "A"
     name = await fill(directory, keys.codec(directory, "A"))
     await check(directory, name, keys.codec(directory, "A"))
-    keys.check()
+    keys.check(command, [])
     kept = await asyncio.to_thread(keys.path("A").read_bytes)
     # What the command has destroyed, no copy of the key file brings back.
     assert keys.destroy("A", "A")

@@ -172,7 +172,7 @@ _FILTERS = (
     text("account", "a", "only what this account did, or what was done to it"),
     text("user", "u", "only what this user did, by name or public key, or what was done to it"),
     text("event", "e", "only events of this kind: authenticated, denied, account_changed, revoked, kicked, reloaded, "
-         "backed_off, crowded, certificate_renewed, certificate_refused"),
+         "backed_off, crowded, certificate_renewed, certificate_refused, data_key_rotated, shredded"),
     text("denial", "", "only the denial of this id"),
     text("since", "", "only from this time on: 2026-11-28T09:00:00Z, or -2h"),
     text("until", "", "only before this time"),
