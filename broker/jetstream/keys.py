@@ -143,7 +143,9 @@ class Keys:
         """Wraps all keys with what the options say."""
         self._options = options
         wrapper = _wrapper(options)
-        if self._vault is None or wrapper is None or not self._vault.adopt(wrapper, _previous(options)):
+        if self._vault is None or wrapper is None:
+            return
+        if not await asyncio.to_thread(self._vault.adopt, wrapper, _previous(options)):
             return
         self._tell(*await asyncio.to_thread(self._vault.rewrap))
 

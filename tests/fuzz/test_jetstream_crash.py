@@ -97,6 +97,8 @@ class Truth:
     """The sequence of the log up to which its reader has had each acknowledgement confirmed."""
     key: int = 1
     """The key of the server."""
+    before: int = 0
+    """The one before it, which may still be needed; 0 where the server said that it is not."""
     said: Counter[str] = field(default_factory=Counter)
     """How often something was said to be done."""
     shredded: bool | None = True
@@ -232,10 +234,11 @@ async def rekey(system: Client, server: str, truth: Truth, write: Callable[[], C
     """Gives the server another key now and then."""
     while True:
         await asyncio.sleep(random.random() * 0.5)
-        truth.key += 1
+        truth.before, truth.key = truth.key, truth.key + 1
         await write()
         answer = await system.request(f"$SYS.REQ.SERVER.{server}.RELOAD", b"", timeout=SECONDS)
         assert "error" not in json.loads(answer.data), answer.data
+        truth.before = 0
         truth.said["reloaded"] += 1
 
 
@@ -365,7 +368,7 @@ async def test_what_was_said_is_true_after_each_kill(tmp_path: Path) -> None:
         cipher = random.choice(("chacha", "aes"))
 
         async def write(kill: int = kill, port: int = port, cipher: str = cipher) -> None:
-            keys = KEYS.format(key=truth.key, previous=truth.key - 1, cipher=cipher) if kill >= IN_THE_CLEAR else ""
+            keys = KEYS.format(key=truth.key, previous=truth.before, cipher=cipher) if kill >= IN_THE_CLEAR else ""
             text = CONFIGURATION.format(port=port, directory=tmp_path / "store", keys=keys)
             await asyncio.to_thread(config.write_text, text)
 
