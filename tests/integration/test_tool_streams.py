@@ -407,6 +407,25 @@ def test_refusals(tool: Tool) -> None:
         assert remedy in error, line
 
 
+def test_what_cannot_be_undone_is_asked_first(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.ok(*_words("kv add b"))
+    asked: list[str] = []
+    answers = iter([False, True])
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        return next(answers)
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", confirm)
+    tool.ok(*_words("kv rm b"))
+    assert tool.err == "nothing was done\n"
+    assert _result(tool, "kv ls")["buckets"]
+    tool.ok(*_words("kv rm b"))
+    assert asked == ["Remove bucket b with all that it holds?"] * 2
+    assert _result(tool, "kv ls")["buckets"] == []
+
+
 def test_who_may_not(tool: Tool) -> None:
     reader = ("--account", "A", "--user", "reader", "--timeout", "1s")
     assert "Permissions Violation" in tool.refused("tool", "stream", "ls", *reader)
