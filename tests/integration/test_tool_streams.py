@@ -271,6 +271,11 @@ def test_objects(tool: Tool, tmp_path: Path) -> None:
     tool.ok(*_words("object get o a/b.bin"))
     assert (tmp_path / "b.bin").read_bytes() == (tmp_path / "big").read_bytes()
     assert "already exists" in _refused(tool, "object get o a/b.bin")
+    # What there is no room for leaves nothing behind.
+    tool.ok(*_words("object add small --max-bytes 150000"))
+    assert "10077" in _refused(tool, "object put small big --chunk-size 100000")
+    assert _result(tool, "stream info OBJ_small")["messages"] == 0
+    tool.ok(*_words("object rm small --yes"))
     # Another in its place: the chunks of the first are gone.
     (tmp_path / "big").write_bytes(b"")
     tool.ok(*_words("object put o big --name a/b.bin"))

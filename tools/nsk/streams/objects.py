@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO, Final
 
 from nats.nuid import NUID
@@ -158,7 +159,9 @@ class ObjectBucket:
             }
             await self._publish_note(note)
         except BaseException:
-            await asyncio.shield(self._drop_chunks(own))
+            # What went wrong is told, not that the server is not there to have the chunks dropped.
+            with suppress(NskError):
+                await asyncio.shield(self._drop_chunks(own))
             raise
         if before and before.get("nuid") and not before.get("deleted"):
             await self._drop_chunks(before["nuid"])
