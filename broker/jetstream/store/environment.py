@@ -97,6 +97,7 @@ class Environment:
         """Opens them, and makes them where there are none. Raises StoreError."""
         self.directory = directory
         self.codec = codec
+        codec.prepare()
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._remove_apart()

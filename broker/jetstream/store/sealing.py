@@ -23,7 +23,7 @@ from nacl.exceptions import CryptoError
 from broker.jetstream.store.tables import DOCUMENTS, PLAIN, Checked, DamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 CHACHA: Final = "chacha"
 AES: Final = "aes"
@@ -67,6 +67,8 @@ class Sealed:
     def __init__(self, keys: Iterable[DataKey], cipher: str = CHACHA) -> None:
         """``keys`` are those that values may be sealed with, the newest of them of the second form."""
         self.cipher = cipher
+        self.kept: Callable[[], None] | None = None
+        """Keeps the keys on disk, where they are not yet. Raises StoreError."""
         self._take(keys)
 
     def __repr__(self) -> str:
@@ -96,6 +98,12 @@ class Sealed:
     def is_turning(self) -> bool:
         """Whether there may be values that are sealed otherwise than new ones."""
         return len(self.keys) > 1
+
+    def prepare(self) -> None:
+        """Sees to it that the keys are kept before anything is sealed with them. Raises StoreError."""
+        if self.kept is not None:
+            self.kept()
+            self.kept = None
 
     def next_key(self) -> DataKey:
         """A new key, to be the next one."""

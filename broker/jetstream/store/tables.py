@@ -86,6 +86,9 @@ class Codec(Protocol):
     def decode_document(self, key: bytes, stored: bytes) -> tuple[bytes, bytes]:
         """Name and document. Raises DamagedError."""
 
+    def prepare(self) -> None:
+        """Is called before an account's files are opened, or made. Raises StoreError."""
+
     def is_current(self, stored: bytes) -> bool:
         """Whether a value is written as it would be written now."""
 
@@ -133,6 +136,9 @@ class Checked:
     def decode_document(self, key: bytes, stored: bytes) -> tuple[bytes, bytes]:
         """Name and document. Raises DamagedError."""
         return key, self.decode(DOCUMENTS, key, stored)
+
+    def prepare(self) -> None:
+        """There is nothing to prepare."""
 
     def is_current(self, stored: bytes) -> bool:
         """There is only one way."""

@@ -56,7 +56,7 @@ class Vault:
     # Opening
 
     def codec(self, directory: Path, account: str) -> Sealed:
-        """For an account's directory, whose data key is made where there is neither one nor any data.
+        """For an account's directory. Where there is neither key nor data, a key is made, and kept once it is needed.
 
         What is in the clear, or sealed by the first form, is to be sealed anew then. Raises StoreError: the key does
         not fit, or is missing.
@@ -74,7 +74,7 @@ class Vault:
         elif (directory / "data.mdb").exists() or journals(directory):
             keys = (DataKey(0, IN_THE_CLEAR), DataKey.generate(1))
         else:
-            keys = (DataKey.generate(1),)
+            return self._unborn(directory, account)
         if not path.exists():
             self.write(directory.name, account, keys)
         if not (directory / MARK).exists():
@@ -82,6 +82,21 @@ class Vault:
         if first.exists():
             erase(first)
         return Sealed(keys, self._cipher)
+
+    def _unborn(self, directory: Path, account: str) -> Sealed:
+        """For an account that has nothing yet, and may never have anything."""
+        codec = Sealed([DataKey.generate(1)], self._cipher)
+        wrapper, document = self._wrapper, self._document(account, codec.keys)
+
+        def keep() -> None:
+            path = self.path(directory.name)
+            with self._lock:
+                if not path.exists():
+                    replace(path, document if wrapper == self._wrapper else self._document(account, codec.keys))
+            replace(directory / MARK, _MARK_TEXT)
+
+        codec.kept = keep
+        return codec
 
     def path(self, name: str) -> Path:
         """The key file of the account whose directory has a name."""
@@ -125,13 +140,15 @@ class Vault:
 
     def write(self, name: str, account: str, keys: Iterable[DataKey]) -> None:
         """Replaces the key file of an account, which then stands on disk. Raises StoreError."""
+        # Nothing is written that was wrapped by a wrapper of before.
+        with self._lock:
+            replace(self.path(name), self._document(account, keys))
+
+    def _document(self, account: str, keys: Iterable[DataKey]) -> bytes:
         ring = [{"number": one.number, "form": one.form, "secret": encoded(one.secret)} for one in keys]
         key = os.urandom(KEY_BYTES)
         sealed = seal(CHACHA, key, json.dumps({"keys": ring}).encode(), _MAGIC + account.encode())
-        # Nothing is written that was wrapped by a wrapper of before.
-        with self._lock:
-            document = {**self._wrapper.wrap(account, key), "sealed": encoded(sealed)}
-            replace(self.path(name), _MAGIC + json.dumps(document).encode() + b"\n")
+        return _MAGIC + json.dumps({**self._wrapper.wrap(account, key), "sealed": encoded(sealed)}).encode() + b"\n"
 
     def check(self, wrapper: Wrapper, earlier: Sequence[Wrapper]) -> None:
         """Looks whether all would be well with another wrapper: whether it wraps, and every key file can be opened.

@@ -118,6 +118,17 @@ async def test_the_key_of_the_server_changes(tmp_path: Path) -> None:
         vault(tmp_path, "old").codec(sealed, "A")
 
 
+async def test_an_account_without_anything_takes_no_room(tmp_path: Path) -> None:
+    keys, sealed = vault(tmp_path, "old"), tmp_path / "A"
+    codec = keys.codec(sealed, "A")
+    assert not keys.path("A").exists()
+    assert not sealed.exists()
+    assert keys.adopt(ByKey("new"), [])
+    assert keys.rewrap() == (0, [])
+    name = await fill(sealed, codec)
+    await check(sealed, name, vault(tmp_path, "new").codec(sealed, "A"))
+
+
 async def test_without_the_key_file_nothing_is_left(tmp_path: Path) -> None:
     sealed = tmp_path / "A"
     keys = vault(tmp_path)
