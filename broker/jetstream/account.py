@@ -19,7 +19,7 @@ from broker.jetstream.config import metadata
 from broker.jetstream.config.sources_check import check_filters
 from broker.jetstream.config.stream import StreamConfig
 from broker.jetstream.config.stream_check import check_stream
-from broker.jetstream.config.words import Storage
+from broker.jetstream.config.words import Compression, Storage
 from broker.jetstream.consumer.consumer import Consumer
 from broker.jetstream.errors import ApiError, JetStreamError
 from broker.jetstream.publish.ingest import allowance_of
@@ -221,6 +221,7 @@ class AccountJetStream:
         stream_id, log = self.store.create(memory=config.storage is Storage.MEMORY, first=first)
         log.usage = self.usages[config.storage]
         limit(log, config)
+        self.store.pack(stream_id, wanted=config.compression is Compression.S2)
         return stream_id, log
 
     # Archives

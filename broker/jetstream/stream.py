@@ -12,7 +12,7 @@ from broker.jetstream.codec import ZERO_TIME, Plain, dumps, now, plain, shown_ti
 from broker.jetstream.codec.times import NANOSECONDS
 from broker.jetstream.config.metadata import told
 from broker.jetstream.config.stream_update import check_update
-from broker.jetstream.config.words import Discard, PersistMode, Retention, Storage
+from broker.jetstream.config.words import Compression, Discard, PersistMode, Retention, Storage
 from broker.jetstream.direct import DirectGet
 from broker.jetstream.errors import ApiError
 from broker.jetstream.following.local import LocalFollower
@@ -156,6 +156,7 @@ class Stream:
         """Works by a configuration from now on."""
         self.config = config
         limit(self.log, config)
+        self.account.store.pack(self.id, wanted=config.compression is Compression.S2)
         self.ingest.adopt(config)
 
     def _check_consumers(self, old: StreamConfig, new: StreamConfig) -> None:

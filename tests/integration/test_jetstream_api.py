@@ -44,6 +44,29 @@ async def test_all_is_there_again_after_a_restart(tmp_path: Path) -> None:
         assert await said(client, "s", b"x", {"Nats-Msg-Id": "1"}) == {"stream": "S", "seq": 1, "duplicate": True}
 
 
+async def test_compressed_messages_are_there_again(tmp_path: Path) -> None:
+    line = b"twelve boxes of nails, the large ones, to be brought on Monday; " * 9
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        await made(client, "S", subjects=["s"], compression="s2")
+        for _ in range(300):
+            await client.publish("s", line)
+        assert (await said(client, "s", line))["seq"] == 301
+        assert (await ask(client, "STREAM.INFO.S"))["state"]["bytes"] == 301 * (31 + len(line))
+    assert not any(line in path.read_bytes() for path in kept(tmp_path))
+    async with Server(keeping(tmp_path)) as server, connected(server) as client:
+        await ask(client, "STREAM.UPDATE.S", {"name": "S", "subjects": ["s"], "compression": "none"})
+        assert (await said(client, "s", b"in the clear, and not packed"))["seq"] == 302
+        for sequence in (1, 150, 301):
+            message = (await ask(client, "STREAM.MSG.GET.S", {"seq": sequence}))["message"]
+            assert b64decode(message["data"]) == line
+    assert any(b"and not packed" in path.read_bytes() for path in kept(tmp_path))
+
+
+def kept(directory: Path) -> list[Path]:
+    """The files of a server's streams."""
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
 async def test_who_asks_is_told_where_others_hear_of_it(tmp_path: Path) -> None:
     async with Server(keeping(tmp_path)) as server, connected(server, name="asker") as client:
         events: asyncio.Queue[tuple[str, dict[str, object]]] = asyncio.Queue()

@@ -132,6 +132,7 @@ class AccountStore:
         if log is not None:
             self._changed.pop(identifier, None)
             self._changes.append(Drop(bytes.fromhex(identifier)))
+            self.environment.packs -= {bytes.fromhex(identifier)}
             self._want()
 
     def drop_others(self, identifiers: Collection[str]) -> None:
@@ -145,6 +146,13 @@ class AccountStore:
             if key.hex() not in identifiers and key.hex() not in self._logs:
                 self._changes.append(Drop(key))
                 self._want()
+
+    def pack(self, identifier: str, *, wanted: bool) -> None:
+        """Says whether the messages of a stream are to be compressed from now on. Raises StoreError."""
+        if identifier in self._logs:
+            stream = {bytes.fromhex(identifier)}
+            packs = self.environment.packs
+            self.environment.packs = packs | stream if wanted else packs - stream
 
     def changed(self, identifier: str, *, erase: bool = False) -> None:
         """Says that a stream's log changed. With `erase`, what was removed is overwritten in the file."""

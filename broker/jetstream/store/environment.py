@@ -20,6 +20,7 @@ from broker.core.log import GAPS, INDEX, RECORDS
 from broker.jetstream.store import journal
 from broker.jetstream.store.files import overwrite, sync_directory
 from broker.jetstream.store.journal import Journal
+from broker.jetstream.store.packing import packed, unpacked
 from broker.jetstream.store.tables import (
     DOCUMENTS,
     IDENTIFIER,
@@ -107,6 +108,8 @@ class Environment:
         self._open(max(SMALLEST_MAP, size * 2))
         self._recent = Rows()
         self._passing: Rows | None = None
+        self.packs: frozenset[bytes] = frozenset()
+        """The streams whose records are packed when they are written."""
         self.removed = 0
         """About how many bytes were removed since somebody looked whether the file is wasteful, at most."""
         self._recover()
@@ -195,7 +198,10 @@ class Environment:
                 self.removed += LARGEST_RECORDS
             yield change
         else:
-            yield Row(change.table, change.key, self.codec.encode(change.table, change.key, change.value))
+            value = change.value
+            if change.table == RECORDS and change.key[:IDENTIFIER] in self.packs:
+                value = packed(value)
+            yield Row(change.table, change.key, self.codec.encode(change.table, change.key, value))
 
     @property
     def lags(self) -> bool:
@@ -358,7 +364,7 @@ class Environment:
             value = self.read(RECORDS, row_key(stream, sequence))
             if value is None:
                 raise DamagedError(f"the records of sequence {sequence} are missing; restore them from a backup")
-            made.append(value)
+            made.append(unpacked(value))
         return made
 
     def load(self, stream: bytes, log: Log) -> bool:
@@ -377,7 +383,7 @@ class Environment:
         for key, value in self.rows(RECORDS, stream, row_key(stream, behind)):
             sequence = sequence_of(key)
             begins = begins or sequence
-            log.load_piece(sequence, value, gaps.get(begins), begins == sequence)
+            log.load_piece(sequence, unpacked(value), gaps.get(begins), begins == sequence)
         log.restored()
         return True
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.core.log import Filter
 from broker.jetstream.store.account import AccountStore
 from broker.jetstream.store.environment import Environment
 from broker.jetstream.store.journal import found
+from broker.jetstream.store.packing import packed, unpacked
 from broker.jetstream.store.tables import Change, Checked, DamagedError, StoreError
 from broker.jetstream.store.tidying import GivenUpError
 
@@ -302,3 +306,47 @@ def test_damage_is_found(tmp_path: Path) -> None:
             codec.decode("records", b"key", damaged)
     with pytest.raises(DamagedError):
         codec.decode("records", b"other", stored)
+
+
+async def test_messages_are_compressed_where_that_is_wanted(tmp_path: Path) -> None:
+    text = b"a line of a log that says much the same as the one before it; "
+    async with opened(tmp_path / "plain") as store:
+        name, log = store.create(memory=False)
+        await filled(store, name, log, text)
+        usual = store.environment.used
+    async with opened(tmp_path / "packed") as store:
+        name, log = store.create(memory=False)
+        store.pack(name, wanted=True)
+        await filled(store, name, log, text)
+        assert store.environment.used < usual // 3
+        # What is written from now on is not, and what was is read all the same.
+        store.pack(name, wanted=False)
+        await filled(store, name, log, text)
+        before = told(log)
+    async with opened(copied(tmp_path / "packed")) as store:
+        assert told(store.load(name)) == before
+        store.drop(name)
+        assert not store.environment.packs
+
+
+async def filled(store: AccountStore, name: str, log: Log, text: bytes) -> None:
+    """Commits messages, with what does not become smaller among them, and has the tables take them."""
+    for turn in range(40):
+        for number in range(20):
+            log.append(b"s", None, text * (number % 9), turn)
+        if turn == 7:
+            log.append(b"s", None, os.urandom(3000), turn)
+        store.changed(name)
+        await committed(store)
+    store.environment.settle()
+
+
+@given(st.lists(st.sampled_from([b"abc" * 99, b"\0", os.urandom(60)]), max_size=30).map(b"".join))
+def test_packed_records_are_read(records: bytes) -> None:
+    assert unpacked(packed(records)) == records
+    assert len(packed(records)) <= len(records)
+
+
+def test_damaged_packed_records_are_found() -> None:
+    with pytest.raises(DamagedError, match="packed records"):
+        unpacked(packed(b"abc" * 99)[:-1])
