@@ -592,7 +592,7 @@ cdef class Log:
         while self.held > keep and left > 0:
             left -= 1
             block = <Block> self.resident.popleft()
-            if block.data == NULL or block.live == 0:
+            if block.data == NULL or (block.live == 0 and block.holders == 0):
                 continue
             if block.listed or block.pieces is None:
                 self.resident.append(block)
