@@ -138,6 +138,22 @@ cdef class Feed(Client):
                              self.items[at].deliveries))
         return made
 
+    def given_between(self, uint64_t start, uint64_t stop):
+        """The sequences from start to stop that were given and are not settled."""
+        cdef size_t low = self.head, high = self.tail, middle
+        cdef set made = set()
+        while low < high:
+            middle = (low + high) >> 1
+            if self.items[middle].sequence < start:
+                low = middle + 1
+            else:
+                high = middle
+        while low < self.tail and self.items[low].sequence <= stop:
+            if not self.items[low].settled:
+                made.add(self.items[low].sequence)
+            low += 1
+        return made
+
     def look(self, uint64_t sequence):
         """One of them, or None."""
         cdef Given *given = self.find(sequence)

@@ -128,7 +128,7 @@ cdef class Log:
     cdef readonly uint32_t subjects # with messages
     cdef uint32_t *buckets          # number + 1 by hash; 0 is free
     cdef size_t bucket_mask
-    cdef uint64_t epoch             # numbers of subjects are void when it changes
+    cdef readonly uint64_t epoch    # numbers of subjects are void when it changes
     cdef bint loading
 
     cdef uint64_t add(self, const char *subject, size_t subject_length, const char *header, Py_ssize_t header_length,
@@ -145,6 +145,9 @@ cdef class Log:
     cdef int settle_first(self) except -1
     cdef int mark(self, Block block) except -1
     cdef int enforce(self, uint32_t topic) except -1
+    cdef int enforce_subject(self, uint32_t number) except -1
+    cdef int enforce_whole(self) except -1
+    cdef int drop_emptied(self) except -1
     cdef Record *record(self, Block block, uint32_t index) except NULL
     cdef int bring(self, Block block) except -1
     cdef int let_go(self, uint64_t keep, Py_ssize_t stay) except -1

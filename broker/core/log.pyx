@@ -235,6 +235,10 @@ cdef class Cursor:
         self.selected = deque(found) if found else None
         self.members = set(found) if found else None
 
+    def awaits(self, uint64_t sequence):
+        """Whether a message is still to come, if it is one that passes."""
+        return sequence >= self.position or self.selected is not None and sequence in self.members
+
     def left(self):
         """The sequences that were selected and did not come yet."""
         return [] if self.selected is None else [sequence for sequence in self.selected if sequence in self.members]
@@ -701,11 +705,19 @@ cdef class Log:
         return 22 + subject + (0 if header <= 0 else 4 + header) + payload + 8
 
     cdef int enforce(self, uint32_t number) except -1:
+        self.enforce_subject(number)
+        self.enforce_whole()
+        return 0
+
+    cdef int enforce_subject(self, uint32_t number) except -1:
         cdef Topic *topic = self.topic_table + number
         if self.maximum_per_subject > 0:
             while topic.count > <uint64_t> self.maximum_per_subject:
                 self.tighten_first(topic, number)
                 self.remove(topic.first)
+        return 0
+
+    cdef int enforce_whole(self) except -1:
         while (self.maximum_messages > 0 and self.messages > <uint64_t> self.maximum_messages
                or self.maximum_bytes > 0 and self.bytes > <uint64_t> self.maximum_bytes and self.messages):
             self.remove(self.first)
@@ -714,9 +726,10 @@ cdef class Log:
     def enforce_all(self):
         """Applies the maxima to what is there, as after they became smaller."""
         cdef uint32_t number
+        self.enforce_whole()
         for number in range(self.topic_count):
             if self.topic_table[number].count:
-                self.enforce(number)
+                self.enforce_subject(number)
 
     def append(self, bytes subject not None, bytes header, bytes payload not None, int64_t time):
         """Takes a message; returns its sequence."""
@@ -903,6 +916,72 @@ cdef class Log:
         self.settle_first()
         return removed - self.messages
 
+    def sweep(self, Filter wanted not None, uint64_t start, uint64_t stop, Py_ssize_t places, Py_ssize_t most, list keepers):
+        """Removes messages from start to stop that pass the filter, at most so many, as far as so many places reach.
+
+        Each of the keepers is a filter, a sequence and a set of sequences: it keeps what passes it and is not below the
+        sequence, or in the set. Returns how many were removed, and where to go on, 0 when all was looked at.
+        """
+        cdef Py_ssize_t at, removed = 0
+        cdef uint32_t index
+        cdef uint64_t sequence, first = self.first
+        cdef Block block
+        cdef bint every = wanted.patterns is None, emptied = False, ended, kept
+        cdef Filter filter
+        start = max(start, self.first)
+        stop = min(stop, self.last)
+        sequence = start
+        at = self.place_of(start)
+        while at < len(self.blocks) and places > 0 and removed < most:
+            block = <Block> self.blocks[at]
+            if sequence < block.first:
+                sequence = block.first
+            if sequence > stop:
+                break
+            if not block.live:
+                sequence = block.first + block.count
+                places -= 1
+                at += 1
+                continue
+            while sequence < block.first + block.count and sequence <= stop and places > 0 and removed < most:
+                index = <uint32_t> (sequence - block.first)
+                places -= 1
+                if block.offsets[index] != GONE and (every or wanted.passes(self, block.topics[index])):
+                    kept = False
+                    for filter, position, members in keepers:
+                        if (sequence >= <uint64_t> position or sequence in members) and (
+                                filter.patterns is None or filter.passes(self, block.topics[index])):
+                            kept = True
+                            break
+                    if not kept:
+                        self.take_out(block, index)
+                        removed += 1
+                        emptied = emptied or block.live == 0
+                sequence += 1
+            if sequence >= block.first + block.count:
+                at += 1
+        ended = sequence > stop or at >= len(self.blocks)
+        if removed:
+            if self.messages == 0 or self.block_of(first) is None:
+                self.settle_first()
+            if emptied and not self.file:
+                self.drop_emptied()
+        return removed, (0 if ended else sequence)
+
+    cdef int drop_emptied(self) except -1:
+        """Lets go of blocks of a memory stream that have no message; the last one stays."""
+        cdef list kept = []
+        cdef Block block
+        cdef Py_ssize_t at
+        for at in range(len(self.blocks)):
+            block = <Block> self.blocks[at]
+            if block.live or at == len(self.blocks) - 1:
+                kept.append(block)
+            elif block.data != NULL:
+                self.held -= block.used
+        self.blocks = kept
+        return 0
+
     def expire(self, int64_t time):
         """Removes from the front what is older than a time; returns how many."""
         cdef uint64_t before = self.messages
@@ -1002,6 +1081,34 @@ cdef class Log:
             topic = self.topic_table + number
             if topic.count and wanted.passes(self, number):
                 made[PyBytes_FromStringAndSize(topic.text, topic.length)] = topic.count
+        return made
+
+    def counts_of(self, Filter wanted not None, uint32_t number, Py_ssize_t most):
+        """As `counts`, of at most so many subjects from the one with a number on; and with which to go on, 0 at the end.
+
+        The numbers are those of an `epoch`.
+        """
+        cdef Topic *topic
+        cdef dict made = {}
+        cdef uint32_t stop = min(self.topic_count, number + <uint32_t> most)
+        while number < stop:
+            topic = self.topic_table + number
+            if topic.count and wanted.passes(self, number):
+                made[PyBytes_FromStringAndSize(topic.text, topic.length)] = topic.count
+            number += 1
+        return made, (0 if number >= self.topic_count else number)
+
+    def lasts(self, Filter wanted not None):
+        """The last sequence of each subject that the filter wants, in order."""
+        cdef uint32_t number
+        cdef Topic *topic
+        cdef list made = []
+        for number in range(self.topic_count):
+            topic = self.topic_table + number
+            if topic.count and wanted.passes(self, number):
+                self.tighten_last(topic, number)
+                made.append(topic.last)
+        made.sort()
         return made
 
     def seen(self, Filter wanted not None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +25,10 @@ from broker.jetstream.publish.lifetimes import is_marker, marker
 from broker.session.session import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from broker.control.clock import Timer
-    from broker.core.log import Entry, Log
+    from broker.core.log import Entry, Keeper, Log
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.config.stream import StreamConfig
     from broker.jetstream.consumer.consumer import Consumer
@@ -35,6 +39,9 @@ DOCUMENT: Final = "stream/"
 """Behind it stands the id of the stream whose document it is."""
 
 EVERYTHING: Final = Filter()
+
+PLACES: Final = 1 << 14
+"""Sequences that are looked at before others have their turn."""
 
 MAXIMUM_SUBJECTS: Final = 100_000
 """Subjects that one answer lists."""
@@ -237,23 +244,32 @@ class Stream:
     def passed(self, consumer: Consumer, start: int, end: int) -> None:
         """A consumer that waits for no acknowledgements has delivered what it wants from start to end."""
         if self.config.retention is not Retention.LIMITS and not consumer.config.direct:
-            sequences, wanted = [], consumer.filter()
-            at = self.log.next(wanted, start)
-            while at and at <= end:
-                sequences.append(at)
-                at = self.log.next(wanted, at + 1)
-            self.settled(consumer, sequences)
+            self._give_up(consumer, start, end)
 
     def interest_lost(self, consumer: Consumer) -> None:
         """A consumer is gone: what only it still wanted goes too, where the stream keeps what is wanted."""
         if self.config.retention is Retention.INTEREST and not consumer.config.direct:
-            wanted = consumer.filter()
-            at = self.log.next(wanted, 0)
-            while at:
-                if not self._is_wanted(at, consumer):
-                    self.log.remove(at)
-                at = self.log.next(wanted, at + 1)
+            self._give_up(consumer, 0, self.log.last)
+
+    def _give_up(self, consumer: Consumer, start: int, end: int) -> None:
+        """Lets go of what a consumer wanted and no other does, a slice in each turn."""
+        if self.is_closed:
+            return
+        filter_, stop = consumer.filter(), min(end, start + PLACES)
+        removed, following = self.log.sweep(filter_, start, stop, PLACES, PLACES, self._keepers(consumer, start, stop))
+        if removed:
             self.changed()
+        following = following or (stop + 1 if stop < end else 0)
+        following = max(following, self.log.first) if following else 0
+        if 0 < following <= end:
+            self.account.clock.call_later(0.0, partial(self._give_up, consumer, following, end))
+
+    def _keepers(self, but_for: Consumer, start: int, stop: int) -> list[Keeper]:
+        """What other consumers still wait for from start to stop."""
+        if self.config.retention is Retention.WORK_QUEUE:
+            return []
+        others = [one for one in self.consumers.values() if one is not but_for and not one.config.direct]
+        return [one.delivery.wanted(start, stop) for one in others]
 
     def _is_wanted(self, sequence: int, but_for: Consumer) -> bool:
         """Whether a consumer other than this one still waits for a message."""
@@ -337,30 +353,36 @@ class Stream:
         self.changed(erase=erase)
         self._messages_gone()
 
-    def purge(self, subject: str = "", sequence: int = 0, keep: int = 0) -> int:
-        """Lets messages go, and returns how many.
+    def purge(self, subject: str = "", sequence: int = 0, keep: int = 0) -> Generator[None, None, int]:
+        """Lets messages go, a slice in each turn, and returns how many.
 
-        Those of ``subject``, all where it is empty; below ``sequence``, any where it is 0; not the last ``keep``.
+        Those of ``subject``, all where it is empty; below ``sequence``, any where it is 0; not the last ``keep``; and
+        none that came after it began. Raises JetStreamError where the stream is gone before the end.
         """
-        log, before = self.log, self.log.messages
+        log = self.log
         everything = subject in ("", ">")
         filter_ = Filter(None if everything else [wire(subject)])
         if sequence == 1:
             return 0
+        removed, most = 0, log.remaining(filter_, 0)
+        if keep:
+            most = max(most - keep, 0)
+        at, stop = log.first, (sequence or log.last + 1) - 1
+        while at and most:
+            gone, at = log.sweep(filter_, at, stop, PLACES, most, [])
+            removed, most = removed + gone, most - gone
+            if at and most:
+                self.changed()
+                yield
+                if self.is_closed:
+                    raise ApiError.STREAM_PURGE_FAILED.error(err="stream closed")
         if everything and not keep:
-            log.truncate_before(sequence or log.last + 1)
-        else:
-            gone = max(log.remaining(filter_, 0) - keep, 0)
-            at = log.next(filter_, 0)
-            while at and gone and (not sequence or at < sequence):
-                log.remove(at)
-                gone -= 1
-                at = log.next(filter_, at + 1)
+            log.truncate_before(stop + 1)
         self.changed()
         left = log.first if everything else log.next(filter_, 0) or log.last + 1
         for consumer in list(self.consumers.values()):
             consumer.purged("" if everything else subject, left)
-        return before - log.messages
+        return removed
 
     def _messages_gone(self) -> None:
         """Messages were removed by somebody, or by time: consumers may wait for some of them."""
@@ -410,6 +432,34 @@ class Stream:
                 state["deleted"] = list(islice(gone, MAXIMUM_DELETED))
         state["consumer_count"] = self.visible_consumers
         return state
+
+    def counts(self, pattern: str, offset: int) -> Generator[None, None, tuple[int, dict[str, int]]]:
+        """How many messages single subjects of a pattern have, in the order of the subjects, a slice in each turn.
+
+        Returns how many subjects there are, and of those behind the first ``offset`` as many as one answer lists.
+        """
+        log, filter_ = self.log, Filter([wire(pattern)])
+        parts: list[list[tuple[bytes, int]]] = []
+        epoch, number = log.epoch, 0
+        while True:
+            found, number = log.counts_of(filter_, number, PLACES)
+            parts.append(sorted(found.items()))
+            if not number:
+                break
+            yield
+            if log.epoch != epoch:
+                # Subjects have other numbers now.
+                parts, epoch, number = [], log.epoch, 0
+        made: dict[str, int] = {}
+        skipped, chosen = 0, merge(*parts)
+        while skipped < offset and (passed := sum(1 for _ in islice(chosen, min(PLACES, offset - skipped)))):
+            skipped += passed
+            yield
+        while part := list(islice(chosen, min(PLACES, MAXIMUM_SUBJECTS - len(made)))):
+            made |= {shown(subject): count for subject, count in part}
+            if len(part) == PLACES:
+                yield
+        return sum(map(len, parts)), made
 
     @property
     def visible_consumers(self) -> int:

@@ -128,6 +128,15 @@ class PlainStream:
         self.ids = {stored.identity: (one, stored.time) for one, stored in kept.items() if stored.identity}
         self.last_id = kept[self.last].identity if self.last in kept else ""
 
+    def update(self, config: dict[str, Any]) -> None:
+        """Somebody changes the maxima: that of the whole counts first."""
+        self.config = config
+        most = self.limit("max_msgs")
+        if most > 0 and config["discard"] == "old":
+            self._drop(sorted(self.held)[:-most])
+        self.enforce()
+        self.gone()
+
     # Messages go
 
     def _drop(self, sequences: Any) -> None:

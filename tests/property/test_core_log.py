@@ -70,6 +70,35 @@ class Machine(RuleBasedStateMachine):
         sequence = data.draw(st.sampled_from([*sorted(self.plain.held), self.plain.last + 1]))
         assert self.log.truncate_before(sequence) == self.plain.truncate_before(sequence)
 
+    @rule(
+        patterns=PATTERNS,
+        span=st.tuples(st.integers(1, 40), st.integers(0, 40)),
+        slices=st.tuples(st.sampled_from([1, 3, 10_000]), st.sampled_from([1, 2, 1000])),
+        keeper=st.tuples(PATTERNS, st.integers(0, 60), st.booleans()),
+    )
+    def sweep(
+        self,
+        patterns: list[bytes] | None,
+        span: tuple[int, int],
+        slices: tuple[int, int],
+        keeper: tuple[list[bytes] | None, int, bool],
+    ) -> None:
+        (at, length), (places, most), (keeps, above, among) = span, slices, keeper
+        plain, stop = self.plain, at + length
+        members = set(sorted(plain.held)[::3]) if among else set()
+        kept = {number for number in plain.matching(keeps) if number >= above or number in members}
+        gone = [number for number in plain.matching(patterns) if at <= number <= stop and number not in kept]
+        keepers = [(Filter(keeps), above, members)]
+        left = most
+        while at and left:
+            removed, following = self.log.sweep(Filter(patterns), at, stop, places, left, keepers)
+            assert removed <= min(left, places)
+            assert following == 0 or following > at
+            left -= removed
+            at = following
+        for number in gone[:most]:
+            plain.remove(number)
+
     @rule(age=st.integers(0, 30))
     def expire(self, age: int) -> None:
         # Times rise with sequences here, so the front holds the oldest.
@@ -150,6 +179,14 @@ class Machine(RuleBasedStateMachine):
         assert log.previous(wanted, start) == plain.previous(patterns, start)
         assert log.remaining(wanted, start) == sum(number >= start for number in matching)
         assert log.find(subject) == plain.find(subject)
+        assert log.lasts(wanted) == sorted(one[3] for one in log.seen(wanted))
+        counts: dict[bytes, int] = {}
+        number, begins = 0, True
+        while number or begins:
+            part, number = log.counts_of(wanted, number, 2)
+            counts |= part
+            begins = False
+        assert counts == log.counts(wanted)
         assert sorted(log.seen(wanted)) == sorted(
             (one, *found)
             for one in {plain.held[number][1] for number in matching}

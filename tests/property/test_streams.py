@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from broker.jetstream import stream
 from broker.jetstream.codec import times
 from broker.jetstream.consumer import delivery
 from tests.fuzz.inputs import LONG
@@ -81,6 +82,7 @@ class Streams(RuleBasedStateMachine):
         self.patches = pytest.MonkeyPatch()
         self.patches.setattr(times, "time", self.moment)
         self.patches.setattr(delivery, "time", self.moment)
+        self.patches.setattr(stream, "PLACES", 3)
         self.directory = Path(tempfile.mkdtemp(prefix="natskeep-streams"))
         self.apart = Apart(self.directory, self.moment)
         self.given: dict[str, list[str]] = {}
@@ -109,12 +111,11 @@ class Streams(RuleBasedStateMachine):
 
     @rule(subject=st.sampled_from(SUBJECTS), lines=headers, expects=expectations, right=st.booleans())
     def publish(self, subject: str, lines: dict[str, str], expects: str | None, right: bool) -> None:
-        stream = self.stream
         if expects is not None:
             truth = {
-                "Nats-Expected-Last-Subject-Sequence": max(stream.of(subject), default=0),
-                "Nats-Expected-Last-Sequence": stream.last,
-                "Nats-Expected-Last-Msg-Id": stream.last_id or "none",
+                "Nats-Expected-Last-Subject-Sequence": max(self.stream.of(subject), default=0),
+                "Nats-Expected-Last-Sequence": self.stream.last,
+                "Nats-Expected-Last-Msg-Id": self.stream.last_id or "none",
             }[expects]
             lines = {**lines, expects: str(truth) if right else "77"}
         self.say(subject, lines)
@@ -154,9 +155,8 @@ class Streams(RuleBasedStateMachine):
             config["discard_new_per_subject"] = False
         answer = self.apart.ask("STREAM.UPDATE.S", config)
         assert "error" not in answer, answer
-        self.config = self.stream.config = config
-        self.stream.enforce()
-        self.stream.gone()
+        self.config = config
+        self.stream.update(config)
 
     # Consumers
 

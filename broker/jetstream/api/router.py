@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from broker.control.internal import Internal, Received
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.settings import Settings
+
+Work = Generator[None, None, Plain]
+"""What takes longer than others should wait: it gives way again and again, and returns the answer."""
 
 PREFIX: Final = "$JS.API"
 _TYPES: Final = "io.nats.jetstream.api.v1."
@@ -52,7 +55,8 @@ class Route:
     """One kind of request: what answers it, and the type of the answer."""
 
     kind: str
-    handle: Callable[[Request], Plain]
+    handle: Callable[[Request], Plain | Work]
+    """Does it at once, or a slice in each turn."""
     judge: Callable[[Request], None]
     """Checks that who asks may reach what the payload names, before anything else is done; see `judging`."""
     names: tuple[int, int] = (1, 1)
@@ -156,10 +160,29 @@ class Router:
             self._refuse(route, received, error)
             return
         self.account.under_way += 1
-        if route.changes:
-            self.account.store.after(partial(self._kept, self.account, route, received, answer))
+        if isinstance(answer, dict):
+            self._done(self.account, route, received, answer)
         else:
-            self.account.store.when_quiet(partial(self._kept, self.account, route, received, answer))
+            self._go_on(self.account, route, received, answer)
+
+    def _go_on(self, account: AccountJetStream, route: Route, received: Received, work: Work) -> None:
+        """Does a slice of what a request asks for; others have their turn before the next."""
+        try:
+            next(work)
+        except StopIteration as end:
+            self._done(account, route, received, end.value)
+        except JetStreamError as error:
+            account.under_way -= 1
+            self._refuse(route, received, error)
+        else:
+            account.clock.call_later(0.0, partial(self._go_on, account, route, received, work))
+
+    def _done(self, account: AccountJetStream, route: Route, received: Received, answer: Plain) -> None:
+        """Says what became of a request when that is on disk."""
+        if route.changes:
+            account.store.after(partial(self._kept, account, route, received, answer))
+        else:
+            account.store.when_quiet(partial(self._kept, account, route, received, answer))
 
     def _check_level(self, received: Received) -> None:
         """Checks that a request asks for no newer server (ADR-44). Raises JetStreamError."""

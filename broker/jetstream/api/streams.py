@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from broker.control.tenant import wire
-from broker.core.log import Filter
 from broker.jetstream.api.bodies import InfoRequest, ListRequest, NamesRequest, PurgeRequest, StreamRequest
 from broker.jetstream.codec import Plain, is_empty
 from broker.jetstream.config import metadata
@@ -13,11 +11,11 @@ from broker.jetstream.config.names import has_separator
 from broker.jetstream.config.stream_check import check_stream, invalid
 from broker.jetstream.errors import ApiError
 from broker.jetstream.stream import MAXIMUM_SUBJECTS
-from broker.session.session import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from broker.jetstream.api.request import Request
-    from broker.jetstream.stream import Stream
 
 NAMES_LIMIT: Final = 1024
 LIST_LIMIT: Final = 256
@@ -75,26 +73,21 @@ def listed(request: Request) -> Plain:
     return {**part, "streams": [one.info(as_stored=True) for one in found[part["offset"] :][:LIST_LIMIT]]}
 
 
-def info(request: Request) -> Plain:
+def info(request: Request) -> Generator[None, None, Plain]:
     """Tells all of one stream."""
     body = request.options(InfoRequest)
     stream = request.stream()
+    part: Plain = NO_PAGE
+    subjects: dict[str, int] = {}
+    if body.subjects_filter:
+        offset = max(body.offset, 0)
+        total, subjects = yield from stream.counts(body.subjects_filter, offset)
+        if total:
+            part = {"total": total, "offset": offset, "limit": MAXIMUM_SUBJECTS}
     told = stream.info()
-    part, subjects = _subjects(stream, body) if body.subjects_filter else (NO_PAGE, {})
     told["state"] = stream.state(deleted=body.deleted_details, subjects=subjects)
     moment = told.pop("ts")
     return {**part, **told, "cluster": {"leader": request.account.settings.server}, "ts": moment}
-
-
-def _subjects(stream: Stream, body: InfoRequest) -> tuple[Plain, dict[str, int]]:
-    """How many messages single subjects have, as far as one answer lists them."""
-    counts = stream.log.counts(Filter([wire(body.subjects_filter)]))
-    if not counts:
-        return NO_PAGE, {}
-    offset = max(body.offset, 0)
-    chosen = sorted(counts)[offset:][:MAXIMUM_SUBJECTS]
-    part = {"total": len(counts), "offset": offset, "limit": MAXIMUM_SUBJECTS}
-    return part, {shown(subject): counts[subject] for subject in chosen}
 
 
 def delete(request: Request) -> Plain:
@@ -105,7 +98,7 @@ def delete(request: Request) -> Plain:
     return {"success": True}
 
 
-def purge(request: Request) -> Plain:
+def purge(request: Request) -> Generator[None, None, Plain]:
     """Lets messages of a stream go."""
     body = request.options(PurgeRequest)
     if body.seq and body.keep:
@@ -115,4 +108,4 @@ def purge(request: Request) -> Plain:
         raise ApiError.STREAM_SEALED.error()
     if stream.config.deny_purge:
         raise ApiError.STREAM_PURGE_FAILED.error(err="stream purge not permitted")
-    return {"success": True, "purged": stream.purge(body.filter, body.seq, body.keep)}
+    return {"success": True, "purged": (yield from stream.purge(body.filter, body.seq, body.keep))}

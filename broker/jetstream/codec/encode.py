@@ -15,6 +15,8 @@ Plain = dict[str, Any]
 """An object of JSON, its names in order."""
 
 _ENCODER: Final = msgspec.json.Encoder()
+_AS_IT_IS: Final = frozenset((int, str, bool, type(None)))
+"""Answers may have a hundred thousand of these; each is passed over without a call."""
 
 
 def dumps(value: object) -> bytes:
@@ -38,9 +40,9 @@ def _plainly(value: object) -> object:
     if isinstance(value, msgspec.Struct):
         return plain(value)
     if isinstance(value, dict):
-        return {name: _plainly(part) for name, part in value.items()}
+        return {name: part if type(part) in _AS_IT_IS else _plainly(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plainly(part) for part in value]
+        return [part if type(part) in _AS_IT_IS else _plainly(part) for part in value]
     return value
 
 

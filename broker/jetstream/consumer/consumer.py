@@ -255,7 +255,7 @@ class Consumer:
     def _selection(self) -> list[int]:
         if self.config.deliver_policy is not DeliverPolicy.LAST_PER_SUBJECT:
             return []
-        return sorted(last for _, _, _, last in self.stream.log.seen(self.filter()))
+        return self.stream.log.lasts(self.filter())
 
     def _beginning(self) -> int:
         log, policy = self.stream.log, self.config.deliver_policy

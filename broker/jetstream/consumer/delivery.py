@@ -27,6 +27,7 @@ from broker.session.session import Session, shown
 if TYPE_CHECKING:
     from broker.control.clock import Timer
     from broker.core.exchange import Crossing
+    from broker.core.log import Keeper
     from broker.jetstream.consumer.acknowledgements import Place
     from broker.jetstream.consumer.consumer import Consumer
     from broker.jetstream.store.tables import StoreError
@@ -104,7 +105,8 @@ class Delivery:
 
     def open(self) -> None:
         """Begins to deliver."""
-        self._watch_due()
+        if self._due_timer is None:
+            self._look_for_due()
         self.wake()
 
     def close(self, *, deleted: bool) -> None:
@@ -496,7 +498,12 @@ class Delivery:
 
     def needs(self, sequence: int) -> bool:
         """Whether it has not delivered a message yet, or waits for it to be settled."""
-        return sequence >= self.feed.cursor.at or self.feed.look(sequence) is not None
+        return self.feed.cursor.awaits(sequence) or self.feed.look(sequence) is not None
+
+    def wanted(self, start: int, stop: int) -> Keeper:
+        """What it needs from start to stop: what passes its filter, from a sequence on or of some sequences."""
+        cursor = self.feed.cursor
+        return cursor.filter, cursor.at, self.feed.given_between(start, stop).union(cursor.left())
 
     def is_used(self, seconds: float) -> bool:
         """Whether anybody used it within so many seconds."""
