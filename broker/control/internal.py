@@ -88,6 +88,11 @@ class Internal:
         """Whether anybody would receive what is published on a subject."""
         return bool(self.tenant.namespace.sublist.match(wire(subject)))
 
+    def has_literal_interest(self, subject: str) -> bool:
+        """Whether anybody has subscribed to just this subject, rather than to all of a pattern."""
+        found = self.tenant.namespace.sublist.match(wire(subject))
+        return any(isinstance(one, Subscription) and one.subject == wire(subject) for one in found)
+
     def listeners(self, subject: str) -> int:
         """How many others would receive what is published on a subject; each queue group counts as one."""
         found = self.tenant.namespace.sublist.match(wire(subject))

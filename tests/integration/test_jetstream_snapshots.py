@@ -241,6 +241,25 @@ async def test_who_does_not_listen_is_left(served: tuple[Server, Client], monkey
     assert json.loads((await asyncio.wait_for(events.get(), SECONDS)).data)["error"] == "no interest"
 
 
+async def test_who_listens_to_all_its_inboxes_is_waited_for(served: tuple[Server, Client]) -> None:
+    """As ``nats stream backup`` does: it listens to the chunks when it has been answered."""
+    _, client = served
+    await filled(client)
+    missed: list[bytes] = []
+
+    async def miss(message: Msg) -> None:
+        missed.append(message.data)
+
+    inboxes = client.new_inbox()
+    await client.subscribe(f"{inboxes}.*", cb=miss)
+    assert "error" not in await ask(client, "STREAM.SNAPSHOT.S", {"deliver_subject": f"{inboxes}.chunks"})
+    chunks: asyncio.Queue[Msg] = asyncio.Queue()
+    await client.subscribe(f"{inboxes}.chunks", cb=chunks.put)
+    content, _ = await rest(client, chunks)
+    assert content.startswith(b"\xff\x06\x00\x00")
+    assert b"".join(missed) == content
+
+
 async def test_a_small_stream_has_no_status(served: tuple[Server, Client]) -> None:
     _, client = served
     await made(client, "S", subjects=["s"])

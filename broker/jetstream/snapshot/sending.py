@@ -149,19 +149,22 @@ class Snapshot:
             self._end(f"500 {error}", str(error))
 
     def _is_heard(self) -> bool:
-        """Whether the client listens; else waits for it, or gives up."""
-        if self._internal.has_interest(self._subject):
-            if not self._heard:
-                self._heard = True
-                self._last = self._account.clock.monotonic()
-            return True
+        """Whether the client listens; else waits for it, or gives up.
+
+        Clients listen to all their inboxes before they ask, and maybe to the one for chunks when they were answered.
+        """
         left = self._last + INTEREST_SECONDS - self._account.clock.monotonic()
-        if self._heard or left <= 0:
-            self._end("408 No Interest", "no interest")
-        else:
+        if not self._heard and left > 0 and not self._internal.has_literal_interest(self._subject):
             self._account.wait_for_listeners(self)
             self._later(left)
-        return False
+            return False
+        if not self._internal.has_interest(self._subject):
+            self._end("408 No Interest", "no interest")
+            return False
+        if not self._heard:
+            self._heard = True
+            self._last = self._account.clock.monotonic()
+        return True
 
     def _turn(self) -> None:
         for _ in range(_PIECES):
