@@ -115,7 +115,7 @@ async def ask(client: Client, request: str, body: object = b"") -> Any:
 
 async def prepare(client: Client) -> None:
     for config in (
-        {"name": "LOG", "subjects": ["log.*"]},
+        {"name": "LOG", "subjects": ["log.*"], "compression": "s2"},
         {"name": "FULL", "subjects": ["full"], "max_bytes": ROOM, "discard": "new"},
         {"name": "WORK", "subjects": ["work"], "retention": "workqueue"},
     ):
