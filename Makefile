@@ -28,7 +28,8 @@ bench: $(STAMP)
 
 fuzz: $(STAMP)
 	NATSKEEP_FUZZ=long $(BIN)/python -m pytest tests/fuzz tests/property/test_prove.py tests/property/test_streams.py \
-	  tests/property/test_explain_broker.py tests/integration/test_proofs.py tests/integration/test_floods.py
+	  tests/property/test_explain_broker.py tests/integration/test_proofs.py tests/integration/test_floods.py \
+	  tests/integration/test_jetstream_values.py
 
 scanner: $(SCANNER)
 

@@ -982,14 +982,15 @@ cdef class Log:
         self.blocks = kept
         return 0
 
-    def expire(self, int64_t time):
-        """Removes from the front what is older than a time; returns how many."""
+    def expire(self, int64_t time, uint64_t most=0xFFFFFFFF):
+        """Removes from the front what is older than a time, at most so many; returns how many."""
         cdef uint64_t before = self.messages
         cdef Block block
-        while self.messages:
+        while self.messages and before - self.messages < most:
             block = self.block_of(self.first)
             if block.last_time < time:
-                self.truncate_before(min(block.first + block.count, self.last + 1))
+                self.truncate_before(
+                    min(block.first + block.count, self.last + 1, self.first + most - (before - self.messages)))
             elif self.record(block, <uint32_t> (self.first - block.first)).time < time:
                 self.remove(self.first)
             else:

@@ -291,14 +291,14 @@ class Stream:
     # Messages go
 
     def _expire(self) -> None:
-        """Lets go of what is too old, and comes back when the next one is."""
+        """Lets go of a slice of what is too old, and comes back at once for more, or when the next one is."""
         if self._age_timer is not None:
             self._age_timer.cancel()
             self._age_timer = None
         age, lifetimes, log = self.config.max_age, self.ingest.lifetimes, self.log
         if self.is_closed or not (age or lifetimes.next):
             return
-        gone = self._drop_ended(lifetimes.due(now()))
+        gone = self._drop_ended(lifetimes.due(now(), PLACES))
         if age:
             gone += self._drop_old(now() - age)
         if gone:
@@ -320,10 +320,10 @@ class Stream:
         """Lets go of messages that were stored before a time; returns how many."""
         log, lasting = self.log, self.ingest.lifetimes.lasting
         if not lasting and not self.config.subject_delete_marker_ttl:
-            return log.expire(limit)
-        ended = []
+            return log.expire(limit, PLACES)
+        ended: list[int] = []
         at = log.next(EVERYTHING, 0)
-        while at and log.time_of(at) < limit:
+        while at and log.time_of(at) < limit and len(ended) < PLACES:
             if at not in lasting:
                 ended.append(at)
             at = log.next(EVERYTHING, at + 1)

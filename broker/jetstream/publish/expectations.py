@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from accounts.subject import is_literal
 from broker.core.log import Filter
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish import headers
+from broker.session.session import shown
 
 if TYPE_CHECKING:
     from broker.core.log import Log
@@ -18,6 +20,14 @@ _NO_NUMBER: Final = -1
 def number(text: bytes) -> int:
     """A sequence as it stands in a header."""
     return int(text) if text.isdigit() and len(text) < 20 else _NO_NUMBER
+
+
+def last_of(log: Log, subject: bytes) -> int:
+    """The last sequence of a subject, or of all subjects that a pattern matches; 0 for none."""
+    if is_literal(shown(subject)):
+        found = log.find(subject)
+        return 0 if found is None else found[2]
+    return log.previous(Filter([subject]), log.last)
 
 
 def check_stream(lines: dict[bytes, bytes], name: str) -> None:
@@ -32,7 +42,7 @@ def check_sequences(lines: dict[bytes, bytes], log: Log, subject: bytes) -> None
     expected = lines.get(headers.EXPECTED_LAST_SUBJECT_SEQUENCE)
     other = lines.get(headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT)
     if expected:
-        last = log.previous(Filter([other or subject]), log.last)
+        last = last_of(log, other or subject)
         if number(expected) != last:
             raise ApiError.STREAM_WRONG_LAST_SEQUENCE.error(seq=last)
     elif other:

@@ -73,10 +73,10 @@ class Lifetimes:
         elif ttl == NEVER:
             self.lasting.add(sequence)
 
-    def due(self, now: int) -> list[int]:
-        """The messages whose time is over, in its order; they are not named again."""
-        found = []
-        while self._ends and self._ends[0][0] <= now:
+    def due(self, now: int, most: int) -> list[int]:
+        """Messages whose time is over, in its order and at most so many; they are not named again."""
+        found: list[int] = []
+        while self._ends and self._ends[0][0] <= now and len(found) < most:
             found.append(heappop(self._ends)[1])
         return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auth.gojson import quote
-from broker.core.log import Filter
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish import headers
 
@@ -45,8 +44,7 @@ def replace(log: Log, kind: bytes, subject: bytes, sequence: int) -> None:
     if kind == OF_STREAM:
         log.truncate_before(sequence)
         return
-    same = Filter([subject])
-    at = log.next(same, 0)
-    while at and at < sequence:
-        log.remove(at)
-        at = log.next(same, at + 1)
+    found = log.find(subject)
+    while found is not None and found[1] < sequence:
+        log.remove(found[1])
+        found = log.find(subject)

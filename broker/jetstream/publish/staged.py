@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from broker.control.tenant import wire
-from broker.core.log import Filter
 from broker.jetstream.config.words import Discard
 from broker.jetstream.errors import ApiError, JetStreamError
 from broker.jetstream.publish import counters, expectations, headers, rollup, room, schedules
@@ -118,7 +117,7 @@ class Staged:
             of = other or subject
             if of in self._count:
                 raise ApiError.STREAM_WRONG_LAST_SEQUENCE_CONSTANT.error()
-            last = self._expected.setdefault(of, log.previous(Filter([of]), log.last))
+            last = self._expected.setdefault(of, expectations.last_of(log, of))
             if expectations.number(expected) != last:
                 raise ApiError.STREAM_WRONG_LAST_SEQUENCE.error(seq=last)
         elif other:

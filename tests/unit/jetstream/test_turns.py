@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from broker.jetstream import stream
-from tests.support.streams_apart import API, Apart, Moment
+from broker.jetstream.codec import times
+from broker.jetstream.consumer import delivery
+from tests.support.streams_apart import API, NANOSECONDS, Apart, Moment
 
 SLICE = 50
 COUNT = 1000
@@ -20,7 +22,10 @@ COUNT = 1000
 def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apart]:
     """An account with a stream of a thousand messages, whose slices are small."""
     monkeypatch.setattr(stream, "PLACES", SLICE)
-    made = Apart(tmp_path, Moment())
+    moment = Moment()
+    monkeypatch.setattr(times, "time", moment)
+    monkeypatch.setattr(delivery, "time", moment)
+    made = Apart(tmp_path, moment)
     yield made
     made.close()
 
@@ -152,3 +157,23 @@ def test_subjects_are_counted_in_slices(apart: Apart) -> None:
     assert (answer["total"], answer["offset"]) == (400, 3)
     wanted = {f"s.{number}": 3 if number < 200 else 2 for number in range(400)}
     assert answer["state"]["subjects"] == {subject: wanted[subject] for subject in sorted(wanted)[3:]}
+
+
+@pytest.mark.parametrize("how", [{"allow_msg_ttl": False}, {"subject_delete_marker_ttl": NANOSECONDS}])
+def test_what_is_too_old_goes_in_slices(apart: Apart, how: dict[str, Any]) -> None:
+    filled(apart, max_age=2 * NANOSECONDS, duplicate_window=NANOSECONDS, **how)
+    apart.loop.moment.passed += 3 * NANOSECONDS
+    gone = gone_in_each_turn(apart)
+    assert max(gone) <= 2 * SLICE
+    assert messages(apart) == (10 if "subject_delete_marker_ttl" in how else 0)
+
+
+def test_messages_that_end_by_themselves_go_in_slices(apart: Apart) -> None:
+    assert "error" not in apart.ask("STREAM.CREATE.S", {"name": "S", "subjects": ["s.*"], "allow_msg_ttl": True})
+    for _ in range(COUNT):
+        apart.send("s.1", b"", {"Nats-TTL": "1s"})
+    apart.loop.settle()
+    apart.loop.moment.passed += 2 * NANOSECONDS
+    gone = gone_in_each_turn(apart)
+    assert max(gone) <= SLICE
+    assert sum(gone) == COUNT
