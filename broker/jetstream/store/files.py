@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _AT_ONCE: Final = 1 << 20
+_LOCK: Final = ".lock"
+"""No account has a directory of that name."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -84,7 +86,7 @@ def lock(directory: Path) -> int:
 
     The kernel ends the lock with the process, however that ends.
     """
-    path = directory / "server.lock"
+    path = directory / _LOCK
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
