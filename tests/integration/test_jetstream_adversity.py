@@ -51,7 +51,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     with ServerProcess(NATSKEEP, ["-c", str(config)], tmp_path, preforked=True) as server:
         assert server.wait_until_ready(), server.output
         await use_up(server, f"nats://127.0.0.1:{port}")
-        assert "make room on the disk" in server.output or "cannot write" in server.output
+        assert "cannot write" in server.output
         assert "can be written again" in server.output
 
 
@@ -65,7 +65,9 @@ async def use_up(server: ServerProcess, url: str) -> None:
         assert all("error" not in one for one in await published(client, 50))
         leave_room(server, 1)
         refused = await published(client, 20)
-        assert {one["error"]["err_code"] for one in refused} == {10077}
+        errors = {(one["error"]["err_code"], one["error"]["description"]) for one in refused}
+        # Where the server keeps it is no concern of theirs.
+        assert errors <= {(10077, "No space left on device"), (10077, "the store cannot be written")}
         assert {(one["stream"], one["seq"]) for one in refused} == {("S", 0)}
         state = (await ask(client, "STREAM.INFO.S"))["state"]
         assert (state["messages"], state["last_seq"]) == (50, 50)

@@ -183,9 +183,10 @@ class Apart:
         self._numbers = count(1)
         self._answers: dict[str, Received] = {}
         self._incarnations = count()
-        self._open()
+        self.begin()
 
-    def _open(self) -> None:
+    def begin(self) -> None:
+        """Begins with what is on disk."""
         self.loop = Loop(self.moment)
         tenant = Tenant(self._account)
         directory = self.directory / "account"
@@ -203,7 +204,7 @@ class Apart:
     def restart(self) -> None:
         """Ends everything in order and begins anew with what is on disk."""
         self.close()
-        self._open()
+        self.begin()
 
     def crash(self) -> None:
         """Begins anew with what is on disk at this moment, as after a failure of power: nothing is ended."""
@@ -214,7 +215,7 @@ class Apart:
         shutil.rmtree(self.directory / "account", ignore_errors=True)
         if left.exists():
             left.rename(self.directory / "account")
-        self._open()
+        self.begin()
 
     def close(self) -> None:
         """Ends everything in order."""

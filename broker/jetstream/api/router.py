@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from broker.control.internal import Internal, Received
     from broker.jetstream.account import AccountJetStream
     from broker.jetstream.settings import Settings
+    from broker.jetstream.store.tables import StoreError
 
 Work = Generator[None, None, Plain]
 """What takes longer than others should wait: it gives way again and again, and returns the answer."""
@@ -195,13 +196,13 @@ class Router:
         route: Route,
         received: Received,
         answer: Plain,
-        problem: Exception | None = None,
+        problem: StoreError | None = None,
     ) -> None:
         account.under_way -= 1
         if problem is None:
             self._say(route, received, answer, is_told=route.is_told)
         else:
-            self._refuse(route, received, ApiError.STREAM_STORE_FAILED.error(err=problem))
+            self._refuse(route, received, ApiError.STREAM_STORE_FAILED.error(err=problem.told))
 
     def _refuse(self, route: Route, received: Received, error: JetStreamError) -> None:
         if self.account is not None:

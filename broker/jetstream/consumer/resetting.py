@@ -16,6 +16,7 @@ from broker.jetstream.publish.headers import asks_too_much
 if TYPE_CHECKING:
     from broker.control.internal import Received
     from broker.jetstream.consumer.consumer import Consumer
+    from broker.jetstream.store.tables import StoreError
 
 _TYPE: Final = "io.nats.jetstream.api.v1.consumer_reset_response"
 
@@ -77,11 +78,11 @@ class Resetting:
             raise ApiError.CONSUMER_INVALID_RESET.error(err="not allowed")
         return sequence
 
-    def _kept(self, received: Received, answer: Plain, problem: Exception | None) -> None:
+    def _kept(self, received: Received, answer: Plain, problem: StoreError | None) -> None:
         if problem is None:
             self._say(received, answer)
         else:
-            self._refuse(received, ApiError.STREAM_STORE_FAILED.error(err=problem))
+            self._refuse(received, ApiError.STREAM_STORE_FAILED.error(err=problem.told))
 
     def _refuse(self, received: Received, error: JetStreamError) -> None:
         self._say(received, {"error": error.plain(), "reset_seq": 0})

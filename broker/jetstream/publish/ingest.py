@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from accounts.transform import SubjectTransform
     from broker.core.log import Log
     from broker.jetstream.config.stream import StreamConfig
+    from broker.jetstream.store.tables import StoreError
     from broker.jetstream.stream import Stream
 
 _BEHIND: Final = b"}"
@@ -143,12 +144,12 @@ class Ingest:
         elif intake.answers:
             self._account.store.after(partial(self._settled, intake.answers))
 
-    def _settled(self, until: int, problem: Exception | None) -> None:
+    def _settled(self, until: int, problem: StoreError | None) -> None:
         """What was taken is on disk; or it never will be, and its publishers are told."""
         if problem is None:
             self._intake.give(until)
         else:
-            error = ApiError.STREAM_STORE_FAILED.error(err=problem)
+            error = ApiError.STREAM_STORE_FAILED.error(err=problem.told)
             self._intake.refuse(until, self.refusal(error))
 
     def refusal(self, error: JetStreamError) -> bytes:

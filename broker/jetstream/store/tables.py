@@ -43,6 +43,11 @@ class StoreError(Exception):
         self.full = full
         """Whether it is for want of space."""
 
+    @property
+    def told(self) -> str:
+        """What clients hear: not where the server keeps what it has, which the log says."""
+        return "No space left on device" if self.full else "the store cannot be written"
+
 
 class DamagedError(StoreError):
     """What is on disk is not what was written."""

@@ -151,3 +151,22 @@ def test_a_consumer_of_the_last_of_each_subject_stands_before_the_first_of_them(
     apart.restart()
     assert stands(apart) == ((0, 1), (0, 1), 0)
     assert sequences(apart.taken("S", "C", 4)) == [2, 3, 4]
+
+
+def test_what_fell_due_while_the_server_was_down_comes_before_all_that_is_new(apart: Apart) -> None:
+    stream(apart)
+    consumer(apart, ack_wait=NANOSECONDS)
+    publish(apart, "s.a", "s.a")
+    apart.taken("S", "C", 1)
+    apart.close()
+    apart.moment.passed += 2 * NANOSECONDS
+    apart.begin()
+    assert sequences(apart.taken("S", "C", 2)) == [1, 2]
+
+
+def test_of_tighter_limits_that_of_the_whole_stream_comes_first(apart: Apart) -> None:
+    stream(apart)
+    publish(apart, "s.a", "s.a", *["s.b"] * 6)
+    apart.ask("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.*"], "max_msgs": 5, "max_msgs_per_subject": 3})
+    state = apart.ask("STREAM.INFO.S")["state"]
+    assert (state["messages"], state["first_seq"]) == (3, 6)
