@@ -175,6 +175,12 @@ class Access:
         if table is not None:
             self._check(reach.answering(table, subject))
 
+    def read_later(self, subject: str) -> None:
+        """Checks that what a schedule of an archive will read then may be read."""
+        table = self._judging()
+        if table is not None:
+            self._check(reach.reading_one(table, subject))
+
     # What streams take, and where it goes
 
     def configure(self, config: StreamConfig) -> None:

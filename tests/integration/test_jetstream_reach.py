@@ -490,6 +490,16 @@ async def test_archives_reach_what_permissions_leave(tmp_path: Path) -> None:
         assert code(await restored(reads, archive)) == VIOLATION
         assert code(await restored(speaks, archive)) == VIOLATION
         assert (await ask(admin, "STREAM.NAMES"))["total"] == 0
+        # A schedule stores and reads for whoever restores it.
+        for target, source in (("a.2", "b.1"), ("b.2", "a.2")):
+            await made(admin, "S", subjects=CAPTURED, allow_msg_schedules=True)
+            asked = {"Nats-Schedule": "@every 1h", "Nats-Schedule-Target": target, "Nats-Schedule-Source": source}
+            assert (await said(admin, "a.1", b"", asked))["seq"] == 1
+            scheduled = await taken(admin, "S")
+            await ask(admin, "STREAM.DELETE.S")
+            for client, is_denied in ((speaks, target == "a.2"), (reads, source == "a.2")):
+                if is_denied:
+                    assert code(await restored(client, scheduled, subjects=["b.*"])) == VIOLATION
         await made(admin, "S", subjects=CAPTURED)
         await ask(admin, "CONSUMER.CREATE.S.P", {"stream_name": "S", "config": push})
         empty = await taken(admin, "S")

@@ -18,7 +18,7 @@ from broker.jetstream.codec import Plain, dumps, now, shown_time
 from broker.jetstream.config.names import is_asset_name
 from broker.jetstream.consumer.delivery import FAR
 from broker.jetstream.errors import ApiError, JetStreamError
-from broker.jetstream.publish import headers
+from broker.jetstream.publish import headers, schedules
 from broker.jetstream.publish.lifetimes import TTL, Lifetimes, lifetime
 from broker.jetstream.snapshot import files, tar
 from broker.jetstream.snapshot.frames import Source, blocks
@@ -54,7 +54,7 @@ _LARGEST_FILE: Final = 72 << 20
 """Bytes of a file in an archive: the largest message, and a block before it."""
 _MOST_DOCUMENTS: Final = 16 << 20
 """Bytes of all files but those of messages."""
-_TURN: Final = 0.005
+_TURN: Final = 0.003
 """Seconds of reading after which others have their turn."""
 
 Restored = tuple[str, "ConsumerConfig", "Standing", int]
@@ -278,9 +278,7 @@ class Restore:
             # What was written again, or stands behind what says that it is gone, counts no more.
             return
         self._check_message(record)
-        if record.subject not in self._permitted:
-            self.access.store_one(shown(record.subject))
-            self._permitted.add(record.subject)
+        self._check_access(record)
         size = log.size_of(len(record.subject), len(record.header) or -1, len(record.payload))
         if size > self._allowance:
             raise self.account.exceeded(self.config)
@@ -291,6 +289,19 @@ class Restore:
         else:
             log.append_at(sequence, record.subject, record.header or None, record.payload, record.time)
             self.lifetimes.note(sequence, ends, record.time)
+
+    def _check_access(self, record: Record) -> None:
+        """Checks that the client may have it stored under its subject, and what a schedule will do for it."""
+        if record.subject not in self._permitted:
+            self.access.store_one(shown(record.subject))
+            self._permitted.add(record.subject)
+        if schedules.PATTERN in record.header:
+            # Whether or not the stream works by schedules: that may change.
+            lines = headers.own_lines(record.header)
+            if lines.get(schedules.TARGET):
+                self.access.store_one(shown(lines[schedules.TARGET]))
+            if lines.get(schedules.SOURCE):
+                self.access.read_later(shown(lines[schedules.SOURCE]))
 
     def _check_message(self, record: Record) -> None:
         size = len(record.header) + len(record.payload)
