@@ -25,7 +25,7 @@ _OF_ANY_LENGTH: Final = ("split", "slice")
 def holdings(stream: Stream) -> Holdings:
     """What a stream can have by its configuration, and what it has."""
     subjects = tuple(subjects_of(stream.config, stream.account.stream_config))
-    return Holdings(stream.name, subjects, lambda pattern: bool(stream.log.counts(Filter([wire(pattern)]))))
+    return Holdings(stream.name, subjects, lambda pattern: stream.log.next(Filter([wire(pattern)]), 0) > 0)
 
 
 def subjects_of(config: StreamConfig, others: Others, seen: tuple[str, ...] = ()) -> Iterator[str]:
