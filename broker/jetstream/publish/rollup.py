@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from accounts.subject import is_literal
 from auth.gojson import quote
+from broker.core.log import Filter
 from broker.jetstream.errors import ApiError
 from broker.jetstream.publish import headers
+from broker.session.session import shown
 
 if TYPE_CHECKING:
     from broker.core.log import Log
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 OF_SUBJECT: Final = b"sub"
 OF_STREAM: Final = b"all"
+_ANY_NUMBER: Final = 1 << 62
 
 
 def is_allowed(config: StreamConfig) -> bool:
@@ -43,6 +47,10 @@ def replace(log: Log, kind: bytes, subject: bytes, sequence: int) -> None:
     """Lets everything go that the message with ``sequence`` takes the place of."""
     if kind == OF_STREAM:
         log.truncate_before(sequence)
+        return
+    if not is_literal(shown(subject)):
+        # Who publishes on what is a pattern means all that it matches.
+        log.sweep(Filter([subject]), 0, sequence - 1, _ANY_NUMBER, _ANY_NUMBER, [])
         return
     found = log.find(subject)
     while found is not None and found[1] < sequence:

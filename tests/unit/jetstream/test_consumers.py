@@ -1,4 +1,4 @@
-"""Where consumers stand after acknowledgements, purges, limits and failures of power."""
+"""Where streams and consumers stand after acknowledgements, purges, rollups, limits and failures of power."""
 
 from __future__ import annotations
 
@@ -170,3 +170,12 @@ def test_of_tighter_limits_that_of_the_whole_stream_comes_first(apart: Apart) ->
     apart.ask("STREAM.UPDATE.S", {"name": "S", "subjects": ["s.*"], "max_msgs": 5, "max_msgs_per_subject": 3})
     state = apart.ask("STREAM.INFO.S")["state"]
     assert (state["messages"], state["first_seq"]) == (3, 6)
+
+
+def test_a_rollup_on_a_pattern_takes_the_place_of_all_that_it_matches(apart: Apart) -> None:
+    stream(apart, allow_rollup_hdrs=True)
+    publish(apart, "s.a", "s.b", "s.a")
+    apart.said("s.a", b"", {"Nats-Rollup": "sub"})
+    assert apart.ask("STREAM.INFO.S", {"subjects_filter": ">"})["state"]["subjects"] == {"s.a": 1, "s.b": 1}
+    apart.said("s.*", b"", {"Nats-Rollup": "sub"})
+    assert apart.ask("STREAM.INFO.S", {"subjects_filter": ">"})["state"]["subjects"] == {"s.*": 1}
