@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from broker.core.log import GAPS, INDEX, RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 DOCUMENTS: Final = "documents"
 """Small documents by their key, such as the configuration of a stream."""
@@ -169,8 +169,3 @@ def unpack_state(value: bytes) -> tuple[int, int, int]:
     """The bounds of a stream: first and last sequence, and when the last message came."""
     first, last, last_time = _STATE.unpack(value)
     return first, last, last_time
-
-
-def weight(changes: Iterable[Change]) -> int:
-    """Bytes that changes are about to write."""
-    return sum(len(change.value or b"") for change in changes if isinstance(change, Row))
