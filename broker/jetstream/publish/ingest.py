@@ -16,7 +16,7 @@ from broker.core.plan import Subscription
 from broker.jetstream.access import Access
 from broker.jetstream.codec import dumps, now
 from broker.jetstream.config.names import transform
-from broker.jetstream.config.words import Discard, Retention
+from broker.jetstream.config.words import Retention
 from broker.jetstream.errors import ApiError, JetStreamError
 from broker.jetstream.publish import atomic, counters, expectations, fast, headers, rollup, room, schedules
 from broker.jetstream.publish.duplicates import Duplicates
@@ -71,7 +71,7 @@ class Ingest:
         looks_at_each = (
             config.sealed
             or self._transform is not None
-            or config.discard is Discard.NEW
+            or room.may_refuse(config)
             or config.retention is Retention.INTEREST
             or config.republish is not None
             or config.mirror is not None

@@ -39,12 +39,18 @@ def check_size(config: StreamConfig, header: bytes | None, payload: bytes) -> No
     check_header(header)
 
 
+def may_refuse(config: StreamConfig) -> bool:
+    """Whether a stream may refuse a message for those that it has. A bucket that only replaces never does."""
+    is_bounded = config.max_msgs > 0 or config.max_bytes > 0
+    return config.discard is Discard.NEW and (is_bounded or config.discard_new_per_subject)
+
+
 def check_discard_new(config: StreamConfig, log: Log, subject: bytes, lines: dict[bytes, bytes], size: int) -> None:
     """Checks a stream that refuses what it has no room for; ``size`` is what the message counts.
 
     Raises JetStreamError.
     """
-    if config.discard is not Discard.NEW:
+    if not may_refuse(config):
         return
     found = log.find(subject) if config.max_msgs_per_subject > 0 else None
     replaces = found is not None and found[0] >= config.max_msgs_per_subject
