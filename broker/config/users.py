@@ -146,7 +146,9 @@ def permissions(entry: Entry, problems: Problems) -> Permissions:
         raise fail(entry, f"Expected permissions to be a map/struct, got {entry.value.kind}")
     fields = read_block(found, PERMISSIONS, problems, 'Unknown field "{}" parsing permissions')
     named: dict[NamedGrant, str] = fields.pop("grants", {})
-    return Permissions(**fields).and_allow(permissions_of(list(named), list(named.values())))
+    written = Permissions(**fields)
+    # Ten thousand users have permissions, and few of them grants.
+    return written.and_allow(permissions_of(list(named), list(named.values()))) if named else written
 
 
 def _named_grants(entry: Entry, problems: Problems) -> dict[NamedGrant, str]:
