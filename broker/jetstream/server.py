@@ -49,8 +49,11 @@ _OF_A_DOMAIN: Final = {
 _MODESTY: Final = 10
 """How nice the thread is that tidies up."""
 
-_WRITERS: Final = 4
-"""Accounts whose changes are written at the same time."""
+_WRITERS: Final = 16
+"""Accounts whose commits are written at the same time; each has one, so that others wait for no more of it."""
+
+_TABLES: Final = 2
+"""Accounts whose tables are brought up to their commits at the same time."""
 
 
 def _be_modest() -> None:
@@ -95,6 +98,8 @@ class JetStream:
         self._settled = settled
         self._directory = directory_of(options)
         self._executor = ThreadPoolExecutor(_WRITERS, "natskeep-jetstream")
+        # A commit never waits behind tables, which take a large part of a journal at once.
+        self._tables = ThreadPoolExecutor(_TABLES, "natskeep-jetstream-tables")
         self._background = ThreadPoolExecutor(1, "natskeep-jetstream-tidy", _be_modest)
         self._parts: dict[str, _Part] = {}
         self._is_open = self._is_starting = False
@@ -199,6 +204,7 @@ class JetStream:
             os.close(self._lock)
             self._lock = -1
         self._executor.shutdown()
+        self._tables.shutdown()
         self._background.shutdown()
 
     def account(self, name: str) -> AccountJetStream | None:
@@ -287,7 +293,9 @@ class JetStream:
         directory = self._directory / directory_name(name)
         codec = self._codecs.pop(name, None) or self._codec(name)
         loop = asyncio.get_running_loop()
-        store = AccountStore(directory, loop, self._executor, self._settled, codec, background=self._background)
+        store = AccountStore(
+            directory, loop, self._executor, self._settled, codec, tables=self._tables, background=self._background
+        )
         if not isinstance(codec, Checked):
             store.tidying.turned = partial(self.keys.settle, directory.name, name, codec)
         streams = AccountJetStream(self.settings, store, internal, self._control.hub, self._control.clock)

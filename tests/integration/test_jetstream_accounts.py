@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from broker.config.language import parse_bytes
 from broker.config.load import read_options
 from broker.config.options import JetStreamOptions
 from broker.jetstream.store.environment import Environment
-from broker.jetstream.store.tables import StoreError
+from broker.jetstream.store.tables import Change, Row, StoreError
 from tests.support.realm import Realm
 from tests.support.streams import SECONDS, ask, ask_again, connected, keeping, made, said
 
@@ -45,6 +48,50 @@ async def test_streams_of_accounts_stay_apart(tmp_path: Path) -> None:
         assert await said(one, "s", b"of one") == {"stream": "S", "seq": 1}
         assert (await ask(other, "STREAM.INFO.S"))["state"]["messages"] == 0
         assert (await ask(other, "STREAM.NAMES"))["total"] == 1
+
+
+async def test_tenants_whose_disk_hangs_hold_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits of eight accounts do not end, and tables of others hang too, while a ninth is acknowledged as ever."""
+    slow, let_go, hanging = 8, threading.Event(), threading.Semaphore(0)
+    write, pass_on = Environment.write, Environment.pass_on
+
+    def held(environment: Environment, changes: Sequence[Change]) -> None:
+        if any(isinstance(one, Row) and b"held" in (one.value or b"") for one in changes):
+            hanging.release()
+            let_go.wait()
+        write(environment, changes)
+
+    def tables_held(environment: Environment) -> None:
+        hanging.release()
+        let_go.wait()
+        pass_on(environment)
+
+    names = [f"SLOW{number}" for number in range(slow)] + ["BULK1", "BULK2", "QUICK"]
+    accounts = "".join(f"{name} {{ jetstream: enabled, users: [{{user: {name}, password: p}}] }}\n" for name in names)
+    async with (
+        Server(options(f"jetstream {{ store_dir: {tmp_path} }}\naccounts {{ {accounts} }}")) as server,
+        AsyncExitStack() as stack,
+    ):
+        clients = [
+            await stack.enter_async_context(connected(server, user=name, password="p")) for name in names
+        ]
+        for client in clients:
+            await made(client, "S", subjects=["s"])
+        monkeypatch.setattr(Environment, "write", held)
+        monkeypatch.setattr(Environment, "pass_on", tables_held)
+        try:
+            waiting = [asyncio.ensure_future(said(client, "s", b"held")) for client in clients[:slow]]
+            for client in clients[slow:-1]:
+                for _ in range(20):
+                    await said(client, "s", b"x" * (1 << 20))
+            for _ in range(slow + 2):
+                await asyncio.to_thread(hanging.acquire)
+            for number in range(1, 51):
+                assert await said(clients[-1], "s", b"quick") == {"stream": "S", "seq": number}
+            assert not any(one.done() for one in waiting)
+        finally:
+            let_go.set()
+        assert [await one for one in waiting] == [{"stream": "S", "seq": 1}] * slow
 
 
 async def test_another_account_may_be_given_the_requests(tmp_path: Path) -> None:

@@ -65,12 +65,17 @@ class AccountStore:
         settled: Callable[[], None],
         codec: Codec | None = None,
         *,
+        tables: Executor | None = None,
         background: Executor | None = None,
     ) -> None:
-        """``background`` runs what may wait for everything else."""
+        """``executor`` writes commits, which somebody waits for, and ``tables`` brings the tables up to them.
+
+        ``background`` runs what may wait for everything else.
+        """
         self.directory = directory
         self._loop = loop
         self._executor = executor
+        self._tables = tables or executor
         self._settled = settled
         self._codec = codec or Checked()
         self._environment: Environment | None = None
@@ -303,7 +308,7 @@ class AccountStore:
         """Has the tables take what the journal says, beside the commits that go on."""
         if self._passing is not None or self._is_held or self._closed or not environment.lags:
             return
-        passing = self._passing = self._loop.run_in_executor(self._executor, environment.pass_on)
+        passing = self._passing = self._loop.run_in_executor(self._tables, environment.pass_on)
 
         def passed(future: asyncio.Future[None]) -> None:
             self._passing = None
