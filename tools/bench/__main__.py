@@ -97,7 +97,7 @@ def main(
         raise click.UsageError(f"no row matches {' '.join(patterns)}; --list shows the keys")
     if list_rows:
         for row in rows:
-            click.echo(f"{row.key:<18}{row.metrics[0].title}")
+            click.echo(f"{row.key:<28}{row.metrics[0].title}")
         return
     programs = _programs(servers)
     base = QUICK if quick else DEFAULT
