@@ -9,11 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import zlib
 from typing import TYPE_CHECKING, Final
 
 from broker.jetstream.store.files import sync_directory
-from broker.jetstream.store.tables import TABLES, Change, Drop, Row, StoreError
+from broker.jetstream.store.tables import TABLES, Change, Drop, Row, StoreError, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,16 +49,19 @@ class Journal:
         if self._file < 0:
             raise StoreError(f"{self.path} cannot be written any more; restart the server")
         body = b"".join(_packed(changes))
-        frame = _FRAME.pack(len(body), zlib.crc32(body)) + body
+        head = _FRAME.pack(len(body), checksum(body))
         try:
-            view = memoryview(frame)
-            while view:
-                view = view[os.write(self._file, view) :]
+            written = os.writev(self._file, (head, body)) - len(head)
+            while written < len(body):
+                # Of less than the head nothing is worth going on from; what is there is taken back.
+                if written < 0:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                written += os.write(self._file, memoryview(body)[written:])
             os.fdatasync(self._file)
         except OSError as error:
             self._take_back()
             raise _failure(self.path, error) from None
-        self.size += len(frame)
+        self.size += len(head) + len(body)
 
     def _take_back(self) -> None:
         try:
@@ -131,8 +133,8 @@ def read(path: Path) -> Iterator[list[Change]]:
     """The commits of a journal, up to the first frame that is not whole: that one was never said to be done."""
     with path.open("rb") as file:
         while len(head := file.read(_FRAME.size)) == _FRAME.size:
-            length, checksum = _FRAME.unpack(head)
+            length, expected = _FRAME.unpack(head)
             body = file.read(length)
-            if len(body) < length or zlib.crc32(body) != checksum:
+            if len(body) < length or checksum(body) != expected:
                 return
             yield list(_unpacked(body))
