@@ -24,6 +24,9 @@ _FRAME: Final = struct.Struct("<II")
 _ROW: Final = struct.Struct("<BHI")
 """Table, length of the key and of the value."""
 
+_MOST_PARTS: Final = 1000
+"""Pieces of a frame that are written as they stand, without a copy of them all; the system takes 1024."""
+
 _DELETED: Final = 0xFFFFFFFF
 _DROP: Final = 0xFF
 _SUFFIX: Final = ".journal"
@@ -48,20 +51,23 @@ class Journal:
         """Writes a frame, and returns when it is on disk; or leaves nothing of it. Raises StoreError."""
         if self._file < 0:
             raise StoreError(f"{self.path} cannot be written any more; restart the server")
-        body = b"".join(_packed(changes))
-        head = _FRAME.pack(len(body), checksum(body))
+        parts = list(_packed(changes))
+        if len(parts) >= _MOST_PARTS:
+            parts = [b"".join(parts)]
+        length = sum(map(len, parts))
+        parts.insert(0, _FRAME.pack(length, checksum(*parts)))
+        size = _FRAME.size + length
         try:
-            written = os.writev(self._file, (head, body)) - len(head)
-            while written < len(body):
-                # Of less than the head nothing is worth going on from; what is there is taken back.
-                if written < 0:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                written += os.write(self._file, memoryview(body)[written:])
+            written = os.writev(self._file, parts)
+            if written < size:
+                left = memoryview(b"".join(parts))[written:]
+                while left:
+                    left = left[os.write(self._file, left) :]
             os.fdatasync(self._file)
         except OSError as error:
             self._take_back()
             raise _failure(self.path, error) from None
-        self.size += len(head) + len(body)
+        self.size += size
 
     def _take_back(self) -> None:
         try:
