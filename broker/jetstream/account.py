@@ -350,12 +350,8 @@ class AccountJetStream:
         if ceiling != UNLIMITED and self._used(tier, stream.config.storage) + size > ceiling:
             raise ApiError.ACCOUNT_RESOURCES_EXCEEDED.error()
 
-    def allowance(self, stream: Stream) -> int:
-        """Bytes that a stream may store without a further question."""
-        return self.allowance_of(stream.config)
-
     def allowance_of(self, config: StreamConfig) -> int:
-        """Bytes that a stream of such a configuration may store."""
+        """Bytes that a stream of such a configuration may store without a further question."""
         found = self.limits_for(config.num_replicas)
         if found is None:
             return 0

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
+
+import google_crc32c
 
 LINE_PREFIX: Final = b"PROXY "
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -34,8 +35,6 @@ _ADDRESSES: Final = {_INET: 12, _INET6: 36}
 
 _CHECKSUM_TYPE: Final = 0x03
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
-_POLYNOMIAL: Final = 0x82F63B78
-"""Of CRC-32C, with its bits reversed (RFC 3309, appendix B)."""
 
 
 class ProxyHeaderError(ValueError):
@@ -178,27 +177,7 @@ def _check_extensions(header: bytes, start: int) -> None:
                 raise ProxyHeaderError("there is more than one checksum, or one that has not 4 bytes")
             is_checked = True
             sent: int = struct.unpack_from("!I", header, at)[0]
-            if crc32c(header[:at] + bytes(4) + header[at + 4 :]) != sent:
+            if google_crc32c.value(header[:at] + bytes(4) + header[at + 4 :]) != sent:
                 raise ProxyHeaderError("the checksum is not that of the header")
         at += length
-
-
-def crc32c(data: bytes) -> int:
-    """The checksum of RFC 3309, bit by bit turned into bytes of a table."""
-    table = _table()
-    checksum = 0xFFFFFFFF
-    for byte in data:
-        checksum = (checksum >> 8) ^ table[(checksum ^ byte) & 0xFF]
-    return checksum ^ 0xFFFFFFFF
-
-
-@cache
-def _table() -> tuple[int, ...]:
-    return tuple(map(_entry, range(256)))
-
-
-def _entry(byte: int) -> int:
-    for _ in range(8):
-        byte = (byte >> 1) ^ (_POLYNOMIAL if byte & 1 else 0)
-    return byte
 

@@ -131,7 +131,7 @@ class Ingest:
         intake, last = self._intake, self._log.last
         while True:
             moment = now()
-            intake.allowance = self._account.allowance(self._stream)
+            intake.allowance = self._account.allowance_of(self._stream.config)
             message = intake.drain(moment)
             if message is None:
                 break
